@@ -1,0 +1,136 @@
+"""What every test shares: the switch that forbids skipping, what the markers require, and real file systems.
+
+Helpers that a test calls by name live in modules beside this one, not here.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from tests.file_systems import CannotMountError, loop_mounted, tmpfs_mounted, why_not_mountable
+
+# Set where everything is installed, as in .ci/run: there a skipped test is a promise that nobody checked.
+REQUIRE_ALL = os.environ.get("SHUFFLE_TESTS_REQUIRE_ALL", "") not in {"", "0"}
+
+# No deadline: a slow moment of the machine is no defect of the code. Where everything is required the examples are
+# fixed, so that a failure there comes from the change that is tested.
+hypothesis.settings.register_profile("shuffle", deadline=None, derandomize=REQUIRE_ALL, print_blob=True)
+hypothesis.settings.load_profile("shuffle")
+
+REQUIREMENTS: dict[str, Callable[[], str | None]] = {
+    "root": lambda: None if os.geteuid() == 0 else "needs root",
+    "mount": why_not_mountable,
+    "java": lambda: None if shutil.which("java") else "needs a Java runtime",
+}
+MOUNT_FIXTURES = frozenset({"xfs_dir", "btrfs_dir", "ext4_dir", "small_ext4_dir", "tmpfs_dir"})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if MOUNT_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("mount")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker, why_not in REQUIREMENTS.items():
+        if item.get_closest_marker(marker) and (reason := why_not()):
+            pytest.skip(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _forbid_skipping(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _forbid_skipping(report)
+    return report
+
+
+def _forbid_skipping(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if not (REQUIRE_ALL and report.skipped):
+        return
+    # A skip carries (path, line, reason); an expected failure its reason, and the failure itself.
+    expected_failure = getattr(report, "wasxfail", None)
+    if expected_failure is not None:
+        del report.wasxfail
+        reason = f"expected to fail: {expected_failure}"
+    else:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    report.outcome = "failed"
+    report.longrepr = f"{report.nodeid}: {reason} (SHUFFLE_TESTS_REQUIRE_ALL forbids this)"
+
+
+def _mount_or_skip(mounting: AbstractContextManager[Path]) -> Iterator[Path]:
+    with ExitStack() as stack:
+        try:
+            mount_point = stack.enter_context(mounting)
+        except CannotMountError as error:
+            pytest.skip(str(error))
+        yield mount_point
+
+
+@pytest.fixture(scope="session")
+def xfs_mount() -> Iterator[Path]:
+    yield from _mount_or_skip(loop_mounted("xfs", 2048))
+
+
+@pytest.fixture(scope="session")
+def btrfs_mount() -> Iterator[Path]:
+    yield from _mount_or_skip(loop_mounted("btrfs", 2048))
+
+
+@pytest.fixture(scope="session")
+def ext4_mount() -> Iterator[Path]:
+    yield from _mount_or_skip(loop_mounted("ext4", 2048))
+
+
+@pytest.fixture(scope="session")
+def tmpfs_mount() -> Iterator[Path]:
+    yield from _mount_or_skip(tmpfs_mounted(512))
+
+
+def _fresh_directory(mount_point: Path) -> Iterator[Path]:
+    directory = tempfile.mkdtemp(dir=mount_point)
+    yield Path(directory)
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def xfs_dir(xfs_mount: Path) -> Iterator[Path]:
+    """An empty directory on XFS, which shares blocks (reflink)."""
+    yield from _fresh_directory(xfs_mount)
+
+
+@pytest.fixture
+def btrfs_dir(btrfs_mount: Path) -> Iterator[Path]:
+    """An empty directory on btrfs, which shares blocks."""
+    yield from _fresh_directory(btrfs_mount)
+
+
+@pytest.fixture
+def ext4_dir(ext4_mount: Path) -> Iterator[Path]:
+    """An empty directory on ext4, which does not share blocks."""
+    yield from _fresh_directory(ext4_mount)
+
+
+@pytest.fixture
+def tmpfs_dir(tmpfs_mount: Path) -> Iterator[Path]:
+    """An empty directory in memory."""
+    yield from _fresh_directory(tmpfs_mount)
+
+
+@pytest.fixture
+def small_ext4_dir() -> Iterator[Path]:
+    """A disk of its own of 8 MiB, to be filled up."""
+    yield from _mount_or_skip(loop_mounted("ext4", 8))
