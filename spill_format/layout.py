@@ -1,0 +1,128 @@
+"""Where the partitions of a file are, and what is known of each: arrays and the laws they obey.
+
+Pure: nothing here opens a file. How a layout is written to disk is ``index.py``'s business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Int64Array = npt.NDArray[np.int64]
+UInt32Array = npt.NDArray[np.uint32]
+
+
+class LayoutDefect(NamedTuple):
+    """The first law that a layout breaks: which, in which partition, and the two values that disagree."""
+
+    problem: str
+    partition: int
+    expected: object
+    actual: object
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PartitionLayout:
+    """The ranges of a file's P partitions. Partition p is the bytes ``[offsets[p], offsets[p + 1])``.
+
+    Attributes:
+        offsets: ``int64[P + 1]``, bytes from the start of the file, never decreasing. Ranges touch each other.
+        rows: ``int64[P]``, or None where the file does not say (opaque bytes).
+        crc32c: ``uint32[P]``, CRC-32C of each range's bytes (0 for an empty one), or None where the file does not say.
+
+    Raises:
+        ValueError: shapes or types are wrong, or a law is broken; the message names the partition.
+
+    The arrays are made read-only; the layout does not copy them.
+    """
+
+    offsets: Int64Array
+    rows: Int64Array | None = None
+    crc32c: UInt32Array | None = None
+
+    def __post_init__(self) -> None:
+        if self.offsets.ndim != 1 or len(self.offsets) < 2:
+            raise ValueError(f"offsets must be int64[P + 1] with P ≥ 1, not of shape {self.offsets.shape}")
+        shapes = {
+            "offsets": (self.offsets, np.int64),
+            "rows": (self.rows, np.int64),
+            "crc32c": (self.crc32c, np.uint32),
+        }
+        for name, (array, dtype) in shapes.items():
+            if array is None:
+                continue
+            if array.dtype != dtype:
+                raise ValueError(f"{name} must be {np.dtype(dtype)}, not {array.dtype}")
+            if name != "offsets" and array.shape != (self.partition_count,):
+                raise ValueError(
+                    f"{name} must have one value for each of {self.partition_count} partitions, not {len(array)}"
+                )
+            array.flags.writeable = False
+        if (defect := find_defect(self.offsets, self.rows)) is not None:
+            raise ValueError(
+                f"partition {defect.partition}: {defect.problem}: expected {defect.expected}, found {defect.actual}"
+            )
+
+    @property
+    def partition_count(self) -> int:
+        """P."""
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> Int64Array:
+        """Bytes of each range, ``int64[P]``."""
+        return np.diff(self.offsets)
+
+    @property
+    def byte_count(self) -> int:
+        """Bytes of all ranges together."""
+        return int(self.offsets[-1] - self.offsets[0])
+
+    @property
+    def row_count(self) -> int | None:
+        """Rows of all partitions together, or None where the file does not say."""
+        return None if self.rows is None else int(self.rows.sum())
+
+
+def find_defect(offsets: Int64Array, rows: Int64Array | None) -> LayoutDefect | None:
+    """The first broken law of a layout's arrays, or None: offsets start at or above 0 and never decrease, rows are
+    not negative, and a partition of no bytes has no rows."""
+    if offsets[0] < 0:
+        return LayoutDefect("the first range starts before the file", 0, "an offset of 0 or more", int(offsets[0]))
+    lengths = np.diff(offsets)
+    if (lengths < 0).any():
+        partition = int(np.argmax(lengths < 0))
+        start, end = int(offsets[partition]), int(offsets[partition + 1])
+        return LayoutDefect("the range ends before it starts", partition, f"an end of {start} or more", end)
+    if rows is not None and (rows < 0).any():
+        partition = int(np.argmax(rows < 0))
+        return LayoutDefect("the row count is negative", partition, "0 or more", int(rows[partition]))
+    if rows is not None and ((rows > 0) & (lengths == 0)).any():
+        partition = int(np.argmax((rows > 0) & (lengths == 0)))
+        return LayoutDefect("the range is empty but has rows", partition, "0 rows", int(rows[partition]))
+    return None
+
+
+def concatenate(layouts: Sequence[PartitionLayout], first_offset: int) -> Int64Array:
+    """The offsets of a file that holds, partition by partition, the ranges of all ``layouts`` one behind another.
+
+    Args:
+        layouts: at least one; all of the same partition count.
+        first_offset: where the first range starts in the new file, in bytes.
+
+    Returns:
+        ``int64[P + 1]``.
+    """
+    offsets = np.empty(layouts[0].partition_count + 1, dtype=np.int64)
+    offsets[0] = first_offset
+    # Summing the offsets first needs no S × P array: the lengths of the sums are the sums of the lengths.
+    total = layouts[0].offsets.copy()
+    for layout in layouts[1:]:
+        total += layout.offsets
+    np.cumsum(np.diff(total), out=offsets[1:])
+    offsets[1:] += first_offset
+    return offsets

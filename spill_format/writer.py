@@ -1,0 +1,323 @@
+"""Writing a partitioned file: record batches in partition order become ranges, an index and a footer.
+
+``SpillEncoder`` writes to any open file; ``SpillWriter`` adds a name and publication. Neither sorts or partitions rows.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from os import PathLike
+from types import TracebackType
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.ipc
+
+from .checksum import concatenate, crc32c
+from .framing import (
+    END_OF_STREAM,
+    FILE_START,
+    FOOTER_KEY,
+    FOOTER_TAIL_LENGTH,
+    SEAL_LENGTH,
+    IndexPlace,
+    check_alignment,
+    encode_footer,
+    encode_header,
+    encode_place,
+    metadata_length_of,
+    padding_to,
+    seal_metadata,
+)
+from .index import MAJOR_VERSION, MINOR_VERSION, PartitionIndex
+from .layout import PartitionLayout
+from .publish import PendingFile, open_pending
+from .schemas import describe_difference, storage_schema, to_storage
+
+COMPRESSIONS = (None, "lz4", "zstd")
+DEFAULT_ALIGNMENT = 64
+MAXIMUM_PARTITION_COUNT = 2**31 - 1
+
+_PENDING_BYTES = 4 << 20  # written at once; below it, system calls for small messages outweigh copying
+_PENDING_PIECES = 1000  # under IOV_MAX, 1,024
+
+
+class _Message(NamedTuple):
+    """A serialized record batch whose padding is not yet known."""
+
+    partition: int
+    metadata: memoryview
+    body: memoryview
+
+
+class WritableFile(Protocol):
+    """What an encoder writes to: anything with a descriptor."""
+
+    def fileno(self) -> int: ...
+
+
+class SpillEncoder:
+    """Writes one partitioned file, from its first byte to its last, at the position of an open descriptor.
+
+    Args:
+        file: written from offset 0; stays the caller's, who also gives it a name.
+        schema, partition_count, compression, alignment: as for ``SpillWriter``.
+    """
+
+    def __init__(
+        self,
+        file: WritableFile,
+        schema: pa.Schema,
+        partition_count: int,
+        compression: str | None = None,
+        alignment: int = DEFAULT_ALIGNMENT,
+    ) -> None:
+        check_alignment(alignment)
+        check_partition_count(partition_count)
+        if compression not in COMPRESSIONS:
+            raise ValueError(f"compression must be one of {', '.join(map(repr, COMPRESSIONS))}, not {compression!r}")
+        self.schema = schema
+        self.partition_count = partition_count
+        self.alignment = alignment
+        self._file = file
+        self._stored_schema = storage_schema(schema)
+        self._serializer = _Serializer(self._stored_schema, compression)
+        schema_message, self._footer_template = describe_schema(self._stored_schema)
+        header = encode_header(schema_message, alignment)
+        self._first_offset = self._position = len(header)
+        self._pending: list[bytes | memoryview] = [header]
+        self._pending_bytes = len(header)
+        self._last: _Message | None = None
+        self._rows = np.zeros(partition_count, dtype=np.int64)
+        self._partitions: list[int] = []  # one entry a message, like the four lists below
+        self._metadata_lengths: list[int] = []
+        self._body_lengths: list[int] = []
+        self._metadata_checksums: list[int] = []
+        self._body_checksums: list[int] = []
+
+    def write(self, partition: int, batch: pa.RecordBatch) -> None:
+        """Append a batch's rows to a partition; see ``SpillWriter.write``."""
+        if not 0 <= partition < self.partition_count:
+            raise ValueError(f"partition {partition} does not exist: there are {self.partition_count}, from 0")
+        if self._last is not None and partition < self._last.partition:
+            raise ValueError(
+                f"partition {partition} after partition {self._last.partition}: partitions are written in non-decreasing order"
+            )
+        if (difference := describe_difference(self.schema, batch.schema)) is not None:
+            raise ValueError(f"the batch has another schema than the writer: {difference}")
+        if batch.num_rows == 0:
+            return
+        self._flush_last(next_partition=partition)
+        metadata, body = self._serializer.serialize(to_storage(batch, self._stored_schema))
+        self._last = _Message(partition, metadata, body)
+        self._rows[partition] += batch.num_rows
+
+    def finish(self) -> PartitionLayout:
+        """Write what remains: the last message, end-of-stream marker, index and footer. The file is then complete."""
+        self._flush_last(next_partition=None)
+        index = self._index()
+        self._append(END_OF_STREAM)
+        section = index.encode()
+        place = IndexPlace(self._position, len(section))
+        note = encode_place(MAJOR_VERSION, MINOR_VERSION, place)
+        self._append(section)
+        self._append(encode_footer(self._footer_template, note, index.blocks()))
+        self._write_pending()
+        return index.layout
+
+    @property
+    def byte_count(self) -> int:
+        """Bytes of the file so far."""
+        return self._position
+
+    def _flush_last(self, next_partition: int | None) -> None:
+        """Put the held-back message behind the others, padded if it is its partition's last."""
+        if self._last is None:
+            return
+        partition, metadata, body = self._last
+        end = self._position + len(metadata) + SEAL_LENGTH + len(body)
+        padding = padding_to(8 if partition == next_partition else self.alignment, end)
+        body_checksum = crc32c(body)
+        sealed = seal_metadata(metadata, partition, body_checksum, padding)
+        self._partitions.append(partition)
+        self._metadata_lengths.append(len(sealed))
+        self._body_lengths.append(len(body))
+        self._metadata_checksums.append(crc32c(sealed))
+        self._body_checksums.append(body_checksum)
+        self._append(sealed)
+        self._append(body)
+        self._last = None
+
+    def _index(self) -> PartitionIndex:
+        metadata_lengths = np.array(self._metadata_lengths, dtype=np.int32)
+        body_lengths = np.array(self._body_lengths, dtype=np.int64)
+        messages_of = np.bincount(np.array(self._partitions, dtype=np.int64), minlength=self.partition_count)
+        ends = np.zeros(len(body_lengths) + 1, dtype=np.int64)
+        np.cumsum(metadata_lengths + body_lengths, out=ends[1:])
+        offsets = np.zeros(self.partition_count + 1, dtype=np.int64)
+        offsets[1:] = ends[np.cumsum(messages_of)]
+        parts = np.empty((len(body_lengths), 2), dtype=np.int64)
+        parts[:, 0], parts[:, 1] = metadata_lengths, body_lengths
+        checksums = np.array([self._metadata_checksums, self._body_checksums], dtype=np.uint32).T.ravel()
+        range_checksums = concatenate(checksums, parts.ravel(), 2 * messages_of)
+        layout = PartitionLayout(offsets + self._first_offset, self._rows, range_checksums)
+        return PartitionIndex(layout, self.alignment, metadata_lengths, body_lengths, self._footer_template)
+
+    def _append(self, piece: bytes | memoryview) -> None:
+        if not len(piece):
+            return
+        self._pending.append(piece)
+        self._position += len(piece)
+        self._pending_bytes += len(piece)
+        if self._pending_bytes >= _PENDING_BYTES or len(self._pending) >= _PENDING_PIECES:
+            self._write_pending()
+
+    def _write_pending(self) -> None:
+        pieces, self._pending, self._pending_bytes = self._pending, [], 0
+        while pieces:
+            written = os.writev(self._file.fileno(), pieces)
+            finished = 0
+            while finished < len(pieces) and written >= len(pieces[finished]):
+                written -= len(pieces[finished])
+                finished += 1
+            pieces = pieces[finished:]
+            if written:
+                pieces[0] = memoryview(pieces[0])[written:]
+
+
+class SpillWriter:
+    """Writes one partitioned file; it appears under its name, whole, when the writer is closed without an error.
+
+    Args:
+        path: the file's name to be; it must not exist unless ``overwrite``.
+        schema: of every batch; dictionary-encoded columns are stored as plain values and read back as dictionaries.
+        partition_count: P, from 1 on.
+        compression: of the batches' bodies: None, ``"lz4"`` or ``"zstd"``.
+        alignment: bytes; every range starts at a multiple of it, a power of two from 8 to 65536. 4096 lets merges share
+            blocks instead of copying, at a cost of about 2 KiB a range.
+        overwrite: replace an existing file.
+        durable: closing fsyncs file and directory before the file has its name.
+
+    Raises:
+        ValueError: an argument is out of its bounds.
+        TypeError: the schema has a dictionary where Arrow cannot decode it.
+        TargetExistsError: the file exists already.
+        OSError: it cannot be created.
+
+    Used as a context manager, an exception discards what was written. Not thread-safe.
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        schema: pa.Schema,
+        partition_count: int,
+        compression: str | None = None,
+        alignment: int = DEFAULT_ALIGNMENT,
+        *,
+        overwrite: bool = False,
+        durable: bool = False,
+    ) -> None:
+        check_partition_count(partition_count)
+        self._file: PendingFile = open_pending(path, overwrite=overwrite, durable=durable)
+        try:
+            self._encoder = SpillEncoder(self._file, schema, partition_count, compression, alignment)
+        except BaseException:
+            self._file.discard()
+            raise
+        self.layout: PartitionLayout | None = None
+        """Of the file, once it is closed."""
+
+    def write(self, partition: int, batch: pa.RecordBatch | pa.Table) -> None:
+        """Append rows to a partition; none at all add nothing.
+
+        Args:
+            partition: not smaller than that of the call before.
+            batch: of the writer's schema. Kept, not copied, until the next call.
+
+        Raises:
+            ValueError: the partition is out of bounds or out of order, the schema differs, or the writer is closed.
+        """
+        if self.layout is not None:
+            raise ValueError("the writer is closed")
+        for piece in batch.to_batches() if isinstance(batch, pa.Table) else [batch]:
+            self._encoder.write(partition, piece)
+
+    def close(self) -> None:
+        """Finish the file and publish it. Does nothing the second time.
+
+        Raises:
+            TargetExistsError: another file took the name meanwhile.
+            OSError: writing or publishing failed; nothing is left behind.
+        """
+        if self.layout is not None:
+            return
+        try:
+            layout = self._encoder.finish()
+            self._file.publish()
+            self.layout = layout
+        finally:
+            self._file.discard()
+
+    def discard(self) -> None:
+        """Give the file up; nothing of it remains."""
+        self._file.discard()
+
+    def __enter__(self) -> SpillWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.discard()
+
+
+class _Serializer:
+    """Turns record batches of one schema into Arrow messages."""
+
+    def __init__(self, schema: pa.Schema, compression: str | None) -> None:
+        self._sink = io.BytesIO()
+        self._stream = None
+        self._schema_length = 0  # bytes of the schema message that a stream puts before its first batch
+        if compression is not None:  # RecordBatch.serialize() takes no options, a stream writer does
+            options = pa.ipc.IpcWriteOptions(compression=compression)
+            self._stream = pa.ipc.new_stream(self._sink, schema, options=options)
+            self._schema_length = schema.serialize().size
+
+    def serialize(self, batch: pa.RecordBatch) -> tuple[memoryview, memoryview]:
+        """Metadata, with its prefix, and body of the batch's message."""
+        if self._stream is None:
+            message = memoryview(batch.serialize())
+        else:
+            self._sink.seek(0)
+            self._sink.truncate()
+            self._stream.write_batch(batch)
+            message = memoryview(self._sink.getvalue())[self._schema_length :]
+            self._schema_length = 0
+        metadata_length = metadata_length_of(message)
+        return message[:metadata_length], message[metadata_length:]
+
+
+def describe_schema(stored_schema: pa.Schema) -> tuple[bytes, bytes]:
+    """Arrow's message for a schema, and a footer without record batches that has room for the place of the index."""
+    room = encode_place(MAJOR_VERSION, MINOR_VERSION, IndexPlace(0, 0))
+    sink = io.BytesIO()
+    with pa.ipc.new_file(sink, stored_schema, metadata={FOOTER_KEY: room}):
+        pass
+    file = sink.getvalue()
+    schema_message = file[len(FILE_START) : len(FILE_START) + metadata_length_of(file[len(FILE_START) :])]
+    tail = len(file) - FOOTER_TAIL_LENGTH
+    return schema_message, file[tail - int.from_bytes(file[tail : tail + 4], "little") : tail]
+
+
+def check_partition_count(partition_count: int) -> None:
+    """Raise ValueError unless ``partition_count`` is from 1 to 2**31 − 1, TypeError unless it is an integer."""
+    if isinstance(partition_count, bool) or not isinstance(partition_count, (int, np.integer)):
+        raise TypeError(f"the number of partitions must be an integer, not {type(partition_count).__name__}")
+    if not 1 <= partition_count <= MAXIMUM_PARTITION_COUNT:
+        raise ValueError(f"the number of partitions must be from 1 to {MAXIMUM_PARTITION_COUNT}, not {partition_count}")
