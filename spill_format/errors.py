@@ -6,8 +6,10 @@ wrapped in these.
 
 from __future__ import annotations
 
-from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from os import PathLike
 
 
 class SpillError(Exception):

@@ -1,14 +1,14 @@
 """The index section: the layout of a file and the lengths of its messages, encoded, decoded and checked.
 
-Pure. Together with the file's header the index holds all that a merge needs of a source, so that neither pyarrow nor the
-source's footer is asked. FORMAT.md section 5 is the byte layout; the names of the fields are the same there and here.
+Pure. Together with the file's header the index holds all that a merge needs of a source, so that neither pyarrow nor
+the source's footer is asked. FORMAT.md section 5 is the byte layout; the names of the fields are the same there and here.
 """
 
 from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from os import PathLike
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from .checksum import crc32c
 from .errors import ChecksumError, CorruptError, TruncatedError, VersionError
 from .framing import BLOCK_DTYPE, MAXIMUM_ALIGNMENT, MINIMUM_ALIGNMENT, Blocks
 from .layout import Int64Array, PartitionLayout, find_defect
+
+if TYPE_CHECKING:
+    from os import PathLike
 
 MAJOR_VERSION = 1
 MINOR_VERSION = 0
