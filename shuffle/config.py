@@ -1,0 +1,95 @@
+"""What callers can choose: frozen options whose defaults are written here and nowhere else."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+TransferTo = Literal["auto", "on", "off"]
+MethodName = Literal["copy_file_range", "sendfile", "buffered"]
+
+METHOD_NAMES: tuple[MethodName, ...] = get_args(MethodName)
+MINIMUM_MEMORY_BYTES = 1 << 20
+TRANSFER_TO_VARIABLE = "SHUFFLE_TRANSFER_TO"
+
+
+def default_transfer_to() -> TransferTo:
+    """``auto``, or what the environment variable ``SHUFFLE_TRANSFER_TO`` says instead.
+
+    Raises:
+        ValueError: the variable holds something else than auto, on or off.
+    """
+    value = os.environ.get(TRANSFER_TO_VARIABLE) or "auto"
+    _check_choice(f"the environment variable {TRANSFER_TO_VARIABLE}", value, get_args(TransferTo))
+    return value  # type: ignore[return-value]  # checked in the line above
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeOptions:
+    """How to merge.
+
+    Attributes:
+        transfer_to: copying inside the kernel. ``"auto"``: yes, and if a position assertion fails, discard what was
+            written and rebuild it with buffered copying; ``"on"``: yes, and raise; ``"off"``: never. By default what
+            ``SHUFFLE_TRANSFER_TO`` says, else ``"auto"``.
+        method: the copy method to begin with; ``"auto"`` chooses. A method that the kernel refuses gives way to the
+            next one, so that every merge ends with ``buffered``.
+        threads: how many copy at the same time, each its own part of the target; by default one a usable core, at
+            most 4.
+        overwrite: replace an existing target, atomically. Off: an existing target is an error.
+        durable: fsync the target and its directory before reporting success. Costs waiting for the disk.
+        delete_sources: remove the sources once the target is published.
+    """
+
+    transfer_to: TransferTo = field(default_factory=default_transfer_to)
+    method: MethodName | Literal["auto"] = "auto"
+    threads: int = field(default_factory=lambda: min(usable_cores(), 4))
+    overwrite: bool = False
+    durable: bool = False
+    delete_sources: bool = False
+
+    def __post_init__(self) -> None:
+        _check_choice("transfer_to", self.transfer_to, get_args(TransferTo))
+        _check_choice("method", self.method, ("auto", *METHOD_NAMES))
+        if self.threads < 1:
+            raise ValueError(f"threads must be 1 or more, not {self.threads}")
+        if self.transfer_to == "off" and self.method not in {"auto", "buffered"}:
+            raise ValueError(f"method {self.method} copies inside the kernel, and transfer_to is off")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapOptions:
+    """How a map task partitions, spills and publishes.
+
+    Attributes:
+        memory_bytes: the budget for rows held back, from 1 MiB on. They are spilled before it is passed.
+        spill_directory: where spills lie until they are merged; by default the target's directory. On the target's file
+            system they can be merged inside the kernel, and a single one is published without copying.
+        keep_spills: publish each spill as ``{target's stem}-{number}.spill.arrow`` in the spill directory, the last rows
+            too. Off: spills have no names and vanish with the process.
+        compression: of record batch bodies: None, ``"lz4"`` or ``"zstd"``.
+        alignment: bytes, a power of two from 8 to 65536; every range starts at a multiple of it.
+        merge: how the spills are merged on closing; its ``overwrite`` and ``durable`` concern the target.
+    """
+
+    memory_bytes: int = 256 << 20
+    spill_directory: str | os.PathLike[str] | None = None
+    keep_spills: bool = False
+    compression: Literal["lz4", "zstd"] | None = None
+    alignment: int = 64
+    merge: MergeOptions = field(default_factory=MergeOptions)
+
+    def __post_init__(self) -> None:
+        if self.memory_bytes < MINIMUM_MEMORY_BYTES:
+            raise ValueError(f"memory_bytes must be {MINIMUM_MEMORY_BYTES} (1 MiB) or more, not {self.memory_bytes}")
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")

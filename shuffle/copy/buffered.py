@@ -1,0 +1,71 @@
+"""Copying through a buffer of this process: works everywhere, so it is the ladder's last rung.
+
+Small pieces are collected, so that the target is written a buffer at a time.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from shuffle.copy.job import CopyJob, Piece
+from shuffle.copy.outcome import Outcome
+
+BUFFER_BYTES = 1 << 20  # stays in the second-level cache between reading and writing; larger ones measured slower
+
+
+def copy_with_buffer(job: CopyJob, start: int, end: int) -> Outcome:
+    """Copy the target's bytes ``[start, end)``.
+
+    Raises:
+        TruncatedError: a source ends before its bytes do.
+        OSError: reading or writing failed; it names the file.
+    """
+    buffer = memoryview(bytearray(min(BUFFER_BYTES, max(end - start, 1))))
+    filled = 0
+    written = start
+    system_calls = 0
+    for piece in job.pieces(start, end):
+        read = 0
+        while read < piece.byte_count:
+            if filled == len(buffer):
+                system_calls += _write(job, buffer, written)
+                written += filled
+                filled = 0
+            wanted = min(piece.byte_count - read, len(buffer) - filled)
+            count = _read(job, piece, read, buffer[filled : filled + wanted])
+            system_calls += 1
+            read += count
+            filled += count
+    system_calls += _write(job, buffer[:filled], written)
+    return Outcome(end, system_calls)
+
+
+def _read(job: CopyJob, piece: Piece, read: int, buffer: memoryview) -> int:
+    try:
+        count = job.kernel.pread(job.descriptors.descriptor(piece.source), buffer, piece.source_offset + read)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"{error.strerror}: reading at offset {piece.source_offset + read}",
+            job.descriptors.path(piece.source),
+        ) from error
+    if count == 0:
+        raise job.truncated(piece.source, piece.source_offset + read, piece.byte_count - read)
+    return count
+
+
+def _write(job: CopyJob, buffer: memoryview, position: int) -> int:
+    """Write all of a buffer; how many system calls it took."""
+    system_calls = 0
+    written = 0
+    while written < len(buffer):
+        try:
+            count = job.kernel.pwrite(job.target.descriptor, [buffer[written:]], position + written)
+        except OSError as error:
+            problem = f"{error.strerror}: writing at offset {position + written}"
+            raise OSError(error.errno, problem, job.target.path) from error
+        system_calls += 1
+        if count == 0:  # no file system should, but a loop that never ends is worse than an error
+            raise OSError(errno.EIO, f"nothing was written at offset {position + written}", job.target.path)
+        written += count
+    return system_calls

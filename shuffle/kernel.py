@@ -1,0 +1,94 @@
+"""The system calls that copying uses, behind one small interface.
+
+Methods copy through a ``Kernel`` and nothing else, so that a test can script one that returns short, lies, or fails as
+no healthy machine would. Nothing here decides anything; what an errno means is ``copy/errno_policy.py``'s business.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from typing import Protocol
+
+Buffer = bytes | bytearray | memoryview
+
+
+class Kernel(Protocol):
+    """What copying asks of an operating system. All counts are bytes, all errors ``OSError``."""
+
+    def copy_file_range(self, source: int, target: int, byte_count: int, source_offset: int, target_offset: int) -> int:
+        """Copy between two descriptors at given offsets, moving no file position; how many bytes were copied."""
+        ...
+
+    def sendfile(self, target: int, source: int, source_offset: int, byte_count: int) -> int:
+        """Copy from an offset to the target's file position, and move it; how many bytes were copied."""
+        ...
+
+    def pread(self, descriptor: int, buffer: memoryview, offset: int) -> int:
+        """Fill a buffer from an offset; how many bytes were read, 0 at the end of the file."""
+        ...
+
+    def pwrite(self, descriptor: int, buffers: Sequence[Buffer], offset: int) -> int:
+        """Write buffers behind each other at an offset; how many bytes were written."""
+        ...
+
+    def seek(self, descriptor: int, offset: int) -> int:
+        """Set the file position; where it is then."""
+        ...
+
+    def position(self, descriptor: int) -> int:
+        """The file position."""
+        ...
+
+    def size(self, descriptor: int) -> int:
+        """The file's size."""
+        ...
+
+    @property
+    def release(self) -> str:
+        """Name and release, for error messages."""
+        ...
+
+
+class SystemKernel:
+    """The kernel that this process runs on. A call that it has not raises ``OSError`` with ENOSYS."""
+
+    def copy_file_range(self, source: int, target: int, byte_count: int, source_offset: int, target_offset: int) -> int:
+        """See ``Kernel``."""
+        if sys.platform != "linux":
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+        return os.copy_file_range(source, target, byte_count, source_offset, target_offset)
+
+    def sendfile(self, target: int, source: int, source_offset: int, byte_count: int) -> int:
+        """See ``Kernel``."""
+        if sys.platform != "linux":  # elsewhere it sends to sockets only
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+        return os.sendfile(target, source, source_offset, byte_count)
+
+    def pread(self, descriptor: int, buffer: memoryview, offset: int) -> int:
+        """See ``Kernel``."""
+        return os.preadv(descriptor, [buffer], offset)
+
+    def pwrite(self, descriptor: int, buffers: Sequence[Buffer], offset: int) -> int:
+        """See ``Kernel``."""
+        return os.pwritev(descriptor, buffers, offset)
+
+    def seek(self, descriptor: int, offset: int) -> int:
+        """See ``Kernel``."""
+        return os.lseek(descriptor, offset, os.SEEK_SET)
+
+    def position(self, descriptor: int) -> int:
+        """See ``Kernel``."""
+        return os.lseek(descriptor, 0, os.SEEK_CUR)
+
+    def size(self, descriptor: int) -> int:
+        """See ``Kernel``."""
+        return os.fstat(descriptor).st_size
+
+    @property
+    def release(self) -> str:
+        """See ``Kernel``."""
+        system = os.uname()
+        return f"{system.sysname} {system.release}"

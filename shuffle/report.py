@@ -1,0 +1,117 @@
+"""What a merge did, for people and programs. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class MethodUse:
+    """What one copy method did: bytes moved, and the system calls that moved them."""
+
+    byte_count: int
+    system_calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """A method that stopped before its span was copied, and gave way to the next one.
+
+    Attributes:
+        method: the one that stopped.
+        position: in the target, in bytes; from there on the next method copied.
+        partition: that the position belongs to.
+        reason: in words.
+        errno: what the system call answered, or None.
+    """
+
+    method: str
+    position: int
+    partition: int
+    reason: str
+    errno: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapReport:
+    """What a map task did.
+
+    Attributes:
+        target: the file published.
+        partition_count: P.
+        row_count: rows written.
+        target_bytes: size of the target.
+        spills: names of the spills that were kept; empty where none were.
+        spill_count: how many spills there were, the last rows included; 0 where everything fitted into memory.
+        spilled_bytes: their sizes together.
+        merge: what merging them did; None where there was nothing to merge.
+        seconds_partitioning: computing partition numbers.
+        seconds_sorting: bringing rows into partition order.
+        seconds_writing: serializing record batches and writing them.
+        seconds: from the first row to publication.
+    """
+
+    target: str
+    partition_count: int
+    row_count: int
+    target_bytes: int
+    spills: tuple[str, ...] = ()
+    spill_count: int = 0
+    spilled_bytes: int = 0
+    merge: MergeReport | None = None
+    seconds_partitioning: float = 0.0
+    seconds_sorting: float = 0.0
+    seconds_writing: float = 0.0
+    seconds: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as JSON has it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeReport:
+    """What a merge did.
+
+    Attributes:
+        target: the file published.
+        source_count, partition_count: S and P.
+        row_count: rows in the target.
+        range_count: ranges that were not empty.
+        segment_count: ranges after adjacent ones were joined.
+        byte_count: bytes of all ranges; the target also has a header, an index and a footer.
+        target_bytes: size of the target.
+        methods: what each copy method did, by its name.
+        fallbacks: methods that stopped, and why.
+        rebuilt: why what was written first had to be discarded and rebuilt with buffered copying; None if it had not.
+        seconds: from opening the first source to publication.
+    """
+
+    target: str
+    source_count: int
+    partition_count: int
+    row_count: int
+    range_count: int
+    segment_count: int
+    byte_count: int
+    target_bytes: int
+    methods: dict[str, MethodUse] = field(default_factory=dict)
+    fallbacks: tuple[Fallback, ...] = ()
+    rebuilt: str | None = None
+    seconds: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as JSON has it."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        """The report in one line."""
+        rate = self.byte_count / max(self.seconds, 1e-9) / 2**20
+        methods = ", ".join(
+            f"{name} {use.byte_count} bytes in {use.system_calls} calls" for name, use in self.methods.items()
+        )
+        return (
+            f"{self.source_count} sources, {self.partition_count} partitions, {self.row_count} rows, "
+            f"{self.byte_count} bytes in {self.seconds:.3f} s ({rate:.0f} MiB/s): {methods or 'nothing to copy'}"
+        )

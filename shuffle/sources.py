@@ -1,0 +1,211 @@
+"""The files that a merge reads: found, opened, checked against each other, and kept open within a limit."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from os import PathLike
+from types import TracebackType
+from typing import Self
+
+from spill_format.errors import MismatchError, SpillError
+from spill_format.layout import PartitionLayout
+from spill_format.structure import FileStructure, read_structure
+
+SPILL_PATTERN = ".spill.arrow"
+"""What the names of spills end with; a directory is searched for it."""
+
+_SPARE_DESCRIPTORS = 32  # left to the rest of the process
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A source whose structure was read and checked.
+
+    Attributes:
+        path: its name, for opening and for errors.
+        structure: what it says of itself.
+        identity: device, inode and size when it was read; a source that changes while it is merged is noticed.
+        borrowed: an open descriptor of somebody else's, for a file without a name; None for a file with one.
+    """
+
+    path: str
+    structure: FileStructure
+    identity: tuple[int, int, int]
+    borrowed: int | None = None
+
+    @property
+    def layout(self) -> PartitionLayout:
+        """The ranges of its partitions."""
+        return self.structure.index.layout
+
+
+def open_source(path: str | PathLike[str]) -> Source:
+    """Read and check a source's structure, and close it again.
+
+    Raises:
+        SpillError: the file is damaged, or none of ours.
+        OSError: it cannot be opened.
+    """
+    path = os.fspath(path)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return Source(path, read_structure(descriptor, path), _identity(descriptor))
+    finally:
+        os.close(descriptor)
+
+
+def borrow_source(descriptor: int, name: str) -> Source:
+    """A source that has no name but is open; the descriptor must stay open until the merge is done."""
+    return Source(name, read_structure(descriptor, name), _identity(descriptor), descriptor)
+
+
+def find_sources(paths: Iterable[str | PathLike[str]]) -> list[str]:
+    """The files meant by ``paths``: files as given, directories as the spills in them, in natural order of their names.
+
+    Raises:
+        ValueError: a directory holds no spills, or a file is given besides its directory.
+        OSError: a directory cannot be listed.
+    """
+    found: list[str] = []
+    for path in (os.fspath(path) for path in paths):
+        if not os.path.isdir(path):
+            found.append(path)
+            continue
+        names = sorted((name for name in os.listdir(path) if name.endswith(SPILL_PATTERN)), key=_natural_order)
+        if not names:
+            raise ValueError(f"no spills: looked for *{SPILL_PATTERN} in the directory {path}")
+        found += [os.path.join(path, name) for name in names]
+        if len({os.path.realpath(file) for file in found}) < len(found):
+            raise ValueError(f"the directory {path} holds a file that is also given by its name")
+    return found
+
+
+def check_agreement(sources: Sequence[Source]) -> None:
+    """Check that the sources can become one file: same partition count, same schema.
+
+    Raises:
+        MismatchError: it names the first source that differs, the one it differs from, and the difference.
+    """
+    first = sources[0]
+    for source in sources[1:]:
+        expected, actual = first.layout.partition_count, source.layout.partition_count
+        if expected != actual:
+            raise MismatchError(
+                f"another number of partitions than {first.path}", path=source.path, expected=expected, actual=actual
+            )
+        if source.structure.schema_message == first.structure.schema_message:
+            continue
+        difference = _schema_difference(first.structure, source.structure)
+        if difference is not None:
+            raise MismatchError(f"another schema than {first.path}: {difference}", path=source.path)
+
+
+class SourceDescriptors:
+    """Descriptors of the sources, opened when they are first needed; at most ``limit`` at a time.
+
+    Belongs to one thread: the descriptor that ``descriptor`` returned may be closed by the next call of it.
+    """
+
+    def __init__(self, sources: Sequence[Source], limit: int) -> None:
+        self._sources = sources
+        self._limit = max(limit, 1)
+        self._open: OrderedDict[int, int] = OrderedDict()  # the least recently used first
+
+    def path(self, source: int) -> str:
+        """The name of source number ``source``."""
+        return self._sources[source].path
+
+    def descriptor(self, source: int) -> int:
+        """An open descriptor of source number ``source``.
+
+        Raises:
+            SpillError: the file is not the one that was checked.
+            OSError: it cannot be opened any more.
+        """
+        descriptor = self._open.get(source)
+        if descriptor is None:
+            return self._add(source)
+        if len(self._open) == self._limit:  # below the limit nothing is ever closed, and order means nothing
+            self._open.move_to_end(source)
+        return descriptor
+
+    def close(self) -> None:
+        """Close them all, but for borrowed ones."""
+        while self._open:
+            self._close_oldest()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _add(self, source: int) -> int:
+        wanted = self._sources[source]
+        if wanted.borrowed is not None:
+            return wanted.borrowed
+        if len(self._open) >= self._limit:
+            self._close_oldest()
+        descriptor = self._open[source] = self._opened(wanted.path)
+        if (identity := _identity(descriptor)) != wanted.identity:
+            raise SpillError(
+                "the source changed after its index was read",
+                path=wanted.path,
+                expected="device {}, inode {}, {} bytes".format(*wanted.identity),
+                actual="device {}, inode {}, {} bytes".format(*identity),
+            )
+        return descriptor
+
+    def _opened(self, path: str) -> int:
+        while True:
+            try:
+                return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError as error:
+                if error.errno != errno.EMFILE or not self._open:
+                    raise
+                self._limit = max(len(self._open) - 1, 1)  # the rest of the process needs more than was thought
+                self._close_oldest()
+
+    def _close_oldest(self) -> None:
+        _, descriptor = self._open.popitem(last=False)
+        os.close(descriptor)
+
+
+def descriptor_limit(threads: int) -> int:
+    """How many sources each of ``threads`` may keep open, from what ``ulimit -n`` leaves to this process."""
+    limit, in_use = 1024, 0
+    with suppress(ImportError, OSError):
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        in_use = len(os.listdir("/proc/self/fd"))
+    return max((limit - in_use - _SPARE_DESCRIPTORS) // threads, 1)
+
+
+def _identity(descriptor: int) -> tuple[int, int, int]:
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino, status.st_size
+
+
+def _natural_order(name: str) -> list[tuple[int, str]]:
+    """Sorts ``part-10`` behind ``part-9``: runs of digits by value, the rest by character."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part]
+
+
+def _schema_difference(first: FileStructure, second: FileStructure) -> str | None:
+    # Only where the messages differ, as they do for another alignment or another version of Arrow, is it worth the
+    # import to see whether they mean the same.
+    import pyarrow as pa
+
+    from spill_format.schemas import describe_difference, original_schema
+
+    stored = [pa.ipc.read_schema(pa.py_buffer(structure.schema_message)) for structure in (first, second)]
+    return describe_difference(*stored) or describe_difference(*map(original_schema, stored))
