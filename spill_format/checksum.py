@@ -23,7 +23,7 @@ _BLOCK_ELEMENTS = 1 << 15  # intermediate arrays of 256 KiB stay in the second-l
 
 
 def advance(checksums: UInt32Array, byte_counts: Int64Array, polynomial: int = CASTAGNOLI) -> UInt32Array:
-    """Each checksum as it becomes when ``byte_counts`` zero bytes, by themselves of checksum 0, are put behind its data.
+    """The share of each checksum in that of a concatenation which has ``byte_counts`` bytes behind its data.
 
     Args:
         checksums: ``uint32[N]``.
@@ -36,7 +36,7 @@ def advance(checksums: UInt32Array, byte_counts: Int64Array, polynomial: int = C
     advanced = np.array(checksums, dtype=np.uint32)
     for start in range(0, len(advanced), _BLOCK_ELEMENTS):
         block = advanced[start : start + _BLOCK_ELEMENTS]
-        remaining = byte_counts[start : start + _BLOCK_ELEMENTS]
+        remaining: Int64Array = byte_counts[start : start + _BLOCK_ELEMENTS]
         exponent = 0
         while remaining.any():
             _apply(block, _operators(polynomial, exponent), (remaining & 15) << 10)
@@ -85,7 +85,7 @@ def _operators(polynomial: int, exponent: int) -> UInt32Array:
     step = identity.copy()
     if exponent == 0:
         for _ in range(8):
-            step = (step >> 1) ^ np.where(step & 1, np.uint32(polynomial), np.uint32(0))
+            step = np.where(step & 1, (step >> 1) ^ np.uint32(polynomial), step >> 1)
     else:
         smaller = _operators(polynomial, exponent - 1)
         step = smaller[15 << 10 :].copy()

@@ -1,33 +1,77 @@
 """The index section: the layout of a file and the lengths of its messages, encoded, decoded and checked.
 
-Pure. Together with the file's header the index holds all that a merge needs of a source, so that neither pyarrow nor
-the source's footer is asked. FORMAT.md section 5 is the byte layout; the names of the fields are the same there and here.
+Pure. Together with the file's header the index holds all that a merge needs of a source, so that no pyarrow is asked.
+FORMAT.md section 6 is the byte layout; the names of the fields are the same there and here.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from .checksum import crc32c
 from .errors import ChecksumError, CorruptError, TruncatedError, VersionError
-from .framing import BLOCK_DTYPE, MAXIMUM_ALIGNMENT, MINIMUM_ALIGNMENT, Blocks
+from .framing import BLOCK_DTYPE, SMALLEST_METADATA_LENGTH, Blocks, is_alignment
 from .layout import Int64Array, PartitionLayout, find_defect
 
 if TYPE_CHECKING:
     from os import PathLike
 
+    Path = str | PathLike[str] | None
+
 MAJOR_VERSION = 1
 MINOR_VERSION = 0
 
 _MAGIC = b"SPILLIDX"
-_HEAD = struct.Struct("<8sHHIQQQII")  # magic, major, minor, alignment, length, P, B, template length, reserved
-_CRC_LENGTH = 4
-_TAIL_LENGTH = 8  # four reserved bytes, then the CRC
+_HEAD = struct.Struct("<8sHHIQQQII")
+_CHECKSUM = struct.Struct("<4xI")
+_CHECKSUM_LENGTH = 4
+
+
+class _Head(NamedTuple):
+    """The fields of ``_HEAD`` (FORMAT.md section 6.1)."""
+
+    magic: bytes
+    major: int
+    minor: int
+    alignment: int
+    section_length: int
+    partition_count: int
+    batch_count: int
+    footer_template_length: int
+    reserved: int
+
+    def element_counts(self) -> Mapping[str, int]:
+        """Elements of each array of ``_ARRAYS``."""
+        partitions, batches = self.partition_count, self.batch_count
+        return {
+            "offsets": partitions + 1,
+            "rows": partitions,
+            "body_lengths": batches,
+            "crc32c": partitions,
+            "metadata_lengths": batches,
+        }
+
+    def content_length(self) -> int:
+        """Bytes between head and checksum."""
+        counts = self.element_counts()
+        length = sum(counts[name] * dtype.itemsize for name, dtype in _ARRAYS.items()) + self.footer_template_length
+        return length + -length % 8
+
+
+# The arrays behind the head, in this order: those of eight bytes first, so that each is aligned (FORMAT.md, 6.2).
+_ARRAYS: Mapping[str, np.dtype[Any]] = {
+    "offsets": np.dtype("<i8"),
+    "rows": np.dtype("<i8"),
+    "body_lengths": np.dtype("<i8"),
+    "crc32c": np.dtype("<u4"),
+    "metadata_lengths": np.dtype("<i4"),
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,168 +124,166 @@ class PartitionIndex:
         layout = self.layout
         if layout.rows is None or layout.crc32c is None:
             raise ValueError("an index section needs the rows and checksums of every partition")
-        arrays = (
-            layout.offsets.astype("<i8", copy=False),
-            layout.rows.astype("<i8", copy=False),
-            self.body_lengths.astype("<i8", copy=False),
-            layout.crc32c.astype("<u4", copy=False),
-            self.metadata_lengths.astype("<i4", copy=False),
-        )
-        content = b"".join([array.tobytes() for array in arrays] + [self.footer_template])
+        arrays: Mapping[str, npt.NDArray[Any]] = {
+            "offsets": layout.offsets,
+            "rows": layout.rows,
+            "body_lengths": self.body_lengths,
+            "crc32c": layout.crc32c,
+            "metadata_lengths": self.metadata_lengths,
+        }
+        content = b"".join([arrays[name].astype(dtype, copy=False).tobytes() for name, dtype in _ARRAYS.items()])
+        content += self.footer_template
         content += bytes(-len(content) % 8)
-        head = _HEAD.pack(
-            _MAGIC,
-            MAJOR_VERSION,
-            MINOR_VERSION,
-            self.alignment,
-            _HEAD.size + len(content) + _TAIL_LENGTH,
-            layout.partition_count,
-            len(self.body_lengths),
-            len(self.footer_template),
-            0,
+        head = _Head(
+            magic=_MAGIC,
+            major=MAJOR_VERSION,
+            minor=MINOR_VERSION,
+            alignment=self.alignment,
+            section_length=_HEAD.size + len(content) + _CHECKSUM.size,
+            partition_count=layout.partition_count,
+            batch_count=len(self.body_lengths),
+            footer_template_length=len(self.footer_template),
+            reserved=0,
         )
-        section = head + content + bytes(_TAIL_LENGTH - _CRC_LENGTH)
-        return section + crc32c(section).to_bytes(_CRC_LENGTH, "little")
+        section = _HEAD.pack(*head) + content + _CHECKSUM.pack(0)[:-_CHECKSUM_LENGTH]
+        return section + crc32c(section).to_bytes(_CHECKSUM_LENGTH, "little")
 
 
-def decode(section: bytes, path: str | PathLike[str] | None = None, section_offset: int = 0) -> PartitionIndex:
+class _Place(NamedTuple):
+    """Where a section comes from, for errors."""
+
+    path: Path
+    offset: int
+
+    def corrupt(self, problem: str, expected: object, actual: object, partition: int | None = None) -> CorruptError:
+        return CorruptError(
+            f"index section: {problem}",
+            path=self.path,
+            partition=partition,
+            offset=self.offset,
+            expected=expected,
+            actual=actual,
+        )
+
+
+def decode(section: bytes, path: Path = None, section_offset: int = 0) -> PartitionIndex:
     """Read an index section, checking length, magic, version, checksum and meaning, in that order.
 
     Args:
-        section: the bytes that the footer names.
+        section: the bytes that the footer names; the arrays of the index are views of them.
         path, section_offset: where they came from, for errors.
 
     Raises:
         TruncatedError, CorruptError, VersionError, ChecksumError: the first defect found.
     """
-    fields = _check_frame(section, path, section_offset)
-    minor, alignment, partition_count, batch_count, template_length = (*fields[2:4], *fields[5:8])
+    place = _Place(path, section_offset)
+    head = _check_frame(section, place)
+    if head.partition_count < 1:
+        raise place.corrupt("number of partitions", "1 or more", head.partition_count)
+    needed, there = head.content_length(), len(section) - _HEAD.size - _CHECKSUM.size
+    # A newer minor version may put more behind what this one knows.
+    if there < needed or (there > needed and head.minor <= MINOR_VERSION):
+        raise place.corrupt("bytes of its arrays", needed, there)
+    if not is_alignment(head.alignment):
+        raise place.corrupt("alignment", "a power of two from 8 to 65536", head.alignment)
 
-    def corrupt(problem: str, expected: object, actual: object) -> CorruptError:
-        return CorruptError(
-            f"index section: {problem}", path=path, offset=section_offset, expected=expected, actual=actual
-        )
-
-    if partition_count < 1:
-        raise corrupt("number of partitions", "1 or more", partition_count)
-    needed = 8 + 20 * partition_count + 12 * batch_count + template_length
-    content_length = len(section) - _HEAD.size - _TAIL_LENGTH
-    needed += -needed % 8
-    if content_length < needed or (content_length > needed and minor <= MINOR_VERSION):
-        raise corrupt("bytes of its arrays", needed, content_length)
-    if not MINIMUM_ALIGNMENT <= alignment <= MAXIMUM_ALIGNMENT or alignment & (alignment - 1):
-        raise corrupt("alignment", "a power of two from 8 to 65536", alignment)
-
+    arrays: dict[str, npt.NDArray[Any]] = {}
     position = _HEAD.size
-
-    def take(dtype: str, count: int) -> npt.NDArray[np.generic]:
-        nonlocal position
-        array = np.frombuffer(section, dtype=dtype, count=count, offset=position)
-        position += array.nbytes
-        return array.astype(array.dtype.newbyteorder("="), copy=False)
-
-    offsets, rows, body_lengths = (
-        take("<i8", partition_count + 1),
-        take("<i8", partition_count),
-        take("<i8", batch_count),
-    )
-    checksums, metadata_lengths = take("<u4", partition_count), take("<i4", batch_count)
-    if (defect := find_defect(offsets, rows)) is not None:
-        raise CorruptError(
-            f"index section: {defect.problem}",
-            path=path,
-            partition=defect.partition,
-            offset=section_offset,
-            expected=defect.expected,
-            actual=defect.actual,
-        )
+    for name, count in head.element_counts().items():
+        stored = np.frombuffer(section, dtype=_ARRAYS[name], count=count, offset=position)
+        arrays[name] = stored.astype(stored.dtype.newbyteorder("="), copy=False)
+        position += stored.nbytes
+    if (defect := find_defect(arrays["offsets"], arrays["rows"])) is not None:
+        raise place.corrupt(defect.problem, defect.expected, defect.actual, defect.partition)
     index = PartitionIndex(
-        PartitionLayout(offsets, rows, checksums),
-        alignment,
-        metadata_lengths,
-        body_lengths,
-        section[position : position + template_length],
+        layout=PartitionLayout(arrays["offsets"], arrays["rows"], arrays["crc32c"]),
+        alignment=head.alignment,
+        metadata_lengths=arrays["metadata_lengths"],
+        body_lengths=arrays["body_lengths"],
+        footer_template=section[position : position + head.footer_template_length],
     )
-    _check_messages(index, path, section_offset)
+    _check_messages(index, place)
     return index
 
 
-def _check_frame(section: bytes, path: str | PathLike[str] | None, section_offset: int) -> tuple[int, ...]:
-    """The head's fields, after length, magic, version and checksum have been found right."""
-    smallest = _HEAD.size + _TAIL_LENGTH
-    if len(section) < smallest:
-        raise TruncatedError(
-            "index section: too short",
-            path=path,
-            offset=section_offset,
-            expected=f"{smallest} bytes or more",
-            actual=len(section),
-        )
-    fields = _HEAD.unpack_from(section)
-    magic, major, minor, _, length = fields[:5]
-    if magic != _MAGIC:
-        raise CorruptError("index section: magic", path=path, offset=section_offset, expected=_MAGIC, actual=magic)
+def check_version(major: int, minor: int, path: Path, offset: int | None = None) -> None:
+    """Raise VersionError unless this release reads files of version ``major.minor``."""
     if major != MAJOR_VERSION:
+        newer = "the file was written by a newer release; upgrade to read it"
+        older = "no release has written such a version"
         raise VersionError(
-            "index section: version of the format",
+            "version of the format",
             path=path,
-            offset=section_offset,
+            offset=offset,
             expected=f"{MAJOR_VERSION}.x",
             actual=f"{major}.{minor}",
-            advice="the file was written by a newer release; upgrade to read it" if major > MAJOR_VERSION else None,
+            advice=newer if major > MAJOR_VERSION else older,
         )
-    if length != len(section):
-        raise CorruptError(
-            "index section: its length differs from the footer's",
-            path=path,
-            offset=section_offset,
-            expected=len(section),
-            actual=length,
+
+
+def _check_frame(section: bytes, place: _Place) -> _Head:
+    """The head, after length, magic, version and checksum have been found right."""
+    smallest = _HEAD.size + _CHECKSUM.size
+    if len(section) < smallest:
+        raise TruncatedError(
+            "index section: bytes",
+            path=place.path,
+            offset=place.offset,
+            expected=f"{smallest} or more",
+            actual=len(section),
         )
-    recorded = int.from_bytes(section[-_CRC_LENGTH:], "little")
-    computed = crc32c(memoryview(section)[:-_CRC_LENGTH])
+    head = _Head(*_HEAD.unpack_from(section))
+    if head.magic != _MAGIC:
+        raise place.corrupt("magic", _MAGIC, head.magic)
+    check_version(head.major, head.minor, place.path, place.offset)
+    if head.section_length != len(section):
+        raise place.corrupt("its length differs from the footer's", len(section), head.section_length)
+    recorded = int.from_bytes(section[-_CHECKSUM_LENGTH:], "little")
+    computed = crc32c(memoryview(section)[:-_CHECKSUM_LENGTH])
     if computed != recorded:
         raise ChecksumError(
             "index section: CRC-32C",
-            path=path,
-            offset=section_offset,
+            path=place.path,
+            offset=place.offset,
             expected=f"{recorded:08x}",
             actual=f"{computed:08x}",
         )
-    return fields
+    return head
 
 
-def _check_messages(index: PartitionIndex, path: str | PathLike[str] | None, section_offset: int) -> None:
+def _check_messages(index: PartitionIndex, place: _Place) -> None:
     """Ranges are aligned, and messages fill them exactly."""
     offsets = index.layout.offsets
-    unaligned = offsets % index.alignment != 0
+    unaligned = offsets & (index.alignment - 1) != 0
     if unaligned.any():
-        partition = int(np.argmax(unaligned))
-        raise CorruptError(
-            "index section: the range is not aligned",
-            path=path,
-            partition=min(partition, index.layout.partition_count - 1),
-            offset=section_offset,
-            expected=f"a multiple of {index.alignment}",
-            actual=int(offsets[partition]),
-        )
-    if (index.metadata_lengths <= 0).any() or (index.body_lengths < 0).any():
-        raise CorruptError(
-            "index section: message lengths",
-            path=path,
-            offset=section_offset,
-            expected="positive ones",
-            actual="others",
-        )
+        border = int(np.argmax(unaligned))
+        partition = min(border, index.layout.partition_count - 1)
+        expected = f"a multiple of {index.alignment}"
+        raise place.corrupt("the range is not aligned", expected, int(offsets[border]), partition)
+
+    metadata_lengths, body_lengths = index.metadata_lengths, index.body_lengths
+    unsound = (metadata_lengths < SMALLEST_METADATA_LENGTH) | (body_lengths < 0)
+    unsound |= (metadata_lengths & 7 != 0) | (body_lengths & 7 != 0)
+    if unsound.any():
+        batch = int(np.argmax(unsound))
+        expected = f"multiples of 8, for the metadata from {SMALLEST_METADATA_LENGTH} on"
+        actual = f"{metadata_lengths[batch]} and {body_lengths[batch]}"
+        raise place.corrupt(f"lengths of metadata and body of record batch {batch}", expected, actual)
+
     reached = index.message_offsets
-    borders = reached[np.searchsorted(reached, offsets).clip(max=len(reached) - 1)]
-    if (borders != offsets).any() or reached[-1] != offsets[-1]:
-        partition = int(np.argmax(borders != offsets)) if (borders != offsets).any() else index.layout.partition_count
-        raise CorruptError(
-            "index section: the messages do not fill the range",
-            path=path,
-            partition=max(partition - 1, 0),
-            offset=section_offset,
-            expected=f"a message ending at {int(offsets[partition])}",
-            actual=f"one ending at {int(borders[partition])}",
+    # Lengths are positive: a sum that does not grow has passed 2**63, and wrapped around.
+    if (reached[1:] <= reached[:-1]).any():
+        batch = int(np.argmax(reached[1:] <= reached[:-1]))
+        raise place.corrupt(f"body length of record batch {batch}", "less", int(body_lengths[batch]))
+    ends = reached[np.searchsorted(reached, offsets).clip(max=len(reached) - 1)]
+    missed = ends != offsets
+    if missed.any():
+        border = int(np.argmax(missed))
+        raise place.corrupt(
+            "the messages do not fill the range",
+            f"one that ends at {int(offsets[border])}",
+            f"one that ends at {int(ends[border])}",
+            border - 1,
         )
+    if reached[-1] != offsets[-1]:
+        raise place.corrupt("the messages overrun the ranges", int(offsets[-1]), int(reached[-1]))

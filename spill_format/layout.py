@@ -35,6 +35,7 @@ class PartitionLayout:
         crc32c: ``uint32[P]``, CRC-32C of each range's bytes (0 for an empty one), or None where the file does not say.
 
     Raises:
+        TypeError: something is no numpy array.
         ValueError: shapes or types are wrong, or a law is broken; the message names the partition.
 
     The arrays are made read-only; the layout does not copy them.
@@ -45,8 +46,6 @@ class PartitionLayout:
     crc32c: UInt32Array | None = None
 
     def __post_init__(self) -> None:
-        if self.offsets.ndim != 1 or len(self.offsets) < 2:
-            raise ValueError(f"offsets must be int64[P + 1] with P ≥ 1, not of shape {self.offsets.shape}")
         shapes = {
             "offsets": (self.offsets, np.int64),
             "rows": (self.rows, np.int64),
@@ -55,11 +54,16 @@ class PartitionLayout:
         for name, (array, dtype) in shapes.items():
             if array is None:
                 continue
+            if not isinstance(array, np.ndarray):
+                raise TypeError(f"{name} must be a numpy array, not {type(array).__name__}")
             if array.dtype != dtype:
                 raise ValueError(f"{name} must be {np.dtype(dtype)}, not {array.dtype}")
+            if name == "offsets" and (array.ndim != 1 or len(array) < 2):
+                raise ValueError(f"offsets must be int64[P + 1] with P ≥ 1, not of shape {array.shape}")
             if name != "offsets" and array.shape != (self.partition_count,):
                 raise ValueError(
-                    f"{name} must have one value for each of {self.partition_count} partitions, not {len(array)}"
+                    f"{name} must have one value for each of {self.partition_count} partitions, "
+                    f"not be of shape {array.shape}"
                 )
             array.flags.writeable = False
         if (defect := find_defect(self.offsets, self.rows)) is not None:
@@ -90,19 +94,26 @@ class PartitionLayout:
 
 def find_defect(offsets: Int64Array, rows: Int64Array | None) -> LayoutDefect | None:
     """The first broken law of a layout's arrays, or None: offsets start at or above 0 and never decrease, rows are
-    not negative, and a partition of no bytes has no rows."""
+    not negative and can be added up, and a partition of no bytes has no rows."""
     if offsets[0] < 0:
         return LayoutDefect("the first range starts before the file", 0, "an offset of 0 or more", int(offsets[0]))
-    lengths = np.diff(offsets)
-    if (lengths < 0).any():
-        partition = int(np.argmax(lengths < 0))
+    # Compared, not subtracted: a difference of offsets that a hostile file holds may pass 2**63 and wrap around.
+    if (decreasing := offsets[1:] < offsets[:-1]).any():
+        partition = int(np.argmax(decreasing))
         start, end = int(offsets[partition]), int(offsets[partition + 1])
         return LayoutDefect("the range ends before it starts", partition, f"an end of {start} or more", end)
-    if rows is not None and (rows < 0).any():
-        partition = int(np.argmax(rows < 0))
+    return None if rows is None else _find_row_defect(rows, offsets)
+
+
+def _find_row_defect(rows: Int64Array, offsets: Int64Array) -> LayoutDefect | None:
+    if (negative := rows < 0).any():
+        partition = int(np.argmax(negative))
         return LayoutDefect("the row count is negative", partition, "0 or more", int(rows[partition]))
-    if rows is not None and ((rows > 0) & (lengths == 0)).any():
-        partition = int(np.argmax((rows > 0) & (lengths == 0)))
+    if rows.sum(dtype=np.float64) >= 2.0**63:
+        partition = int(np.argmax(rows))
+        return LayoutDefect("the row count is absurd", partition, "fewer than 2**63 in the file", int(rows[partition]))
+    if (unfounded := (rows > 0) & (offsets[1:] == offsets[:-1])).any():
+        partition = int(np.argmax(unfounded))
         return LayoutDefect("the range is empty but has rows", partition, "0 rows", int(rows[partition]))
     return None
 

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import mmap
+import operator
 import os
 from collections.abc import Iterator
 from os import PathLike
 from types import TracebackType
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
 
 from .checksum import crc32c
-from .errors import ChecksumError, CorruptError
-from .framing import read_blocks
+from .errors import ChecksumError, CorruptError, TruncatedError
+from .framing import metadata_length_of, read_seal, sealed_crc32c
 from .index import PartitionIndex
-from .layout import PartitionLayout
+from .layout import Int64Array, PartitionLayout, UInt32Array
 from .schemas import from_storage, original_schema
 from .structure import FileStructure, read_structure
+
+# What Arrow raises when it is given bytes that it cannot decode: its own errors, OSError from decompression, ValueError
+# from names that are not UTF-8, MemoryError for a decompressed length that is absurd.
+_UNDECODABLE = (pa.ArrowException, OSError, ValueError, MemoryError)
 
 
 class SpillFile:
     """A partitioned file, a spill or a merge's output, open for reading.
 
     Args:
-        path: the file. Its structure is read and checked now; its rows only when asked for.
+        path: the file. All but its ranges is read and checked now; the ranges' bytes only when asked for.
 
     Raises:
         CorruptError, TruncatedError, ChecksumError: the structure is damaged.
@@ -39,17 +45,29 @@ class SpillFile:
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = os.fspath(path)
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        # Without blocking, since opening a pipe would wait for its writer instead of being refused below.
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             self._structure: FileStructure = read_structure(descriptor, self.path)
-            self._map: pa.Buffer | None = pa.py_buffer(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
+            mapped = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
         finally:
             os.close(descriptor)
-        self._stored_schema = self._read_schema()
-        self.schema: pa.Schema = original_schema(self._stored_schema)
-        """Of the rows; dictionary-encoded columns have their original type."""
+        if len(mapped) < self._structure.byte_count:
+            raise TruncatedError(
+                "the file was cut while it was opened",
+                path=self.path,
+                expected=f"{self._structure.byte_count} bytes",
+                actual=len(mapped),
+            )
+        self._map: pa.Buffer | None = pa.py_buffer(mapped)
+        self._stored_schema, self._schema = self._read_schemas()
         self._message_offsets = self._index.message_offsets
         self._first_messages = self._index.first_messages
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of the rows; dictionary-encoded columns have their original type."""
+        return self._schema
 
     @property
     def layout(self) -> PartitionLayout:
@@ -72,7 +90,7 @@ class SpillFile:
         return self._structure.byte_count
 
     @property
-    def batch_counts(self) -> np.ndarray:
+    def batch_counts(self) -> Int64Array:
         """Record batches in each partition, ``int64[P]``."""
         return np.diff(self._first_messages)
 
@@ -84,7 +102,8 @@ class SpillFile:
 
         Raises:
             IndexError: there is no such partition.
-            CorruptError: a message cannot be decoded.
+            ChecksumError, CorruptError: a message's metadata is damaged, or it cannot be decoded. Damage to values
+                is found by ``verify`` alone.
         """
         first, last = self._partitions(first, last)
         return pa.Table.from_batches(self._batches(first, last), schema=self.schema)
@@ -95,42 +114,26 @@ class SpillFile:
         return pa.RecordBatchReader.from_batches(self.schema, self._batches(first, last))
 
     def verify(self) -> None:
-        """Recompute every range's checksum, and compare the Arrow footer's list of batches with the index.
+        """Recompute every range's checksum; all other bytes of the file were checked when it was opened.
 
         Raises:
             ChecksumError: a range's bytes are not those that were written; it names file, partition and range.
-            CorruptError: footer and index disagree.
         """
         for partition in range(self.partition_count):
             self.verify_partition(partition)
-        blocks = read_blocks(self._structure.footer, self.path)
-        expected = self._index.blocks()
-        if len(blocks) != len(expected):
-            raise CorruptError(
-                "record batches in the footer", path=self.path, expected=len(expected), actual=len(blocks)
-            )
-        different = np.zeros(len(blocks), dtype=bool)
-        for name in expected.dtype.names or ():
-            different |= blocks[name] != expected[name]
-        if different.any():
-            batch = int(np.argmax(different))
-            raise CorruptError(
-                f"the footer and the index disagree on record batch {batch}",
-                path=self.path,
-                partition=int(np.searchsorted(self._first_messages, batch, side="right")) - 1,
-                expected=expected[batch].tolist(),
-                actual=blocks[batch].tolist(),
-            )
 
     def verify_partition(self, partition: int) -> None:
         """Recompute one range's checksum.
 
         Raises:
+            IndexError: there is no such partition.
             ChecksumError: as for ``verify``.
         """
-        start, end = (int(offset) for offset in self.layout.offsets[partition : partition + 2])
-        assert self.layout.crc32c is not None  # an index always has them
-        recorded = int(self.layout.crc32c[partition])
+        partition, _ = self._partitions(partition, None)
+        start, end = self.layout.offsets[partition : partition + 2].tolist()
+        checksums: UInt32Array | None = self.layout.crc32c
+        assert checksums is not None  # an index always has them
+        recorded = int(checksums[partition])
         computed = crc32c(self._bytes(start, end))
         if computed != recorded:
             raise ChecksumError(
@@ -146,7 +149,7 @@ class SpillFile:
         """Let go of the file. Tables and batches read from it stay valid."""
         self._map = None
 
-    def __enter__(self) -> SpillFile:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -164,33 +167,82 @@ class SpillFile:
         return self._map.slice(start, end - start)
 
     def _partitions(self, first: int, last: int | None) -> tuple[int, int]:
-        last = first + 1 if last is None else last
+        first = operator.index(first)
+        last = first + 1 if last is None else operator.index(last)
         if not 0 <= first <= last <= self.partition_count:
-            raise IndexError(
-                f"{self.path}: partitions {first} to {last - 1} do not exist: there are {self.partition_count}, from 0"
-            )
+            asked = f"partition {first} does" if last == first + 1 else f"partitions {first} to {last - 1} do"
+            raise IndexError(f"{self.path}: {asked} not exist: there are {self.partition_count}, from 0")
         return first, last
 
     def _batches(self, first: int, last: int) -> Iterator[pa.RecordBatch]:
-        for message in range(self._first_messages[first], self._first_messages[last]):
-            start, end = (int(offset) for offset in self._message_offsets[message : message + 2])
-            try:
-                batch = pa.ipc.read_record_batch(self._bytes(start, end), self._stored_schema)
-            except (pa.ArrowInvalid, OSError) as error:
-                partition = int(np.searchsorted(self._first_messages, message, side="right")) - 1
+        for partition in range(first, last):
+            start, end = self._first_messages[partition : partition + 2].tolist()
+            rows = 0
+            for message in range(start, end):
+                for batch in self._read_message(message, partition):
+                    rows += batch.num_rows
+                    yield batch
+            assert self.layout.rows is not None  # an index always has them
+            if rows != self.layout.rows[partition]:
                 raise CorruptError(
-                    f"record batch {message} cannot be decoded ({error})",
+                    "rows of the partition",
                     path=self.path,
                     partition=partition,
-                    offset=start,
-                ) from error
-            if self.schema is self._stored_schema:
-                yield batch
-            else:
-                yield from from_storage(batch, self.schema)
+                    offset=int(self.layout.offsets[partition]),
+                    expected=int(self.layout.rows[partition]),
+                    actual=rows,
+                )
 
-    def _read_schema(self) -> pa.Schema:
+    def _read_message(self, message: int, partition: int) -> list[pa.RecordBatch]:
+        """The rows of one message, after its frame and seal have been found right."""
+        start, end = self._message_offsets[message : message + 2].tolist()
+        encapsulated = self._bytes(start, end)
+        metadata = memoryview(encapsulated)[: int(self._index.metadata_lengths[message])]
+        self._check_metadata(metadata, start, partition)
         try:
-            return pa.ipc.read_schema(pa.py_buffer(self._structure.schema_message))
-        except (pa.ArrowInvalid, OSError) as error:
+            batch = pa.ipc.read_record_batch(encapsulated, self._stored_schema)
+            batch.validate()
+            return [batch] if self.schema is self._stored_schema else from_storage(batch, self.schema)
+        except _UNDECODABLE as error:
+            problem = f"the record batch cannot be decoded ({error})"
+            raise CorruptError(problem, path=self.path, partition=partition, offset=start) from error
+
+    def _check_metadata(self, metadata: memoryview, start: int, partition: int) -> None:
+        try:
+            length = metadata_length_of(metadata)
+        except ValueError as error:
+            raise CorruptError(str(error), path=self.path, partition=partition, offset=start) from error
+        if length != len(metadata):
+            problem = "length of a record batch's metadata"
+            raise CorruptError(
+                problem, path=self.path, partition=partition, offset=start, expected=len(metadata), actual=length
+            )
+        seal = read_seal(metadata)
+        if seal is None:
+            raise CorruptError("the record batch has no seal", path=self.path, partition=partition, offset=start)
+        if (computed := sealed_crc32c(metadata)) != seal.metadata_crc32c:
+            raise ChecksumError(
+                "CRC-32C of a record batch's metadata",
+                path=self.path,
+                partition=partition,
+                offset=start,
+                expected=f"{seal.metadata_crc32c:08x}",
+                actual=f"{computed:08x}",
+            )
+        if seal.partition != partition:
+            raise CorruptError(
+                "the record batch was written for another partition",
+                path=self.path,
+                partition=partition,
+                offset=start,
+                expected=partition,
+                actual=seal.partition,
+            )
+
+    def _read_schemas(self) -> tuple[pa.Schema, pa.Schema]:
+        """The schema that is stored, and that of the rows: the same object where they are the same."""
+        try:
+            stored = pa.ipc.read_schema(pa.py_buffer(self._structure.schema_message))
+            return stored, original_schema(stored)
+        except _UNDECODABLE as error:
             raise CorruptError(f"the schema message cannot be decoded ({error})", path=self.path, offset=8) from error

@@ -20,7 +20,7 @@ def storage_schema(schema: pa.Schema) -> pa.Schema:
     Its metadata then holds the original under ``spill_format.original_schema``: Arrow's schema message in base64.
 
     Raises:
-        TypeError: a dictionary-encoded type stands where Arrow cannot decode and encode it; the message names the column.
+        TypeError: a dictionary-encoded type stands where Arrow cannot decode and encode it; it names the column.
     """
     fields = [field.with_type(plain_type(field.type)) for field in schema]
     plain = pa.schema(fields, metadata=schema.metadata)
@@ -62,8 +62,8 @@ def to_storage(batch: pa.RecordBatch, stored: pa.Schema) -> pa.RecordBatch:
 def from_storage(batch: pa.RecordBatch, original: pa.Schema) -> list[pa.RecordBatch]:
     """``batch`` with its dictionary-encoded columns again of the types in ``original``.
 
-    One batch, unless its rows have more distinct values than the original index type can number: then several, in order.
-    The order of the values within a dictionary is that of their first appearance.
+    One batch, unless its rows have more distinct values than the original index type can number: then several, in
+    order. The order of the values within a dictionary is that of their first appearance.
     """
     try:
         columns = [_encoded(column, field.type) for column, field in zip(batch.columns, original, strict=True)]
@@ -78,8 +78,8 @@ def from_storage(batch: pa.RecordBatch, original: pa.Schema) -> list[pa.RecordBa
 def describe_difference(first: pa.Schema, second: pa.Schema) -> str | None:
     """What makes rows of one schema unfit for the other, in words; None where nothing does.
 
-    Metadata does not count, but for the names of extension types: pandas writes row ranges there that differ from file to
-    file.
+    Metadata does not count, but for the names of extension types: pandas writes row ranges there that differ from file
+    to file.
     """
     if first.names != second.names:
         missing = [name for name in first.names if name not in second.names]

@@ -1,29 +1,40 @@
-"""The parts of a file that describe it — start, schema message, footer, index — read from an open descriptor and checked.
+"""The parts of a file that describe it, start, schema, footer and index: read from an open descriptor and checked.
 
 This is all that a merge reads of a source before it copies: no pyarrow, no record batch. ``reader.py`` adds the rows.
 """
 
 from __future__ import annotations
 
-import json
+import errno
 import os
+import stat
 from dataclasses import dataclass
 from os import PathLike
 
+import numpy as np
+
 from . import index as index_section
-from .errors import CorruptError, NotPartitionedError, TruncatedError, VersionError
+from .errors import ChecksumError, CorruptError, NotPartitionedError, TruncatedError
 from .framing import (
     END_OF_STREAM,
     FILE_START,
     FOOTER_TAIL_LENGTH,
     MAGIC,
     IndexPlace,
+    decode_place,
+    decode_place_version,
+    encode_footer,
+    encode_place,
     find_place_note,
     metadata_length_of,
+    read_blocks,
+    read_header_seal,
+    sealed_crc32c,
 )
 from .index import PartitionIndex
 
 _REPAIR = "`shuffle repair` recovers what is whole"
+_MAXIMUM_PIECE_BYTES = 1 << 30  # Linux reads at most 2 GiB less a page at once; some systems refuse to
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,10 +44,9 @@ class FileStructure:
     Attributes:
         path: as it was given.
         byte_count: size of the file.
-        schema_message: Arrow's message, with its padding: the bytes from 8 to the first range.
+        schema_message: Arrow's message, with its padding and seal: the bytes from 8 to the first range.
         index: the decoded index section.
         index_place: where the index section is.
-        footer: the Arrow footer's flatbuffer.
     """
 
     path: str
@@ -44,25 +54,28 @@ class FileStructure:
     schema_message: bytes
     index: PartitionIndex
     index_place: IndexPlace
-    footer: bytes
 
 
 def read_structure(descriptor: int, path: str | PathLike[str]) -> FileStructure:
     """Read and check everything that describes the file open as ``descriptor``; its file position is not used.
 
+    Every byte outside the ranges is checked, in the order of FORMAT.md section 8; the ranges' bytes are not read.
+
     Raises:
-        CorruptError, TruncatedError, ChecksumError: the first defect, in the order start, end, footer, index, schema.
+        CorruptError, TruncatedError, ChecksumError: the first defect.
         NotPartitionedError: a sound Arrow file without an index section.
         VersionError: written by a newer major version of the format.
+        OSError: the file cannot be read, or is a directory.
     """
-    path = os.fspath(path)
-    byte_count = os.fstat(descriptor).st_size
+    path = os.fsdecode(path)
+    byte_count = _size_of_regular(descriptor, path)
     footer_offset, footer = _read_footer(descriptor, path, byte_count)
-    place = _index_place(footer, footer_offset, path)
+    version, place = _index_place(footer, footer_offset, path)
     section = read_exactly(descriptor, place.offset, place.length, path)
     index = index_section.decode(section, path, place.offset)
+    _check_footer(footer, encode_place(*version, place), index, footer_offset, path)
     schema_message = _read_schema_message(descriptor, path, index, place)
-    return FileStructure(path, byte_count, schema_message, index, place, footer)
+    return FileStructure(path, byte_count, schema_message, index, place)
 
 
 def read_exactly(descriptor: int, offset: int, byte_count: int, path: str) -> bytes:
@@ -70,11 +83,15 @@ def read_exactly(descriptor: int, offset: int, byte_count: int, path: str) -> by
 
     Raises:
         TruncatedError: the file ends before them.
+        OSError: reading failed; it names the file.
     """
     pieces = []
     read = 0
     while read < byte_count:
-        piece = os.pread(descriptor, byte_count - read, offset + read)
+        try:
+            piece = os.pread(descriptor, min(byte_count - read, _MAXIMUM_PIECE_BYTES), offset + read)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, path) from error
         if not piece:
             raise TruncatedError("the file ends", path=path, offset=offset, expected=f"{byte_count} bytes", actual=read)
         pieces.append(piece)
@@ -82,15 +99,22 @@ def read_exactly(descriptor: int, offset: int, byte_count: int, path: str) -> by
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
+def _size_of_regular(descriptor: int, path: str) -> int:
+    status = os.fstat(descriptor)
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not stat.S_ISREG(status.st_mode):
+        raise CorruptError("a device, pipe or socket", path=path, expected="a file", actual=oct(status.st_mode))
+    return status.st_size
+
+
 def _read_footer(descriptor: int, path: str, byte_count: int) -> tuple[int, bytes]:
     """Offset and bytes of the footer, after the magic at both ends has been found right."""
-    start = os.pread(descriptor, len(FILE_START), 0)
-    if not start:
+    if byte_count == 0:
         raise TruncatedError("the file is empty", path=path, expected="an Arrow IPC file", actual="0 bytes")
-    if start[: len(MAGIC)] != MAGIC[: len(start)]:
-        raise CorruptError(
-            "not an Arrow IPC file: its start", path=path, offset=0, expected=MAGIC, actual=start[: len(MAGIC)]
-        )
+    start = read_exactly(descriptor, 0, min(byte_count, len(FILE_START)), path)
+    if start != FILE_START[: len(start)]:
+        raise CorruptError("not an Arrow IPC file: its start", path=path, offset=0, expected=FILE_START, actual=start)
     smallest = len(FILE_START) + len(END_OF_STREAM) + FOOTER_TAIL_LENGTH
     if byte_count < smallest:
         raise TruncatedError(
@@ -120,7 +144,8 @@ def _read_footer(descriptor: int, path: str, byte_count: int) -> tuple[int, byte
     return tail_offset - length, read_exactly(descriptor, tail_offset - length, length, path)
 
 
-def _index_place(footer: bytes, footer_offset: int, path: str) -> IndexPlace:
+def _index_place(footer: bytes, footer_offset: int, path: str) -> tuple[tuple[int, int], IndexPlace]:
+    """The format's version and the place of the index, from the footer's note."""
     note = find_place_note(footer, path)
     if note is None:
         raise NotPartitionedError(
@@ -128,56 +153,81 @@ def _index_place(footer: bytes, footer_offset: int, path: str) -> IndexPlace:
             path=path,
             advice="`shuffle partition FILE --by COLUMN --partitions P -o OUT` makes one with it",
         )
-    try:
-        fields = json.loads(note)
-        major = int(fields["version"].split(".")[0])
-        place = IndexPlace(int(fields["offset"]), int(fields["length"]))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    version = decode_place_version(note)
+    if version is not None:
+        index_section.check_version(*version, path)
+    place = decode_place(note)
+    if version is None or place is None:
         raise CorruptError(
-            "the footer's note of the index section", path=path, expected="JSON", actual=repr(note)
-        ) from error
-    if major > index_section.MAJOR_VERSION:
-        raise VersionError(
-            "version of the format",
+            "the footer's note of the index section",
             path=path,
-            expected=f"{index_section.MAJOR_VERSION}.x",
-            actual=fields["version"],
-            advice="the file was written by a newer release; upgrade to read it",
-        )
-    if place.offset < len(FILE_START) or place.length < 0 or place.offset + place.length > footer_offset:
-        raise CorruptError(
-            "the footer points outside the file for the index section",
-            path=path,
-            offset=place.offset,
-            expected=f"bytes between {len(FILE_START)} and {footer_offset}",
-            actual=f"{place.offset} to {place.offset + place.length}",
+            expected=encode_place(1, 0, IndexPlace(0, 0)).strip(),
+            actual=repr(note[:100]),
             advice=_REPAIR,
         )
-    return place
+    if place.offset < len(FILE_START) or place.offset + place.length != footer_offset:
+        raise CorruptError(
+            "the footer's note names another place for the index section than the bytes before the footer",
+            path=path,
+            offset=place.offset,
+            expected=f"an end at {footer_offset}",
+            actual=f"{place.offset} + {place.length}",
+            advice=_REPAIR,
+        )
+    return version, place
+
+
+def _check_footer(footer: bytes, note: str, index: PartitionIndex, footer_offset: int, path: str) -> None:
+    """The footer is what the index makes of its template, byte by byte: Arrow's readers see what we see."""
+    try:
+        expected = encode_footer(index.footer_template, note, index.blocks())[:-FOOTER_TAIL_LENGTH]
+    except ValueError as error:
+        raise CorruptError(f"index section: its footer template ({error})", path=path) from error
+    if footer == expected:
+        return
+    blocks, expected_blocks = read_blocks(footer, path), index.blocks()
+    if len(blocks) != len(expected_blocks):
+        problem = "record batches in the Arrow footer"
+        raise CorruptError(problem, path=path, expected=len(expected_blocks), actual=len(blocks), advice=_REPAIR)
+    different = np.zeros(len(blocks), dtype=bool)
+    for name in expected_blocks.dtype.names or ():
+        different |= blocks[name] != expected_blocks[name]
+    if different.any():
+        batch = int(np.argmax(different))
+        raise CorruptError(
+            f"the Arrow footer and the index disagree on record batch {batch}",
+            path=path,
+            partition=int(np.searchsorted(index.first_messages, batch, side="right")) - 1,
+            offset=int(expected_blocks[batch]["offset"]),
+            expected=expected_blocks[batch].tolist(),
+            actual=blocks[batch].tolist(),
+            advice=_REPAIR,
+        )
+    common = min(len(footer), len(expected))
+    unequal = np.frombuffer(footer, np.uint8, common) != np.frombuffer(expected, np.uint8, common)
+    position = int(np.argmax(unequal)) if unequal.any() else common
+    raise CorruptError(
+        "the Arrow footer is not the one that the index describes",
+        path=path,
+        offset=footer_offset + position,
+        expected=expected[position : position + 8].hex(" "),
+        actual=footer[position : position + 8].hex(" "),
+        advice=_REPAIR,
+    )
 
 
 def _read_schema_message(descriptor: int, path: str, index: PartitionIndex, place: IndexPlace) -> bytes:
-    """The schema message, after checking that it, the ranges, the end-of-stream marker and the index follow each other."""
+    """The schema message, after checking that it, the ranges, the end-of-stream marker and the index are in line."""
     offsets = index.layout.offsets
     ranges_end = int(offsets[-1])
-    if ranges_end + len(END_OF_STREAM) > place.offset:
+    if ranges_end + len(END_OF_STREAM) != place.offset:
         raise CorruptError(
-            "the ranges overrun the index section",
+            "the index section does not follow the ranges",
             path=path,
             partition=index.layout.partition_count - 1,
-            offset=ranges_end,
-            expected=f"an end at {place.offset - len(END_OF_STREAM)} or before",
+            offset=place.offset,
+            expected=f"ranges that end at {place.offset - len(END_OF_STREAM)}",
             actual=ranges_end,
-        )
-    first = int(offsets[0])
-    message = read_exactly(descriptor, len(FILE_START), max(first - len(FILE_START), 0), path)
-    try:
-        end = len(FILE_START) + metadata_length_of(message)
-    except ValueError as error:
-        raise CorruptError("the schema message cannot be read", path=path, offset=len(FILE_START)) from error
-    if end != first:
-        raise CorruptError(
-            "the first range does not follow the schema message", path=path, partition=0, expected=end, actual=first
         )
     marker = read_exactly(descriptor, ranges_end, len(END_OF_STREAM), path)
     if marker != END_OF_STREAM:
@@ -188,4 +238,37 @@ def _read_schema_message(descriptor: int, path: str, index: PartitionIndex, plac
             expected=END_OF_STREAM.hex(" "),
             actual=marker.hex(" "),
         )
+    message = read_exactly(descriptor, len(FILE_START), max(int(offsets[0]) - len(FILE_START), 0), path)
+    _check_schema_message(message, path, index)
     return message
+
+
+def _check_schema_message(message: bytes, path: str, index: PartitionIndex) -> None:
+    """The schema message ends where the first range starts, is undamaged, and its seal agrees with the index."""
+    place = len(FILE_START)
+    try:
+        end = place + metadata_length_of(message)
+    except ValueError as error:
+        raise CorruptError(f"the schema message cannot be read ({error})", path=path, offset=place) from error
+    first = int(index.layout.offsets[0])
+    if end != first:
+        problem = "the first range does not follow the schema message"
+        raise CorruptError(problem, path=path, partition=0, offset=place, expected=end, actual=first)
+    seal = read_header_seal(message)
+    if seal is None:
+        raise CorruptError("the schema message has no seal", path=path, offset=place)
+    if (computed := sealed_crc32c(message)) != seal.metadata_crc32c:
+        raise ChecksumError(
+            "CRC-32C of the schema message",
+            path=path,
+            offset=place,
+            expected=f"{seal.metadata_crc32c:08x}",
+            actual=f"{computed:08x}",
+        )
+    for name, of_index, of_seal in (
+        ("number of partitions", index.layout.partition_count, seal.partition_count),
+        ("alignment", index.alignment, seal.alignment),
+    ):
+        if of_index != of_seal:
+            problem = f"the schema message's seal and the index disagree on the {name}"
+            raise CorruptError(problem, path=path, offset=place, expected=of_index, actual=of_seal)

@@ -9,7 +9,7 @@ import io
 import os
 from os import PathLike
 from types import TracebackType
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 import pyarrow as pa
@@ -55,7 +55,8 @@ class _Message(NamedTuple):
 class WritableFile(Protocol):
     """What an encoder writes to: anything with a descriptor."""
 
-    def fileno(self) -> int: ...
+    def fileno(self) -> int:
+        """The descriptor, borrowed."""
 
 
 class SpillEncoder:
@@ -85,7 +86,7 @@ class SpillEncoder:
         self._stored_schema = storage_schema(schema)
         self._serializer = _Serializer(self._stored_schema, compression)
         schema_message, self._footer_template = describe_schema(self._stored_schema)
-        header = encode_header(schema_message, alignment)
+        header = encode_header(schema_message, alignment, partition_count)
         self._first_offset = self._position = len(header)
         self._pending: list[bytes | memoryview] = [header]
         self._pending_bytes = len(header)
@@ -103,7 +104,8 @@ class SpillEncoder:
             raise ValueError(f"partition {partition} does not exist: there are {self.partition_count}, from 0")
         if self._last is not None and partition < self._last.partition:
             raise ValueError(
-                f"partition {partition} after partition {self._last.partition}: partitions are written in non-decreasing order"
+                f"partition {partition} after partition {self._last.partition}: "
+                "partitions are written in non-decreasing order"
             )
         if (difference := describe_difference(self.schema, batch.schema)) is not None:
             raise ValueError(f"the batch has another schema than the writer: {difference}")
@@ -265,7 +267,7 @@ class SpillWriter:
         """Give the file up; nothing of it remains."""
         self._file.discard()
 
-    def __enter__(self) -> SpillWriter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
