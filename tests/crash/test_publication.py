@@ -1,0 +1,388 @@
+"""A publication that is killed, refused, raced or cut off from power at any step: real processes, real kernel."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import dropwhile, takewhile
+from pathlib import Path
+
+import pytest
+
+import spill_format
+from spill_format.publish import open_pending
+from tests.file_systems import loop_mounted
+
+OLD = b"old" * 100
+NEW = b"new" * 30_000
+
+STRACE = shutil.which("strace")
+needs_strace = pytest.mark.skipif(STRACE is None, reason="needs strace")
+
+# Every call with which a publication changes anything. FIRST and LAST are found in a trace.
+CALLS = "openat,flock,write,fcntl,close,link,linkat,unlink,rename,renameat2,fsync,access"
+FIRST, LAST = "/publication-begins", "/publication-ends"
+
+# The package is entered by its path alone: importing numpy, traced, would take most of the time of these tests.
+PUBLISHER = f"""
+import os, sys, types
+package = sys.modules["spill_format"] = types.ModuleType("spill_format")
+package.__path__ = {list(spill_format.__path__)!r}
+from spill_format.publish import open_pending
+target, *options = sys.argv[1:]
+if "named" in options:
+    del os.O_TMPFILE  # as on systems without
+os.access("{FIRST}", os.F_OK)
+with open_pending(target, overwrite="overwrite" in options, durable="durable" in options) as pending:
+    os.write(pending.fd, {NEW!r})
+    pending.publish()
+os.access("{LAST}", os.F_OK)
+"""
+
+
+@dataclass(frozen=True)
+class Call:
+    """The n-th use of a system call in a process, counted from 1 as strace does."""
+
+    name: str
+    ordinal: int
+    line: str
+
+
+def publish_under_strace(target: Path, options: list[str], *injections: str) -> subprocess.CompletedProcess[str]:
+    assert STRACE is not None
+    # Not --seccomp-bpf, with which strace does not deliver the signals that it is to inject.
+    command = [STRACE, "-f", "-qq", "-o", f"{target.parent}.trace", "-e", f"trace={CALLS}"]
+    for injection in injections:
+        command += ["-e", f"inject={injection}"]
+    # The first of two runs must not write byte code, and so make other calls than the second.
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(
+        [*command, sys.executable, "-S", "-c", PUBLISHER, target, *options],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def calls_of_publication(target: Path, options: list[str], *injections: str) -> list[Call]:
+    """Publish once, successfully, and tell the calls that it took."""
+    completed = publish_under_strace(target, options, *injections)
+    assert (completed.returncode, completed.stderr) == (0, "")
+    assert target.read_bytes() == NEW
+    counts: dict[str, int] = {}
+    calls = []
+    for line in Path(f"{target.parent}.trace").read_text().splitlines():
+        name = re.sub(r"^\d+ +(\w+)\(.*", r"\1", line)
+        counts[name] = counts.get(name, 0) + 1
+        calls.append(Call(name, counts[name], line))
+    during = dropwhile(lambda call: FIRST not in call.line, calls)
+    return list(takewhile(lambda call: LAST not in call.line, during))[1:]
+
+
+def fresh(target: Path, *, existing: bool) -> None:
+    """Leave nothing in the target's directory, except, if asked, an old target."""
+    for file in target.parent.iterdir():
+        file.unlink()
+    if existing:
+        target.write_bytes(OLD)
+
+
+def content(target: Path) -> bytes | None:
+    return target.read_bytes() if target.exists() else None
+
+
+def assert_swept_by_the_next(target: Path) -> None:
+    open_pending(target, overwrite=True).discard()
+    assert set(os.listdir(target.parent)) <= {target.name}
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    directory = tmp_path / "outputs"
+    directory.mkdir()
+    return directory / "output.arrow"
+
+
+@pytest.fixture(scope="module")
+def fuse_mount(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A file system that really has no unnamed files."""
+    if os.geteuid() != 0 or not shutil.which("fuse2fs"):
+        pytest.skip("needs root and fuse2fs")
+    directory = tmp_path_factory.mktemp("fuse")
+    image, mount_point = directory / "image", directory / "mount"
+    mount_point.mkdir()
+    image.touch()
+    os.truncate(image, 16 << 20)
+    subprocess.run(["mkfs.ext4", "-q", image], check=True)
+    subprocess.run(["fuse2fs", image, mount_point, "-o", "rw"], check=True)
+    yield mount_point
+    subprocess.run(["umount", mount_point], check=True)
+
+
+@pytest.fixture
+def fuse_target(fuse_mount: Path) -> Iterator[Path]:
+    directory = fuse_mount / "outputs"
+    directory.mkdir()
+    with pytest.raises(OSError, match="not supported"):
+        os.open(directory, os.O_TMPFILE | os.O_RDWR)
+    yield directory / "output.arrow"
+    shutil.rmtree(directory)
+
+
+# The file system's answer where it has no hard links: the name is then given by a rename that never replaces.
+NO_LINKS = "link:error=EPERM"
+
+# options, injections, whether a target exists, whether a kill may leave a temporary name, the call that publishes
+MODES = {
+    "unnamed": ([], [], False, False, "linkat"),
+    "unnamed-durable": (["durable"], [], False, False, "linkat"),
+    "unnamed-overwriting-nothing": (["overwrite"], [], False, False, "linkat"),
+    "unnamed-overwriting": (["overwrite", "durable"], [], True, True, "rename"),
+    "named": (["named", "durable"], [], False, True, "link"),
+    "named-overwriting": (["named", "overwrite"], [], True, True, "rename"),
+    "named-without-links": (["named"], [NO_LINKS], False, True, "renameat2"),
+    "refused": ([], ["openat:error=EOPNOTSUPP:when={unnamed}"], False, True, "link"),
+}
+each_mode = pytest.mark.parametrize(
+    ("options", "injections", "existing", "may_leave_debris", "publishing_call"), MODES.values(), ids=MODES
+)
+
+
+def refusing_unnamed(injections: list[str], target: Path, options: list[str]) -> list[str]:
+    """Fill in which call it is that opens an unnamed file."""
+    if not any("{unnamed}" in injection for injection in injections):
+        return injections
+    opening = next(call for call in calls_of_publication(target, options) if "O_TMPFILE" in call.line)
+    return [injection.format(unnamed=opening.ordinal) for injection in injections]
+
+
+def assert_old_or_new_whenever_killed(
+    target: Path,
+    options: list[str],
+    injections: list[str],
+    existing: bool,
+    may_leave_debris: bool,
+    publishing_call: str,
+) -> None:
+    """Kill a publication on entering each of its calls, in turn."""
+    expected = OLD if existing else None
+    fresh(target, existing=existing)
+    injected = {injection.split(":")[0] for injection in injections}
+    for call in calls_of_publication(target, options, *injections):
+        if call.name in injected:
+            continue  # strace injects one thing into one call; the call before and the one after are killed
+        fresh(target, existing=existing)
+        kill = f"{call.name}:signal=SIGKILL:when={call.ordinal}"
+        completed = publish_under_strace(target, options, *injections, kill)
+        assert completed.returncode == -signal.SIGKILL, call
+        assert content(target) == expected, call
+        if not may_leave_debris:
+            assert set(os.listdir(target.parent)) <= {target.name}, call
+        assert_swept_by_the_next(target)
+        if call.name == publishing_call and f'/{target.name}"' in call.line:
+            expected = NEW  # this call never happened; at the next one it has
+    assert expected == NEW
+
+
+@needs_strace
+@each_mode
+def test_a_kill_at_any_call_leaves_the_old_or_the_new(
+    target: Path,
+    options: list[str],
+    injections: list[str],
+    existing: bool,
+    may_leave_debris: bool,
+    publishing_call: str,
+) -> None:
+    injections = refusing_unnamed(injections, target, options)
+    assert_old_or_new_whenever_killed(target, options, injections, existing, may_leave_debris, publishing_call)
+
+
+@needs_strace
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("options", "existing", "publishing_call"), [(["durable"], False, "link"), (["overwrite"], True, "rename")]
+)
+def test_a_kill_where_there_are_no_unnamed_files(
+    fuse_target: Path, options: list[str], existing: bool, publishing_call: str
+) -> None:
+    assert_old_or_new_whenever_killed(fuse_target, options, [], existing, True, publishing_call)
+
+
+@needs_strace
+@each_mode
+def test_whatever_call_fails_the_error_is_told_and_the_target_is_as_it_was(
+    target: Path,
+    options: list[str],
+    injections: list[str],
+    existing: bool,
+    may_leave_debris: bool,
+    publishing_call: str,
+) -> None:
+    injections = refusing_unnamed(injections, target, options)
+    injected = {injection.split(":")[0] for injection in injections}
+    fresh(target, existing=existing)
+    calls = calls_of_publication(target, options, *injections)
+    duplicate = next(index for index, call in enumerate(calls) if "F_DUPFD" in call.line)
+    assert calls[duplicate + 1].name == "close"
+    may_fail = [call for call in calls if call.name not in {"close", "unlink", "flock"} | injected]
+    for call in [*may_fail, calls[duplicate + 1]]:
+        fresh(target, existing=existing)
+        completed = publish_under_strace(target, options, *injections, f"{call.name}:error=EIO:when={call.ordinal}")
+        assert completed.returncode == 1, call
+        error = completed.stderr.splitlines()[-1]
+        assert error.startswith("OSError: [Errno 5]"), call
+        assert call.name == "write" or error.endswith((f"'{target}'", f"'{target.parent}'")), call
+        published = "published, but syncing its directory failed" in error
+        assert published == (call == may_fail[-1] and "durable" in options), call
+        assert content(target) == (NEW if published else OLD if existing else None), call
+        assert set(os.listdir(target.parent)) <= {target.name}, call
+
+
+@needs_strace
+@pytest.mark.parametrize("error", ["ENOSYS", "EINVAL"])
+def test_where_nothing_can_refuse_to_replace_the_error_says_so(target: Path, error: str) -> None:
+    completed = publish_under_strace(target, ["named"], NO_LINKS, f"renameat2:error={error}")
+    assert "has neither hard links nor a rename that never replaces" in completed.stderr.splitlines()[-1]
+    assert os.listdir(target.parent) == []
+
+
+@needs_strace
+def test_a_rename_that_never_replaces_finds_the_target_taken(target: Path) -> None:
+    completed = publish_under_strace(target, ["named"], NO_LINKS, "renameat2:error=EEXIST")
+    assert completed.stderr.splitlines()[-1].startswith("spill_format.errors.TargetExistsError")
+    assert os.listdir(target.parent) == []
+
+
+@needs_strace
+@pytest.mark.parametrize("error", ["EOPNOTSUPP", "EISDIR", "ENOENT", "EINVAL"])
+def test_every_way_to_refuse_an_unnamed_file_leads_to_a_named_one(target: Path, error: str) -> None:
+    injections = refusing_unnamed([f"openat:error={error}:when={{unnamed}}"], target, [])
+    fresh(target, existing=False)
+    calls = calls_of_publication(target, [], *injections)
+    assert {"link", "unlink", "flock"} <= {call.name for call in calls}
+    assert os.listdir(target.parent) == [target.name]
+
+
+@needs_strace
+@pytest.mark.parametrize("error", ["ENOLCK", "ENOSYS", "EOPNOTSUPP"])
+def test_without_locks_publication_works_and_sweeps_nothing(target: Path, error: str) -> None:
+    leftover = target.with_name(f".{target.name}.0123456789abcdef.tmp")
+    leftover.touch()
+    calls_of_publication(target, ["named"], f"flock:error={error}")
+    assert sorted(os.listdir(target.parent)) == sorted([leftover.name, target.name])
+
+
+@pytest.mark.root
+def test_without_proc_a_file_is_published_all_the_same(target: Path) -> None:
+    script = 'mount -t tmpfs none /proc && exec "$@"'
+    command = ["unshare", "-m", "sh", "-c", script, "sh", sys.executable, "-c", PUBLISHER, str(target)]
+    subprocess.run(command, check=True)
+    assert target.read_bytes() == NEW
+    assert os.listdir(target.parent) == [target.name]
+
+
+WORKER_COUNT = 4
+ROUND_COUNT = 200
+
+# Each round: all open, all write, all publish at once. Who won is told by an empty file "won-<round>-<worker>".
+RACERS = f"""
+import multiprocessing, os, sys
+from spill_format.errors import TargetExistsError
+from spill_format.publish import open_pending
+outputs, wins, *options = sys.argv[1:]
+if "named" in options:
+    del os.O_TMPFILE
+context = multiprocessing.get_context("fork")
+barrier = context.Barrier({WORKER_COUNT})
+
+def race(worker):
+    for number in range({ROUND_COUNT}):
+        barrier.wait(60)
+        with open_pending(f"{{outputs}}/{{number}}", overwrite="overwrite" in options) as pending:
+            os.write(pending.fd, b"%d" % worker * 10_000)
+            if "overwrite" not in options:
+                barrier.wait(60)  # else the early check would decide; overwriting is raced with opening, which sweeps
+            try:
+                pending.publish()
+            except TargetExistsError:
+                continue
+        os.close(os.open(f"{{wins}}/{{number}}-{{worker}}", os.O_CREAT))
+
+workers = [context.Process(target=race, args=(worker,)) for worker in range({WORKER_COUNT})]
+for worker in workers:
+    worker.start()
+for worker in workers:
+    worker.join()
+sys.exit(any(worker.exitcode for worker in workers))
+"""
+
+
+def race(outputs: Path, wins: Path, *options: str) -> list[list[str]]:
+    """Let processes race for each of many targets; return who won each."""
+    wins.mkdir()
+    outputs.mkdir(exist_ok=True)
+    subprocess.run([sys.executable, "-c", RACERS, str(outputs), str(wins), *options], check=True)
+    assert sorted(os.listdir(outputs)) == sorted(str(number) for number in range(ROUND_COUNT))
+    winners: list[list[str]] = [[] for _ in range(ROUND_COUNT)]
+    for win in os.listdir(wins):
+        number, worker = win.split("-")
+        winners[int(number)].append(worker)
+    for target_number, candidates in enumerate(winners):
+        written = (outputs / str(target_number)).read_text()
+        assert len(written) == 10_000
+        assert set(written) <= set(candidates)
+        assert len(set(written)) == 1
+    return winners
+
+
+@pytest.mark.parametrize("options", [[], ["named"]])
+def test_of_those_who_race_for_a_target_one_wins(tmp_path: Path, options: list[str]) -> None:
+    winners = race(tmp_path / "outputs", tmp_path / "wins", *options)
+    assert {len(candidates) for candidates in winners} == {1}
+
+
+@pytest.mark.root
+def test_one_wins_where_there_are_no_unnamed_files(fuse_target: Path, tmp_path: Path) -> None:
+    winners = race(fuse_target.parent, tmp_path / "wins")
+    assert {len(candidates) for candidates in winners} == {1}
+
+
+@pytest.mark.parametrize("options", [["overwrite"], ["named", "overwrite"]])
+def test_of_those_who_overwrite_at_once_all_succeed_and_none_sweeps_another(tmp_path: Path, options: list[str]) -> None:
+    winners = race(tmp_path / "outputs", tmp_path / "wins", *options)
+    assert {len(candidates) for candidates in winners} == {WORKER_COUNT}
+
+
+def cut_power(mount_point: Path) -> None:
+    """Cut a loop-mounted XFS off without writing back anything, then mount its image again."""
+    device = subprocess.run(
+        ["findmnt", "-n", "-o", "SOURCE", mount_point], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    image = Path("/sys/class/block", Path(device).name, "loop/backing_file").read_text().strip()
+    subprocess.run(["xfs_io", "-x", "-c", "shutdown", mount_point], check=True)
+    subprocess.run(["umount", mount_point], check=True)
+    subprocess.run(["mount", "-o", "loop", image, mount_point], check=True)
+
+
+@pytest.mark.mount
+@pytest.mark.parametrize(
+    ("options", "existing"),
+    [([], False), (["named"], False), (["overwrite"], False), (["overwrite"], True), (["named", "overwrite"], True)],
+)
+def test_what_was_published_durably_survives_a_power_cut(options: list[str], existing: bool) -> None:
+    with loop_mounted("xfs", 300) as mount_point:
+        target = mount_point / "outputs" / "output.arrow"
+        target.parent.mkdir()
+        fresh(target, existing=existing)
+        subprocess.run(["sync", "-f", mount_point], check=True)
+        subprocess.run([sys.executable, "-c", PUBLISHER, target, "durable", *options], check=True)
+        cut_power(mount_point)
+        assert target.read_bytes() == NEW
+        assert os.listdir(target.parent) == [target.name]
