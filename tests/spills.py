@@ -1,0 +1,66 @@
+"""Spills for tests of merging, and what a merge of them must be, computed from the files' bytes alone."""
+
+import os
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from spill_format import SpillFile, SpillWriter
+
+SCHEMA = pa.schema([("key", pa.int64()), ("text", pa.string())])
+
+
+def write_spill(
+    path: Path, rows: Sequence[int], *, alignment: int = 64, schema: pa.Schema = SCHEMA, batch_rows: int = 10_000
+) -> Path:
+    """A spill with so many rows in each partition; no two spills of other names hold the same bytes."""
+    generator = np.random.default_rng(list(path.name.encode()))
+    with SpillWriter(path, schema, len(rows), alignment=alignment) as writer:
+        for partition, row_count in enumerate(rows):
+            for start in range(0, row_count, batch_rows):
+                keys = generator.integers(0, 2**62, min(batch_rows, row_count - start))
+                writer.write(partition, batch_of(keys, schema))
+    return path
+
+
+def batch_of(keys: np.ndarray, schema: pa.Schema = SCHEMA) -> pa.RecordBatch:
+    """Rows of a schema, whose columns are the keys, each in its own type."""
+    return pa.record_batch([pa.array(keys).cast(field.type) for field in schema], schema=schema)
+
+
+def write_spills(directory: Path, *rows: Sequence[int], alignment: int = 64) -> list[Path]:
+    """``spill-0.spill.arrow`` and so on, with the rows given for each."""
+    return [
+        write_spill(directory / f"spill-{number}.spill.arrow", counts, alignment=alignment)
+        for number, counts in enumerate(rows)
+    ]
+
+
+def ranges_of(path: Path) -> list[bytes]:
+    """The bytes of each partition's range."""
+    content = path.read_bytes()
+    with SpillFile(path) as spill:
+        return [content[start:end] for start, end in pairwise(spill.layout.offsets.tolist())]
+
+
+def merged_ranges(sources: Iterable[Path]) -> list[bytes]:
+    """What the ranges of a merge of these files must be."""
+    return [b"".join(parts) for parts in zip(*map(ranges_of, sources), strict=True)]
+
+
+def assert_merge_of(sources: Sequence[Path], target: Path) -> None:
+    """The target holds exactly the sources' ranges, is sound, and is what Arrow reads, in the order of the sources."""
+    assert ranges_of(target) == merged_ranges(sources)
+    with SpillFile(target) as merged:
+        merged.verify()
+        partitions = [merged.read(partition) for partition in range(merged.partition_count)]
+    for partition, table in enumerate(partitions):
+        parts = []
+        for source in sources:
+            with SpillFile(source) as spill:
+                parts.append(spill.read(partition))
+        assert table == pa.concat_tables(parts)
+    assert pa.ipc.open_file(pa.memory_map(os.fspath(target))).read_all() == pa.concat_tables(partitions)
