@@ -22,8 +22,7 @@ def storage_schema(schema: pa.Schema) -> pa.Schema:
     Raises:
         TypeError: a dictionary-encoded type stands where Arrow cannot decode and encode it; it names the column.
     """
-    fields = [field.with_type(plain_type(field.type)) for field in schema]
-    plain = pa.schema(fields, metadata=schema.metadata)
+    plain = _plain_schema(schema)
     if plain.equals(schema):
         return schema
     _check_conversions(schema, plain)
@@ -32,12 +31,18 @@ def storage_schema(schema: pa.Schema) -> pa.Schema:
 
 
 def original_schema(stored: pa.Schema) -> pa.Schema:
-    """The schema that ``storage_schema`` was given, from what it returned."""
+    """The schema that ``storage_schema`` was given, from what it returned.
+
+    Raises:
+        ValueError: the metadata's original schema cannot be read, or is none that would be stored like this.
+    """
     metadata = dict(stored.metadata or {})
     encoded = metadata.pop(ORIGINAL_SCHEMA_KEY, None)
     if encoded is None:
         return stored
-    original = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(encoded)))
+    original = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(encoded, validate=True)))
+    if not _plain_schema(original).equals(stored):
+        raise ValueError("the original schema in the metadata is not one of the columns that are stored")
     return original.with_metadata(metadata or None)
 
 
@@ -99,6 +104,11 @@ def describe_difference(first: pa.Schema, second: pa.Schema) -> str | None:
             if values[0] != values[1]:
                 return f"column {ours.name} has the extension type {values[1]}, not {values[0]}"
     return None
+
+
+def _plain_schema(schema: pa.Schema) -> pa.Schema:
+    fields = [field.with_type(plain_type(field.type)) for field in schema]
+    return pa.schema(fields, metadata=schema.metadata)
 
 
 def _has_dictionaries(schema: pa.Schema) -> bool:

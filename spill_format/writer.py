@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import operator
 import os
+from array import array
 from os import PathLike
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
@@ -65,6 +68,8 @@ class SpillEncoder:
     Args:
         file: written from offset 0; stays the caller's, who also gives it a name.
         schema, partition_count, compression, alignment: as for ``SpillWriter``.
+
+    After an error of ``write`` or ``finish`` the file is not worth keeping, and both refuse to go on.
     """
 
     def __init__(
@@ -75,64 +80,99 @@ class SpillEncoder:
         compression: str | None = None,
         alignment: int = DEFAULT_ALIGNMENT,
     ) -> None:
+        if not isinstance(schema, pa.Schema):
+            raise TypeError(f"the schema must be a pyarrow.Schema, not {type(schema).__name__}")
         check_alignment(alignment)
         check_partition_count(partition_count)
         if compression not in COMPRESSIONS:
             raise ValueError(f"compression must be one of {', '.join(map(repr, COMPRESSIONS))}, not {compression!r}")
         self.schema = schema
-        self.partition_count = partition_count
-        self.alignment = alignment
+        self.partition_count = int(partition_count)
+        self.alignment = int(alignment)
         self._file = file
         self._stored_schema = storage_schema(schema)
         self._serializer = _Serializer(self._stored_schema, compression)
         schema_message, self._footer_template = describe_schema(self._stored_schema)
-        header = encode_header(schema_message, alignment, partition_count)
+        header = encode_header(schema_message, self.alignment, self.partition_count)
         self._first_offset = self._position = len(header)
         self._pending: list[bytes | memoryview] = [header]
         self._pending_bytes = len(header)
+        self._unusable: str | None = None  # why nothing may follow
+        self._partition = 0  # of the last call
         self._last: _Message | None = None
-        self._rows = np.zeros(partition_count, dtype=np.int64)
-        self._partitions: list[int] = []  # one entry a message, like the four lists below
-        self._metadata_lengths: list[int] = []
-        self._body_lengths: list[int] = []
-        self._metadata_checksums: list[int] = []
-        self._body_checksums: list[int] = []
+        self._rows = np.zeros(self.partition_count, dtype=np.int64)
+        self._partitions = array("q")  # one element a message, like the four arrays below
+        self._metadata_lengths = array("i")
+        self._body_lengths = array("q")
+        self._metadata_checksums = array("I")
+        self._body_checksums = array("I")
 
-    def write(self, partition: int, batch: pa.RecordBatch) -> None:
-        """Append a batch's rows to a partition; see ``SpillWriter.write``."""
-        if not 0 <= partition < self.partition_count:
-            raise ValueError(f"partition {partition} does not exist: there are {self.partition_count}, from 0")
-        if self._last is not None and partition < self._last.partition:
-            raise ValueError(
-                f"partition {partition} after partition {self._last.partition}: "
-                "partitions are written in non-decreasing order"
-            )
-        if (difference := describe_difference(self.schema, batch.schema)) is not None:
-            raise ValueError(f"the batch has another schema than the writer: {difference}")
-        if batch.num_rows == 0:
-            return
-        self._flush_last(next_partition=partition)
-        metadata, body = self._serializer.serialize(to_storage(batch, self._stored_schema))
-        self._last = _Message(partition, metadata, body)
-        self._rows[partition] += batch.num_rows
+    def write(self, partition: int, rows: pa.RecordBatch | pa.Table) -> None:
+        """Append rows to a partition; see ``SpillWriter.write``."""
+        self._check_usable()
+        try:
+            partition = self._checked(partition, rows)
+            for batch in rows.to_batches() if isinstance(rows, pa.Table) else (rows,):
+                self._write_batch(partition, batch)
+        except BaseException as error:
+            self._unusable = _reason(error)
+            raise
 
     def finish(self) -> PartitionLayout:
         """Write what remains: the last message, end-of-stream marker, index and footer. The file is then complete."""
-        self._flush_last(next_partition=None)
-        index = self._index()
-        self._append(END_OF_STREAM)
-        section = index.encode()
-        place = IndexPlace(self._position, len(section))
-        note = encode_place(MAJOR_VERSION, MINOR_VERSION, place)
-        self._append(section)
-        self._append(encode_footer(self._footer_template, note, index.blocks()))
-        self._write_pending()
+        self._check_usable()
+        try:
+            self._flush_last(next_partition=None)
+            index = self._index()
+            self._append(END_OF_STREAM)
+            section = index.encode()
+            place = IndexPlace(self._position, len(section))
+            note = encode_place(MAJOR_VERSION, MINOR_VERSION, place)
+            self._append(section)
+            self._append(encode_footer(self._footer_template, note, index.blocks()))
+            self._write_pending()
+        except BaseException as error:
+            self._unusable = _reason(error)
+            raise
+        self._unusable = "the file is finished"
         return index.layout
 
     @property
     def byte_count(self) -> int:
         """Bytes of the file so far."""
         return self._position
+
+    def _check_usable(self) -> None:
+        if self._unusable is not None:
+            raise ValueError(self._unusable)
+
+    def _checked(self, partition: int, rows: pa.RecordBatch | pa.Table) -> int:
+        partition = operator.index(partition)
+        if not isinstance(rows, (pa.RecordBatch, pa.Table)):
+            raise TypeError(f"rows come as a pyarrow.RecordBatch or Table, not as {type(rows).__name__}")
+        if not 0 <= partition < self.partition_count:
+            raise ValueError(f"partition {partition} does not exist: there are {self.partition_count}, from 0")
+        if partition < self._partition:
+            raise ValueError(
+                f"partition {partition} after partition {self._partition}: "
+                "partitions are written in non-decreasing order"
+            )
+        # Comparing whole schemas in Arrow is fast; finding words for a difference, or metadata that may differ, is not.
+        if not rows.schema.equals(self.schema, check_metadata=True):
+            difference = describe_difference(self.schema, rows.schema)
+            if difference is not None:
+                raise ValueError(f"the rows have another schema than the writer: {difference}")
+        self._partition = partition
+        return partition
+
+    def _write_batch(self, partition: int, batch: pa.RecordBatch) -> None:
+        if batch.num_rows == 0:
+            return
+        self._flush_last(next_partition=partition)
+        if self._stored_schema is not self.schema:
+            batch = to_storage(batch, self._stored_schema)
+        self._last = _Message(partition, *self._serializer.serialize(batch))
+        self._rows[partition] += batch.num_rows
 
     def _flush_last(self, next_partition: int | None) -> None:
         """Put the held-back message behind the others, padded if it is its partition's last."""
@@ -160,10 +200,10 @@ class SpillEncoder:
         np.cumsum(metadata_lengths + body_lengths, out=ends[1:])
         offsets = np.zeros(self.partition_count + 1, dtype=np.int64)
         offsets[1:] = ends[np.cumsum(messages_of)]
-        parts = np.empty((len(body_lengths), 2), dtype=np.int64)
-        parts[:, 0], parts[:, 1] = metadata_lengths, body_lengths
+        part_lengths = np.empty((len(body_lengths), 2), dtype=np.int64)
+        part_lengths[:, 0], part_lengths[:, 1] = metadata_lengths, body_lengths
         checksums = np.array([self._metadata_checksums, self._body_checksums], dtype=np.uint32).T.ravel()
-        range_checksums = concatenate(checksums, parts.ravel(), 2 * messages_of)
+        range_checksums = concatenate(checksums, part_lengths.ravel(), 2 * messages_of)
         layout = PartitionLayout(offsets + self._first_offset, self._rows, range_checksums)
         return PartitionIndex(layout, self.alignment, metadata_lengths, body_lengths, self._footer_template)
 
@@ -179,7 +219,9 @@ class SpillEncoder:
     def _write_pending(self) -> None:
         pieces, self._pending, self._pending_bytes = self._pending, [], 0
         while pieces:
-            written = os.writev(self._file.fileno(), pieces)
+            written = os.writev(self._file.fileno(), pieces)  # less than asked where more than 2 GiB are
+            if written == 0:
+                raise OSError(errno.EIO, "the file takes no further bytes and gives no error")
             finished = 0
             while finished < len(pieces) and written >= len(pieces[finished]):
                 written -= len(pieces[finished])
@@ -204,7 +246,7 @@ class SpillWriter:
 
     Raises:
         ValueError: an argument is out of its bounds.
-        TypeError: the schema has a dictionary where Arrow cannot decode it.
+        TypeError: an argument is of a wrong type, or the schema has a dictionary where Arrow cannot decode it.
         TargetExistsError: the file exists already.
         OSError: it cannot be created.
 
@@ -222,49 +264,62 @@ class SpillWriter:
         overwrite: bool = False,
         durable: bool = False,
     ) -> None:
-        check_partition_count(partition_count)
+        self.path = os.fspath(path)
+        self.layout: PartitionLayout | None = None
+        """Of the file, once it is closed."""
         self._file: PendingFile = open_pending(path, overwrite=overwrite, durable=durable)
+        self._open = True
         try:
             self._encoder = SpillEncoder(self._file, schema, partition_count, compression, alignment)
         except BaseException:
-            self._file.discard()
+            self.discard()
             raise
-        self.layout: PartitionLayout | None = None
-        """Of the file, once it is closed."""
 
     def write(self, partition: int, batch: pa.RecordBatch | pa.Table) -> None:
-        """Append rows to a partition; none at all add nothing.
+        """Append rows to a partition; none at all add nothing. After any error, ``close`` refuses to publish.
 
         Args:
             partition: not smaller than that of the call before.
-            batch: of the writer's schema. Kept, not copied, until the next call.
+            batch: of the writer's schema, whose metadata does not count. Copied before the call returns.
 
         Raises:
             ValueError: the partition is out of bounds or out of order, the schema differs, or the writer is closed.
+            TypeError: the partition is no integer, or the rows are neither batch nor table.
+            OSError: writing failed; it names the file.
         """
-        if self.layout is not None:
-            raise ValueError("the writer is closed")
-        for piece in batch.to_batches() if isinstance(batch, pa.Table) else [batch]:
-            self._encoder.write(partition, piece)
+        if not self._open:
+            raise ValueError(f"{self.path}: the writer is closed")
+        try:
+            self._encoder.write(partition, batch)
+        except OSError as error:
+            if error.filename is None:  # of a system call that knows only a descriptor
+                raise OSError(error.errno, error.strerror, self.path) from error
+            raise
 
     def close(self) -> None:
-        """Finish the file and publish it. Does nothing the second time.
+        """Finish the file and publish it. Does nothing once the writer is closed or the file discarded.
 
         Raises:
+            ValueError: an earlier ``write`` failed; nothing is left behind.
             TargetExistsError: another file took the name meanwhile.
             OSError: writing or publishing failed; nothing is left behind.
         """
-        if self.layout is not None:
+        if not self._open:
             return
         try:
             layout = self._encoder.finish()
             self._file.publish()
             self.layout = layout
+        except OSError as error:
+            if error.filename is None:  # of a system call that knows only a descriptor
+                raise OSError(error.errno, error.strerror, self.path) from error
+            raise
         finally:
-            self._file.discard()
+            self.discard()
 
     def discard(self) -> None:
-        """Give the file up; nothing of it remains."""
+        """Give the file up; nothing of it remains. Does nothing once the writer is closed."""
+        self._open = False
         self._file.discard()
 
     def __enter__(self) -> Self:
@@ -323,3 +378,7 @@ def check_partition_count(partition_count: int) -> None:
         raise TypeError(f"the number of partitions must be an integer, not {type(partition_count).__name__}")
     if not 1 <= partition_count <= MAXIMUM_PARTITION_COUNT:
         raise ValueError(f"the number of partitions must be from 1 to {MAXIMUM_PARTITION_COUNT}, not {partition_count}")
+
+
+def _reason(error: BaseException) -> str:
+    return f"writing failed before ({type(error).__name__}: {error}): rows are missing"
