@@ -69,18 +69,21 @@ def find_sources(paths: Iterable[str | PathLike[str]]) -> list[str]:
     """The files meant by ``paths``: files as given, directories as the spills in them, in natural order of their names.
 
     Raises:
+        TypeError: one path was given instead of several; a string's characters are not meant.
         ValueError: a directory holds no spills, or a file is given besides its directory.
         OSError: a directory cannot be listed.
     """
+    if isinstance(paths, (str, bytes, PathLike)):
+        raise TypeError(f"sources must be a list of paths, not the single path {os.fspath(paths)!r}")
     found: list[str] = []
     for path in (os.fspath(path) for path in paths):
         if not os.path.isdir(path):
             found.append(path)
             continue
-        names = sorted((name for name in os.listdir(path) if name.endswith(SPILL_PATTERN)), key=_natural_order)
+        names = [name.removesuffix(SPILL_PATTERN) for name in os.listdir(path) if name.endswith(SPILL_PATTERN)]
         if not names:
             raise ValueError(f"no spills: looked for *{SPILL_PATTERN} in the directory {path}")
-        found += [os.path.join(path, name) for name in names]
+        found += [os.path.join(path, name + SPILL_PATTERN) for name in sorted(names, key=_natural_order)]
         if len({os.path.realpath(file) for file in found}) < len(found):
             raise ValueError(f"the directory {path} holds a file that is also given by its name")
     return found
@@ -169,7 +172,7 @@ class SourceDescriptors:
             try:
                 return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             except OSError as error:
-                if error.errno != errno.EMFILE or not self._open:
+                if error.errno not in {errno.EMFILE, errno.ENFILE} or not self._open:
                     raise
                 self._limit = max(len(self._open) - 1, 1)  # the rest of the process needs more than was thought
                 self._close_oldest()
@@ -195,9 +198,11 @@ def _identity(descriptor: int) -> tuple[int, int, int]:
     return status.st_dev, status.st_ino, status.st_size
 
 
-def _natural_order(name: str) -> list[tuple[int, str]]:
-    """Sorts ``part-10`` behind ``part-9``: runs of digits by value, the rest by character."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part]
+def _natural_order(name: str) -> tuple[list[tuple[bool, int, str]], str]:
+    """Sorts ``part-10`` behind ``part-9``: runs of digits by value and before text, the rest by character."""
+    parts = [part for part in re.split(r"(\d+)", name) if part]
+    key = [(False, int(part), "") if part.isdecimal() else (True, 0, part) for part in parts]
+    return key, name  # the name itself decides between 1 and 01: a directory is listed in no order
 
 
 def _schema_difference(first: FileStructure, second: FileStructure) -> str | None:
