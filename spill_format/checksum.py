@@ -14,11 +14,12 @@ from crc32c import crc32c
 
 from .layout import Int64Array, UInt32Array
 
-__all__ = ["CASTAGNOLI", "advance", "concatenate", "crc32c"]
+__all__ = ["CASTAGNOLI", "advance", "concatenate", "crc32c", "mask", "unmask"]
 
 CASTAGNOLI = 0x82F63B78
 """The polynomial of CRC-32C, bits reflected."""
 
+_MASK_DELTA = 0xA282EAD8
 _BLOCK_ELEMENTS = 1 << 15  # intermediate arrays of 256 KiB stay in the second-level cache
 
 
@@ -68,6 +69,20 @@ def concatenate(
     advanced = advance(checksums, bytes_behind, polynomial)
     combined[filled] = np.bitwise_xor.reduceat(advanced, (part_ends - part_counts)[filled])
     return combined
+
+
+def mask(checksum: int) -> int:
+    """A checksum as it is stored inside bytes that are themselves checksummed; LevelDB's rotation and constant.
+
+    The CRC of bytes followed by their own CRC is the same number whatever the bytes are.
+    """
+    return (((checksum >> 15) | (checksum << 17)) + _MASK_DELTA) & 0xFFFFFFFF
+
+
+def unmask(masked: int) -> int:
+    """The checksum that ``mask`` was given."""
+    rotated = (masked - _MASK_DELTA) & 0xFFFFFFFF
+    return ((rotated << 15) | (rotated >> 17)) & 0xFFFFFFFF
 
 
 def _apply(checksums: UInt32Array, operator: UInt32Array, first_index: Int64Array | int) -> None:

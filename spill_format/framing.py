@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .checksum import crc32c
+from .checksum import crc32c, mask, unmask
 from .errors import CorruptError
 
 MAGIC = b"ARROW1"
@@ -245,14 +245,14 @@ def _sealed(metadata: bytes | memoryview, padding: int, magic: bytes, first_fiel
     length = len(metadata) - PREFIX_LENGTH + padding + SEAL_LENGTH
     seal = _SEAL.pack(magic, first_field, second_field, 0)[:-_CHECKSUM_LENGTH]
     unsealed = b"".join((_MESSAGE_PREFIX.pack(CONTINUATION, length), metadata[PREFIX_LENGTH:], bytes(padding), seal))
-    return unsealed + crc32c(unsealed).to_bytes(_CHECKSUM_LENGTH, "little")
+    return unsealed + mask(crc32c(unsealed)).to_bytes(_CHECKSUM_LENGTH, "little")
 
 
 def _seal_fields(metadata: bytes | memoryview, expected_magic: bytes) -> tuple[int, int, int] | None:
     if len(metadata) < SMALLEST_METADATA_LENGTH:
         return None
-    magic, first, second, metadata_crc32c = _SEAL.unpack_from(metadata, len(metadata) - SEAL_LENGTH)
-    return (first, second, metadata_crc32c) if magic == expected_magic else None
+    magic, first, second, masked = _SEAL.unpack_from(metadata, len(metadata) - SEAL_LENGTH)
+    return (first, second, unmask(masked)) if magic == expected_magic else None
 
 
 # A flatbuffer table starts with the signed distance back to its vtable: uint16 sizes, then one uint16 a field, its

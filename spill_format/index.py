@@ -206,6 +206,12 @@ def decode(section: bytes, path: Path = None, section_offset: int = 0) -> Partit
     return index
 
 
+def version_of(section: bytes) -> tuple[int, int]:
+    """Major and minor version in the head of a section that ``decode`` has found right."""
+    head = _Head(*_HEAD.unpack_from(section))
+    return head.major, head.minor
+
+
 def check_version(major: int, minor: int, path: Path, offset: int | None = None) -> None:
     """Raise VersionError unless this release reads files of version ``major.minor``."""
     if major != MAJOR_VERSION:

@@ -70,10 +70,10 @@ def read_structure(descriptor: int, path: str | PathLike[str]) -> FileStructure:
     path = os.fsdecode(path)
     byte_count = _size_of_regular(descriptor, path)
     footer_offset, footer = _read_footer(descriptor, path, byte_count)
-    version, place = _index_place(footer, footer_offset, path)
+    place = _index_place(footer, footer_offset, path)
     section = read_exactly(descriptor, place.offset, place.length, path)
     index = index_section.decode(section, path, place.offset)
-    _check_footer(footer, encode_place(*version, place), index, footer_offset, path)
+    _check_footer(footer, encode_place(*index_section.version_of(section), place), index, footer_offset, path)
     schema_message = _read_schema_message(descriptor, path, index, place)
     return FileStructure(path, byte_count, schema_message, index, place)
 
@@ -144,8 +144,8 @@ def _read_footer(descriptor: int, path: str, byte_count: int) -> tuple[int, byte
     return tail_offset - length, read_exactly(descriptor, tail_offset - length, length, path)
 
 
-def _index_place(footer: bytes, footer_offset: int, path: str) -> tuple[tuple[int, int], IndexPlace]:
-    """The format's version and the place of the index, from the footer's note."""
+def _index_place(footer: bytes, footer_offset: int, path: str) -> IndexPlace:
+    """The place of the index, from the footer's note, after the version there has been found right."""
     note = find_place_note(footer, path)
     if note is None:
         raise NotPartitionedError(
@@ -174,7 +174,7 @@ def _index_place(footer: bytes, footer_offset: int, path: str) -> tuple[tuple[in
             actual=f"{place.offset} + {place.length}",
             advice=_REPAIR,
         )
-    return version, place
+    return place
 
 
 def _check_footer(footer: bytes, note: str, index: PartitionIndex, footer_offset: int, path: str) -> None:
