@@ -279,6 +279,27 @@ def test_without_locks_publication_works_and_sweeps_nothing(target: Path, error:
     assert sorted(os.listdir(target.parent)) == sorted([leftover.name, target.name])
 
 
+@needs_strace
+def test_a_living_overwriter_s_temporary_name_is_not_swept(target: Path) -> None:
+    fresh(target, existing=True)
+    assert STRACE is not None
+    # The second link gives the temporary name; the process stops on leaving that call.
+    command = [STRACE, "-f", "-qq", "-o", os.devnull, "-e", "inject=linkat:signal=SIGSTOP:when=2"]
+    with subprocess.Popen([*command, sys.executable, "-S", "-c", PUBLISHER, str(target), "overwrite"]) as tracer:
+        while len(os.listdir(target.parent)) < 2:
+            assert tracer.poll() is None
+        names = os.listdir(target.parent)
+        try:
+            open_pending(target, overwrite=True).discard()
+            assert os.listdir(target.parent) == names
+        finally:
+            child = int(Path(f"/proc/{tracer.pid}/task/{tracer.pid}/children").read_text())
+            os.kill(child, signal.SIGCONT)
+    assert tracer.returncode == 0
+    assert content(target) == NEW
+    assert os.listdir(target.parent) == [target.name]
+
+
 @pytest.mark.root
 def test_without_proc_a_file_is_published_all_the_same(target: Path) -> None:
     script = 'mount -t tmpfs none /proc && exec "$@"'
