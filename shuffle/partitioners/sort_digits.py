@@ -174,15 +174,15 @@ def _float_digits(values: npt.NDArray[np.float64]) -> UInt64s:
 
 
 def _binary_digits(values: BinaryValues, rows: Int64s, lengths: Int64s, step: int) -> UInt64s:
-    r"""Seven bytes of each value as a big-endian number, then how many there are left, 8 standing for more than 7.
+    r"""The next seven bytes of each value as a big-endian number, then how many of them there are.
 
     The count tells "a" from "a\0", and makes the digits of a value that has ended sort before any that go on.
     """
-    left = np.clip(lengths - step * _BYTES_PER_DIGIT, 0, _BYTES_PER_DIGIT + 1)
+    left = np.clip(lengths - step * _BYTES_PER_DIGIT, 0, _BYTES_PER_DIGIT)
     data = values.data if len(values.data) >= 8 else np.concatenate([values.data, np.zeros(8, np.uint8)])
     positions = np.where(left > 0, values.starts[rows] + step * _BYTES_PER_DIGIT, 0)
     digits = gather_words(data, positions).byteswap()
-    missing_bits = (8 * (8 - np.minimum(left, _BYTES_PER_DIGIT))).astype(np.uint64)
+    missing_bits = (8 * (8 - left)).astype(np.uint64)
     digits >>= missing_bits
     digits <<= missing_bits
     digits |= left.astype(np.uint64)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import decimal
 import itertools
 import random
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -211,33 +212,36 @@ def test_each_column_seeds_the_next_as_in_spark(spark: SparkSession, tmp_path: P
         assert our_hashes(table, *chained) == sparks_hashes(frame, *chained), chained
 
 
-def test_rows_of_lineitem_go_where_sparks_repartition_puts_them(spark: SparkSession, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def lineitem(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """TPC-H's largest table at scale 0.01: 60,175 rows."""
+    directory = tmp_path_factory.mktemp("tpch")
+    generator = Path(sys.executable).with_name("tpchgen-cli")
+    arguments = ["parquet", "--scale-factor=0.01", "--tables=lineitem", f"--output-dir={directory}"]
+    subprocess.run([generator, *arguments], check=True, capture_output=True)
+    return directory / "lineitem.parquet"
+
+
+def test_hashes_of_every_column_of_lineitem_are_sparks(spark: SparkSession, lineitem: Path) -> None:
+    table, frame = parquet.read_table(lineitem).combine_chunks(), spark.read.parquet(str(lineitem))
+    for columns in [*([name] for name in table.column_names), table.column_names]:
+        assert our_hashes(table, *columns) == sparks_hashes(frame, *columns), columns
+
+
+@pytest.mark.parametrize(
+    "keys", [["l_orderkey"], ["l_shipmode", "l_shipdate"], ["l_extendedprice", "l_comment"]], ids=str
+)
+def test_rows_of_lineitem_are_where_sparks_repartition_puts_them(
+    spark: SparkSession, lineitem: Path, keys: list[str]
+) -> None:
     """The placement itself, not only the hash: Spark says in which partition each row is."""
     from pyspark.sql import functions
 
-    source = random.Random(5)
-    row_count = 20_000
-    table = pa.table(
-        {
-            "row": pa.array(range(row_count)),
-            "order": pa.array([source.randrange(1, 6_000_000) for _ in range(row_count)], pa.int64()),
-            "price": pa.array(
-                [decimal.Decimal(source.randrange(10**7)).scaleb(-2) for _ in range(row_count)], pa.decimal128(15, 2)
-            ),
-            "shipped": pa.array(
-                [dt.date(1992, 1, 1) + dt.timedelta(source.randrange(2_500)) for _ in range(row_count)]
-            ),
-            "mode": pa.array(
-                [
-                    source.choice(["AIR", "FOB", "MAIL", "RAIL", "REG AIR", "SHIP", "TRUCK", None])
-                    for _ in range(row_count)
-                ]
-            ),
-        }
-    )
-    parquet.write_table(table, tmp_path / "lineitem.parquet")
-    frame = spark.read.parquet(str(tmp_path / "lineitem.parquet"))
-    for keys in (["order"], ["mode", "shipped"], ["price", "mode"]):
-        placed = frame.repartition(37, *keys).select("row", functions.spark_partition_id()).collect()
-        expected = [number for _, number in sorted(map(tuple, placed))]
-        assert HashPartitioner(keys, 37).partition_numbers(table.to_batches()[0]).tolist() == expected
+    frame = spark.read.parquet(str(lineitem)).repartition(64, *keys)
+    placed = frame.select("l_orderkey", "l_linenumber", functions.spark_partition_id()).collect()
+    spark_numbers = {(order, line): number for order, line, number in placed}
+
+    table = parquet.read_table(lineitem).combine_chunks()
+    identities = zip(table["l_orderkey"].to_pylist(), table["l_linenumber"].to_pylist(), strict=True)
+    expected = [spark_numbers[identity] for identity in identities]
+    assert HashPartitioner(keys, 64).partition_numbers(table.to_batches()[0]).tolist() == expected

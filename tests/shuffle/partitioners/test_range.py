@@ -167,6 +167,16 @@ def test_a_row_equal_to_a_bound_is_in_the_partition_that_the_bound_ends() -> Non
     assert RangePartitioner("key", [10, 20]).partition_numbers(batch).tolist() == [0, 0, 1, 1, 2]
 
 
+def test_many_bounds_of_several_columns_are_searched_as_one_sorted_list() -> None:
+    generator = np.random.default_rng(4)
+    bounds = np.sort(generator.integers(0, 1_000_000, 5_000))
+    rows = np.concatenate([generator.integers(-1_000, 1_001_000, 50_000), bounds])
+    batch = pa.record_batch({"thousands": rows // 1_000, "rest": rows % 1_000})
+    table = pa.table({"thousands": bounds // 1_000, "rest": bounds % 1_000})
+    numbers = RangePartitioner(["thousands", "rest"], table).partition_numbers(batch)
+    assert numbers.tolist() == np.searchsorted(bounds, rows).tolist()
+
+
 def test_nulls_are_by_default_the_least() -> None:
     batch = pa.record_batch({"key": pa.array([5, None, 15])})
     assert RangePartitioner("key", [None, 10]).partition_numbers(batch).tolist() == [1, 0, 2]
