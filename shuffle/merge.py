@@ -67,8 +67,26 @@ def merge(
     After an error the target is what it was, and nothing else was written. Descriptors are closed, always.
     """
     started = time.perf_counter()
-    options = options or MergeOptions()
     prepared = prepare_merge(find_sources(sources))
+    return merge_prepared(prepared, target, options, progress=progress, kernel=kernel, started=started)
+
+
+def merge_prepared(
+    prepared: PreparedMerge,
+    target: str | PathLike[str],
+    options: MergeOptions | None = None,
+    *,
+    progress: Progress = ignore_progress,
+    kernel: Kernel | None = None,
+    started: float | None = None,
+) -> MergeReport:
+    """The rest of ``merge``, for who wants to know the plan first; ``started`` is when preparing began.
+
+    Raises:
+        As ``merge`` does, but for what concerns the sources alone.
+    """
+    started = time.perf_counter() if started is None else started
+    options = options or MergeOptions()
     if options.delete_sources:
         _refuse_target_among_sources(prepared.sources, target)
     with open_pending(target, overwrite=options.overwrite, durable=options.durable) as pending:

@@ -83,7 +83,7 @@ def find_sources(paths: Iterable[str | PathLike[str]]) -> list[str]:
         names = [name.removesuffix(SPILL_PATTERN) for name in os.listdir(path) if name.endswith(SPILL_PATTERN)]
         if not names:
             raise ValueError(f"no spills: looked for *{SPILL_PATTERN} in the directory {path}")
-        found += [os.path.join(path, name + SPILL_PATTERN) for name in sorted(names, key=_natural_order)]
+        found += [os.path.join(path, name + SPILL_PATTERN) for name in sorted(names, key=natural_order)]
         if len({os.path.realpath(file) for file in found}) < len(found):
             raise ValueError(f"the directory {path} holds a file that is also given by its name")
     return found
@@ -198,7 +198,7 @@ def _identity(descriptor: int) -> tuple[int, int, int]:
     return status.st_dev, status.st_ino, status.st_size
 
 
-def _natural_order(name: str) -> tuple[list[tuple[bool, int, str]], str]:
+def natural_order(name: str) -> tuple[list[tuple[bool, int, str]], str]:
     """Sorts ``part-10`` behind ``part-9``: runs of digits by value and before text, the rest by character."""
     parts = [part for part in re.split(r"(\d+)", name) if part]
     key = [(False, int(part), "") if part.isdecimal() else (True, 0, part) for part in parts]

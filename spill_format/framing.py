@@ -41,6 +41,10 @@ _NOTE = re.compile(_NOTE_VERSION.pattern + rb',"offset":([0-9]{1,19}),"length":(
 _FOOTER_BLOCKS_SLOT = 3  # fields of Arrow's Footer table, in the order of its schema (File.fbs)
 _FOOTER_METADATA_SLOT = 4
 _MAXIMUM_FOOTER_LENGTH = 2**31 - 1
+_MESSAGE_HEADER_SLOT = 2  # of Arrow's Message table (Message.fbs)
+_BATCH_COMPRESSION_SLOT = 3  # of its RecordBatch table
+_COMPRESSION_CODEC_SLOT = 0  # of its BodyCompression table
+_CODECS = {0: "lz4", 1: "zstd"}  # its enumeration CompressionType
 
 BLOCK_DTYPE = np.dtype(
     {
@@ -158,6 +162,32 @@ def read_seal(metadata: bytes | memoryview) -> Seal | None:
 def sealed_crc32c(metadata: bytes | memoryview) -> int:
     """CRC-32C of all that a seal covers: the metadata, prefix included, up to the seal's last field."""
     return crc32c(memoryview(metadata)[:-_CHECKSUM_LENGTH])
+
+
+def read_codec(metadata: bytes | memoryview) -> str | None:
+    """How the body is compressed of the record batch whose metadata (prefix included) this is: ``"lz4"``, ``"zstd"``
+    or None.
+
+    Raises:
+        ValueError: the metadata is not a record batch's, or its codec is one that Arrow did not have.
+    """
+    flatbuffer = bytes(metadata[PREFIX_LENGTH:])
+    try:
+        header = _field_position(flatbuffer, _MESSAGE_HEADER_SLOT)
+        if header is None:
+            raise ValueError("the message has no header")
+        batch = header + _unsigned(flatbuffer, header)
+        compression = _field_position(flatbuffer, _BATCH_COMPRESSION_SLOT, batch)
+        if compression is None:
+            return None
+        table = compression + _unsigned(flatbuffer, compression)
+        codec = _field_position(flatbuffer, _COMPRESSION_CODEC_SLOT, table)
+        number = 0 if codec is None else flatbuffer[codec]  # a flatbuffer leaves out a field that has its default
+    except struct.error as error:
+        raise ValueError(f"the message's metadata is not a readable flatbuffer ({error})") from error
+    if number not in _CODECS:
+        raise ValueError(f"the record batch is compressed with an unknown codec, number {number}")
+    return _CODECS[number]
 
 
 def encode_place(major: int, minor: int, place: IndexPlace) -> str:
