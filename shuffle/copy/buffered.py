@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 
-from shuffle.copy.job import CopyJob, Piece
+from shuffle.copy.job import CopyJob
 from shuffle.copy.outcome import Outcome
 
 BUFFER_BYTES = 1 << 20  # stays in the second-level cache between reading and writing; larger ones measured slower
@@ -18,6 +18,7 @@ def copy_with_buffer(job: CopyJob, start: int, end: int) -> Outcome:
 
     Raises:
         TruncatedError: a source ends before its bytes do.
+        PositionError: the kernel claims to have read or written more than it was asked for.
         OSError: reading or writing failed; it names the file.
     """
     buffer = memoryview(bytearray(min(BUFFER_BYTES, max(end - start, 1))))
@@ -32,26 +33,15 @@ def copy_with_buffer(job: CopyJob, start: int, end: int) -> Outcome:
                 written += filled
                 filled = 0
             wanted = min(piece.byte_count - read, len(buffer) - filled)
-            count = _read(job, piece, read, buffer[filled : filled + wanted])
+            offset = piece.source_offset + read
+            count = job.read(piece.source, buffer[filled : filled + wanted], offset)
+            if count == 0:
+                raise job.truncated(piece.source, offset, piece.byte_count - read)
             system_calls += 1
             read += count
             filled += count
     system_calls += _write(job, buffer[:filled], written)
     return Outcome(end, system_calls)
-
-
-def _read(job: CopyJob, piece: Piece, read: int, buffer: memoryview) -> int:
-    try:
-        count = job.kernel.pread(job.descriptors.descriptor(piece.source), buffer, piece.source_offset + read)
-    except OSError as error:
-        raise OSError(
-            error.errno,
-            f"{error.strerror}: reading at offset {piece.source_offset + read}",
-            job.descriptors.path(piece.source),
-        ) from error
-    if count == 0:
-        raise job.truncated(piece.source, piece.source_offset + read, piece.byte_count - read)
-    return count
 
 
 def _write(job: CopyJob, buffer: memoryview, position: int) -> int:
@@ -67,5 +57,8 @@ def _write(job: CopyJob, buffer: memoryview, position: int) -> int:
         system_calls += 1
         if count == 0:  # no file system should, but a loop that never ends is worse than an error
             raise OSError(errno.EIO, f"nothing was written at offset {position + written}", job.target.path)
+        if not 0 < count <= len(buffer) - written:
+            place = position + written
+            raise job.miscounted("bytes written", job.target.path, place, len(buffer) - written, count)
         written += count
     return system_calls

@@ -34,7 +34,7 @@ def copy_in_kernel(job: CopyJob, start: int, end: int, method: str, transfer: Tr
                 return Outcome(piece.position + copied, system_calls, Stop(reason.why, error.errno))
             system_calls += 1
             if count == 0:
-                if _has_byte(job, descriptor, piece.source_offset + copied):
+                if _has_byte(job, piece.source, piece.source_offset + copied):
                     stop = Stop("the call copied nothing and said that all is well")
                     return Outcome(piece.position + copied, system_calls, stop)
                 raise job.truncated(piece.source, piece.source_offset + copied, piece.byte_count - copied)
@@ -44,6 +44,6 @@ def copy_in_kernel(job: CopyJob, start: int, end: int, method: str, transfer: Tr
     return Outcome(end, system_calls)
 
 
-def _has_byte(job: CopyJob, descriptor: int, offset: int) -> bool:
+def _has_byte(job: CopyJob, source: int, offset: int) -> bool:
     """Whether the source has a byte there: tells a truncated source from a kernel that copies nothing."""
-    return job.kernel.pread(descriptor, memoryview(bytearray(1)), offset) == 1
+    return job.read(source, memoryview(bytearray(1)), offset) == 1

@@ -97,7 +97,7 @@ def copy_plan(
 
     Each thread copies a span of its own, through descriptors of its own. The first error ends all of them.
     """
-    spans = _spans(plan, threads)
+    spans = _spans(plan, threads if threads > 1 and _can_open_again(target) else 1)
     limit = descriptor_limit(len(spans) or 1)
     cancelled = threading.Event()
 
@@ -138,8 +138,21 @@ def _own_position(target: Target, *, shared: bool) -> Iterator[Target]:
     if not shared:
         yield target
         return
-    descriptor = os.open(f"/proc/self/fd/{target.descriptor}", os.O_RDWR | os.O_CLOEXEC)
+    descriptor = _open_again(target)
     try:
         yield Target(descriptor, target.path)
     finally:
         os.close(descriptor)
+
+
+def _open_again(target: Target) -> int:
+    return os.open(f"/proc/self/fd/{target.descriptor}", os.O_RDWR | os.O_CLOEXEC)
+
+
+def _can_open_again(target: Target) -> bool:
+    """Not without /proc, nor where the umask left the owner no permission; one thread has to do then."""
+    try:
+        os.close(_open_again(target))
+    except OSError:
+        return False
+    return True
