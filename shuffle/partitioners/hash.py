@@ -20,7 +20,7 @@ from shuffle.partitioners.spark_hash import hash_node, unsupported_type
 # Spark's seed, for shuffles and for buckets of tables.
 _SEED = 42
 
-# The hashes and the temporaries of this many rows stay in the cache: a third of the time that whole batches take.
+# The hashes and the temporaries of this many rows stay in the cache: less than half the time that whole batches take.
 _ROWS_PER_BLOCK = 1 << 14
 
 

@@ -1,7 +1,7 @@
 """Murmur3 (x86, 32 bits) over numpy arrays, as Spark computes it: one running hash a row, changed in place.
 
 Arithmetic only: what a value's words are, and which rows are null, is decided by the caller. Rows should come in
-blocks that fit the processor's cache together with a few temporaries (some 16 Ki rows), which is three times as fast
+blocks that fit the processor's cache together with a few temporaries (some 16 Ki rows), which is twice as fast
 as whole batches.
 """
 
