@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
+from types import FrameType
 
 from shuffle.arrow_target import target_header, target_trailer
 from shuffle.config import MergeOptions, MethodName
@@ -137,13 +139,14 @@ def write_merged(
     started = time.perf_counter() if started is None else started
     copy = _Copy(prepared, pending, options.threads, kernel or SystemKernel(), progress)
     rebuilt = None
+    ladder = ladder_of(options)
     try:
-        result = copy.run(ladder_of(options))
+        result = copy.run(ladder)
     except PositionError as error:
-        if options.transfer_to == "on":
+        if options.transfer_to != "auto" or ladder == ["buffered"]:
             raise
         rebuilt = str(error)
-        warnings.warn(f"rebuilding {pending.path} with buffered copying: {error}", ShuffleWarning, stacklevel=3)
+        _warn(f"rebuilding {pending.path} with buffered copying: {error}")
         copy.undo()
         result = copy.run(["buffered"])
     plan = prepared.plan
@@ -239,4 +242,14 @@ def _delete(sources: Sequence[Source]) -> None:
             os.unlink(path)
         except OSError as error:
             # The merge has succeeded; only the tidying has not.
-            warnings.warn(f"the source {path} could not be deleted: {error.strerror}", ShuffleWarning, stacklevel=3)
+            _warn(f"the source {path} could not be deleted: {error.strerror}")
+
+
+def _warn(problem: str) -> None:
+    """Warn, pointing at the line that called into this package, however deep inside it this is."""
+    level = 1
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "shuffle":
+        frame = frame.f_back
+        level += 1
+    warnings.warn(problem, ShuffleWarning, stacklevel=level)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -64,3 +65,12 @@ def assert_merge_of(sources: Sequence[Path], target: Path) -> None:
                 parts.append(spill.read(partition))
         assert table == pa.concat_tables(parts)
     assert pa.ipc.open_file(pa.memory_map(os.fspath(target))).read_all() == pa.concat_tables(partitions)
+
+
+def open_files_in(directory: Path) -> list[str]:
+    """The files of a directory that this process has open, those without a name too."""
+    opened = []
+    for descriptor in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # that of the listing itself
+            opened.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+    return [path for path in opened if path.startswith(f"{directory}/")]

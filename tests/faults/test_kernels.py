@@ -1,4 +1,4 @@
-"""Kernels that misbehave: whatever they do, the bytes are right, or the error says what is wrong and nothing is left."""
+"""Kernels that misbehave: the bytes are right all the same, or the error says what is wrong and nothing is left."""
 
 import errno
 import os
@@ -224,7 +224,7 @@ class TestPositions:
         assert sum(told) == report.byte_count
 
     @pytest.mark.parametrize("script", [{"pread": [Lie(1)]}, {"pwrite": [Lie(1)]}, {"pread": [Real(), Lie(-9999999)]}])
-    @pytest.mark.parametrize("transfer_to", ["on", "off"])
+    @pytest.mark.parametrize("transfer_to", ["auto", "on", "off"])
     def test_a_miscounted_read_or_write_is_no_success(
         self, spills: list[Path], target: Path, script: Script, transfer_to: TransferTo
     ) -> None:
@@ -234,8 +234,9 @@ class TestPositions:
             merge(spills, target, options, kernel=ScriptedKernel(script))
 
     def test_a_target_that_is_wrong_again_after_rebuilding_is_an_error(self, spills: list[Path], target: Path) -> None:
+        options = MergeOptions(method="sendfile")
         with pytest.warns(ShuffleWarning, match="rebuilding"), pytest.raises(PositionError, match="the target's size"):
-            merge(spills, target, kernel=ScriptedKernel({"size": [Always(Lie(1))]}))
+            merge(spills, target, options, kernel=ScriptedKernel({"size": [Always(Lie(1))]}))
 
     def test_off_never_copies_inside_the_kernel(self, spills: list[Path], target: Path) -> None:
         script: Script = {
