@@ -1,0 +1,121 @@
+"""Options that several commands share, and how sizes are read; each group of options becomes one object."""
+
+from __future__ import annotations
+
+import functools
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar, get_args
+
+import click
+
+from shuffle.config import METHOD_NAMES, MergeOptions, TransferTo
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+CONTEXT_SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+_UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
+_SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[a-z]*)", re.ASCII)
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes: ``1048576``, ``1024KiB``, ``1 MiB``, ``0.5gib``."""
+
+    name = "size"
+
+    def __init__(self, minimum: int = 0) -> None:
+        self.minimum = minimum
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The bytes; click's usage error where it is no size, or too small."""
+        if isinstance(value, int):
+            return value
+        match = _SIZE.fullmatch(value.strip().lower())
+        if match is None or match["unit"] not in _UNITS:
+            self.fail(f"{value!r} is no size: give bytes, or a number with KiB, MiB or GiB, as in 256MiB", param, ctx)
+        byte_count = float(match["number"]) * _UNITS[match["unit"]] if "." in match["number"] else None
+        if byte_count is None:
+            byte_count = int(match["number"]) * _UNITS[match["unit"]]
+        if byte_count != int(byte_count):
+            self.fail(f"{value!r} is no whole number of bytes", param, ctx)
+        if byte_count < self.minimum:
+            self.fail(f"{value!r} is too small: the least is {self.minimum} bytes", param, ctx)
+        return int(byte_count)
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a command prints besides its data.
+
+    Attributes:
+        quiet: no line about success, no bar.
+        progress: a bar; None where nothing was said.
+    """
+
+    quiet: bool
+    progress: bool | None
+
+    @property
+    def bar_shown(self) -> bool:
+        """Whether a bar is shown: as told, else where somebody looks at stderr."""
+        if self.progress is not None:
+            return self.progress
+        return not self.quiet and sys.stderr is not None and sys.stderr.isatty()
+
+
+debug_option = click.option("--debug", is_flag=True, expose_value=False, help="Print the traceback of an error, too.")
+version_option = click.version_option(package_name="shuffle-merge", message="%(package)s %(version)s")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+
+
+def output_options(function: Function) -> Callable[..., Any]:
+    """Options --quiet, --progress, --debug; the command gets them as ``output``."""
+
+    @click.option("--quiet", is_flag=True, help="Print nothing but data, warnings and errors.")
+    @click.option(
+        "--progress/--no-progress",
+        default=None,
+        help="A progress bar on stderr.  [default: on when stderr is a terminal]",
+    )
+    @debug_option
+    @functools.wraps(function)
+    def with_output(*arguments: Any, quiet: bool, progress: bool | None, **others: Any) -> Any:
+        return function(*arguments, output=Output(quiet, progress), **others)
+
+    return with_output
+
+
+def merge_options(function: Function) -> Callable[..., Any]:
+    """Options of a merge and of its target; the command gets them as ``options``, a ``MergeOptions``."""
+
+    @click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
+    @click.option("--durable", is_flag=True, help="Wait until OUT is safe on the disk (fsync).")
+    @click.option(
+        "--transfer-to",
+        type=click.Choice(get_args(TransferTo)),
+        help="Copying inside the kernel. auto: yes, and should the kernel misplace bytes, rebuild with buffered "
+        "copying; on: yes, and such a fault is an error; off: never.  [default: $SHUFFLE_TRANSFER_TO, or auto]",
+    )
+    @click.option(
+        "--method",
+        type=click.Choice(("auto", *METHOD_NAMES)),
+        help="How to copy. What the kernel refuses is left to the next method.  [default: auto]",
+    )
+    @click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Threads that copy.  [default: one a core, at most 4]",
+    )
+    @functools.wraps(function)
+    def with_options(*arguments: Any, **others: Any) -> Any:
+        names = ("overwrite", "durable", "transfer_to", "method", "threads")
+        values = {name: others.pop(name) for name in names}
+        # What was not given keeps the default that MergeOptions has for it.
+        options = MergeOptions(**{name: value for name, value in values.items() if value is not None})
+        return function(*arguments, options=options, **others)
+
+    return with_options

@@ -1,0 +1,203 @@
+"""What every command owes its terminal: errors and warnings in one line, exit codes, signals, progress bars.
+
+Nothing here knows what any command does.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import BinaryIO
+
+import click
+
+from shuffle.merge import ShuffleWarning
+from spill_format.errors import SpillError
+
+EXIT_DAMAGED = 1
+EXIT_ERROR = 2
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class InterruptedBySignalError(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM: the command gives up, and whatever it holds is released on the way out."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.signal_number = signal_number
+
+
+def run(command: click.Command, program: str, arguments: Sequence[str] | None) -> int:
+    """Run a command and report how it ended, in one line on stderr where it did not end well; the exit code.
+
+    That is what the command returns (None is 0), 2 after an error, 128 and the signal's number after a signal.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    # Looked for here, since the parsing of arguments may be what fails.
+    debug = "--debug" in arguments
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a file's name need not be text that the terminal can show
+            stream.reconfigure(errors="backslashreplace")
+    with _signals_raised(), _warnings_in_one_line():
+        try:
+            # Not command.main(), which answers a closed pipe and Ctrl-C with an exit code that means damage here.
+            with command.make_context(program, arguments) as context:
+                code: int | None = command.invoke(context)
+            if sys.stdout is not None:
+                sys.stdout.flush()
+            return code or 0
+        except click.exceptions.Exit as finished:
+            return finished.exit_code
+        except BaseException as error:  # noqa: BLE001 (the end of every error's way)
+            return _report(error, debug=debug)
+
+
+def say(line: str) -> None:
+    """Print one line on stderr, above the progress bar where there is one."""
+    line = _one_line(line)
+    if "tqdm" in sys.modules:
+        from tqdm import tqdm
+
+        tqdm.write(line, file=sys.stderr)
+    else:
+        click.echo(line, err=True)
+
+
+def say_error(message: str) -> None:
+    """Print an error's one line."""
+    say(f"shuffle: error: {message}")
+
+
+def say_warning(message: str) -> None:
+    """Print a warning's one line."""
+    say(f"shuffle: warning: {message}")
+
+
+def standard_output() -> BinaryIO:
+    """Stdout for bytes.
+
+    Raises:
+        OSError: it was closed by whoever started this process.
+    """
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF), "stdout")
+    return sys.stdout.buffer
+
+
+@contextmanager
+def progress_bar(total: int | None, unit: str, description: str, *, shown: bool) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr; yields the function that advances it, which any thread may call.
+
+    Args:
+        total: how far it goes, or None where that is not known.
+        unit: ``"B"`` counts in KiB, MiB, …; any other in thousands.
+        description: stands before the bar.
+        shown: off, nothing is printed or imported.
+    """
+    if not shown:
+        yield lambda _count: None
+        return
+    from tqdm import tqdm
+
+    lock = threading.Lock()
+    with tqdm(
+        total=total,
+        unit=unit,
+        unit_scale=True,
+        unit_divisor=1024 if unit == "B" else 1000,
+        desc=description,
+        dynamic_ncols=True,
+        leave=False,
+        file=sys.stderr,
+    ) as bar:
+
+        def advance(count: int) -> None:
+            with lock:
+                bar.update(count)
+
+        yield advance
+
+
+def describe(error: BaseException) -> str:
+    """An error in words; the file first, where it concerns one."""
+    if isinstance(error, click.UsageError):
+        hint = f" (see `{error.ctx.command_path} --help`)" if error.ctx is not None else ""
+        return error.format_message().removesuffix(".") + hint
+    if isinstance(error, click.ClickException):
+        return error.format_message()
+    if isinstance(error, OSError) and error.strerror is not None:
+        names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, (str, bytes))]
+        return ": ".join([" -> ".join(names), error.strerror] if names else [error.strerror])
+    if isinstance(error, MemoryError):
+        return "out of memory"
+    # Arrow's errors are told from their module, so that nobody imports it to ask.
+    if isinstance(error, (SpillError, ValueError, OSError)) or type(error).__module__.startswith("pyarrow"):
+        return str(error)
+    return f"unexpected {type(error).__name__}: {error}; this is a defect of shuffle: --debug shows where"
+
+
+def _report(error: BaseException, *, debug: bool) -> int:
+    if isinstance(error, BrokenPipeError):
+        _abandon_standard_output()
+        return 128 + signal.SIGPIPE
+    if debug:
+        traceback.print_exception(error)
+    if isinstance(error, InterruptedBySignalError):
+        say(f"shuffle: {'interrupted' if error.signal_number == signal.SIGINT else 'terminated'}")
+        return 128 + error.signal_number
+    say_error(describe(error))
+    return EXIT_ERROR
+
+
+def _one_line(text: str) -> str:
+    """``text`` without line breaks, and with nothing that a terminal would obey."""
+    line = " ".join(part.strip() for part in text.splitlines() if part.strip())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in line)
+
+
+def _abandon_standard_output() -> None:
+    """Make the flush at exit succeed: the reader has gone, and that is its right (``| head``)."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+
+
+@contextmanager
+def _signals_raised() -> Iterator[None]:
+    """Ctrl-C and SIGTERM raise ``InterruptedBySignalError``; from then on both are ignored, since a second one would
+    interrupt the cleaning up after the first."""
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    caught = [number for number in _SIGNALS if before[number] != signal.SIG_IGN]  # nohup, background jobs
+
+    def handle(signal_number: int, _frame: FrameType | None) -> None:
+        for number in caught:
+            signal.signal(number, signal.SIG_IGN)
+        raise InterruptedBySignalError(signal_number)
+
+    for number in caught:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number in caught:
+            signal.signal(number, before[number])
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        say_warning(str(message))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", ShuffleWarning)
+        warnings.showwarning = show
+        yield

@@ -1,0 +1,41 @@
+"""Numbers and tables as people read them. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+
+def sized(byte_count: float) -> str:
+    """A number of bytes with the largest unit that leaves it at least 1: ``17.4 MiB``."""
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if byte_count < 1024:
+            return f"{byte_count:.0f} {unit}" if unit == "bytes" else f"{byte_count:.1f} {unit}"
+        byte_count /= 1024
+    return f"{byte_count:.1f} TiB"
+
+
+def counted(count: int, noun: str) -> str:
+    """``1 partition``, ``6,001,215 rows``."""
+    if count == 1:
+        return f"1 {noun}"
+    return f"{count:,} {noun}es" if noun.endswith("ch") else f"{count:,} {noun}s"
+
+
+def aligned(rows: Sequence[Sequence[str]], left: Sequence[int] = ()) -> str:
+    """Rows of cells as lines of columns: those numbered in ``left`` flush left, the others flush right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.ljust(width) if number in left else cell.rjust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def as_json_text(value: dict[str, Any]) -> str:
+    """One JSON object, for people as well as programs."""
+    return json.dumps(value, indent=2, allow_nan=False)
