@@ -14,6 +14,7 @@ import hypothesis
 import pytest
 
 from tests.file_systems import CannotMountError, loop_mounted, tmpfs_mounted, why_not_mountable
+from tests.support import verify_all
 
 # Set where everything is installed, as in .ci/run: there a skipped test is a promise that nobody checked.
 REQUIRE_ALL = os.environ.get("SHUFFLE_TESTS_REQUIRE_ALL", "") not in {"", "0"}
@@ -134,3 +135,10 @@ def tmpfs_dir(tmpfs_mount: Path) -> Iterator[Path]:
 def small_ext4_dir() -> Iterator[Path]:
     """A disk of its own of 8 MiB, to be filled up."""
     yield from _mount_or_skip(loop_mounted("ext4", 8))
+
+
+@pytest.fixture
+def verified_dir(tmp_path: Path) -> Iterator[Path]:
+    """An empty directory; every partitioned file that a test leaves in it must verify."""
+    yield tmp_path
+    verify_all(tmp_path)
