@@ -7,8 +7,10 @@ section 3 says what is stored.
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.ipc
 
 ORIGINAL_SCHEMA_KEY = b"spill_format.original_schema"
@@ -159,10 +161,8 @@ def _decoded(array: pa.Array, stored: pa.DataType) -> pa.Array:
         return array
     if isinstance(array.type, pa.BaseExtensionType):
         return _decoded(array.storage, stored)
-    if pa.types.is_list_view(array.type) or pa.types.is_large_list_view(array.type):
-        return _list_view(array, stored, _decoded(array.values, stored.value_type))
     if not pa.types.is_dictionary(array.type):
-        return array.cast(stored)
+        return _with_children(array, stored, _decoded)
     values = _decoded(array.dictionary, stored)
     if pa.types.is_string_view(stored) or pa.types.is_binary_view(stored):  # Arrow has no take for views
         offset_type = pa.large_string() if pa.types.is_string_view(stored) else pa.large_binary()
@@ -180,8 +180,6 @@ def _encoded(array: pa.Array, original: pa.DataType) -> pa.Array:
         return array
     if isinstance(original, pa.BaseExtensionType):
         return original.wrap_array(_encoded(array, original.storage_type))
-    if pa.types.is_list_view(original) or pa.types.is_large_list_view(original):
-        return _list_view(array, original, _encoded(array.values, original.value_type))
     if pa.types.is_dictionary(original):
         if pa.types.is_nested(original.value_type):  # Arrow cannot hash nested values: each is its own entry
             indices = pa.array(
@@ -193,10 +191,33 @@ def _encoded(array: pa.Array, original: pa.DataType) -> pa.Array:
             indices, values = encoded.indices.cast(original.index_type), encoded.dictionary
         values = _encoded(values, original.value_type)
         return pa.DictionaryArray.from_arrays(indices, values, ordered=original.ordered)
-    return array.cast(original)
+    return _with_children(array, original, _encoded)
 
 
-def _list_view(array: pa.Array, data_type: pa.DataType, values: pa.Array) -> pa.Array:
-    """The list view ``array`` over other ``values``."""
-    own_buffers = array.buffers()[:3]  # validity, offsets, sizes; not a copy, and right for slices, unlike from_arrays
-    return pa.Array.from_buffers(data_type, len(array), own_buffers, array.null_count, array.offset, [values])
+def _with_children(
+    array: pa.Array, data_type: pa.DataType, convert: Callable[[pa.Array, pa.DataType], pa.Array]
+) -> pa.Array:
+    """The nested ``array`` as one of ``data_type``, its children converted; Arrow's cast knows strings alone.
+
+    Children of a slice are cut to it, since the values outside might be too many for an index type.
+    """
+    mask = array.is_null() if array.null_count else None
+    if pa.types.is_struct(data_type):
+        children = [convert(array.field(number), field.type) for number, field in enumerate(data_type)]
+        return pa.StructArray.from_arrays(children, fields=list(data_type), mask=mask)
+    if pa.types.is_list_view(data_type) or pa.types.is_large_list_view(data_type):
+        own_buffers = array.buffers()[:3]  # validity, offsets, sizes: right for slices, unlike from_arrays
+        values = convert(array.values, data_type.value_type)
+        return pa.Array.from_buffers(data_type, len(array), own_buffers, array.null_count, array.offset, [values])
+    if pa.types.is_fixed_size_list(data_type):
+        size = data_type.list_size
+        values = convert(array.values.slice(array.offset * size, len(array) * size), data_type.value_type)
+        return pa.FixedSizeListArray.from_arrays(values, type=data_type, mask=mask)
+    first, last = array.offsets[0].as_py(), array.offsets[-1].as_py()
+    offsets = pc.subtract(array.offsets, first)
+    if pa.types.is_map(data_type):
+        keys = convert(array.keys.slice(first, last - first), data_type.key_type)
+        items = convert(array.items.slice(first, last - first), data_type.item_type)
+        return pa.MapArray.from_arrays(offsets, keys, items, data_type, mask=mask)
+    values = convert(array.values.slice(first, last - first), data_type.value_type)
+    return type(array).from_arrays(offsets, values, type=data_type, mask=mask)
