@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from shuffle.config import MapOptions, MergeOptions
 
 # Not lazily: the function must take this name after the module of the same name did.
-from shuffle.merge import ShuffleWarning, merge
+from shuffle.merge import merge
 from shuffle.report import MapReport, MergeReport
+from shuffle.warning import ShuffleWarning
 
 if TYPE_CHECKING:
     from shuffle.map_writer import MapWriter

@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 TransferTo = Literal["auto", "on", "off"]
-MethodName = Literal["copy_file_range", "sendfile", "buffered"]
+MethodName = Literal["clone", "copy_file_range", "sendfile", "gather", "buffered"]
 
 METHOD_NAMES: tuple[MethodName, ...] = get_args(MethodName)
+"""Every copy method, in the order in which one gives way to the next."""
+KERNEL_METHODS = METHOD_NAMES[:3]
+"""Those that copy inside the kernel."""
 MINIMUM_MEMORY_BYTES = 1 << 20
 TRANSFER_TO_VARIABLE = "SHUFFLE_TRANSFER_TO"
 
@@ -44,6 +47,8 @@ class MergeOptions:
             most 4.
         overwrite: replace an existing target, atomically. Off: an existing target is an error.
         durable: fsync the target and its directory before reporting success. Costs waiting for the disk.
+        verify: read the target again before it is published, and compare it with the sources' checksums or, where
+            these have none, with their bytes. Costs reading it once.
         delete_sources: remove the sources once the target is published.
     """
 
@@ -52,6 +57,7 @@ class MergeOptions:
     threads: int = field(default_factory=lambda: min(usable_cores(), 4))
     overwrite: bool = False
     durable: bool = False
+    verify: bool = False
     delete_sources: bool = False
 
     def __post_init__(self) -> None:
@@ -59,7 +65,7 @@ class MergeOptions:
         _check_choice("method", self.method, ("auto", *METHOD_NAMES))
         if self.threads < 1:
             raise ValueError(f"threads must be 1 or more, not {self.threads}")
-        if self.transfer_to == "off" and self.method not in {"auto", "buffered"}:
+        if self.transfer_to == "off" and self.method in KERNEL_METHODS:
             raise ValueError(f"method {self.method} copies inside the kernel, and transfer_to is off")
 
 
@@ -69,10 +75,10 @@ class MapOptions:
 
     Attributes:
         memory_bytes: the budget for rows held back, from 1 MiB on. They are spilled before it is passed.
-        spill_directory: where spills lie until they are merged; by default the target's directory. On the target's file
+        spill_directory: where spills lie until merged; by default the target's directory. On the target's file
             system they can be merged inside the kernel, and a single one is published without copying.
-        keep_spills: publish each spill as ``{target's stem}-{number}.spill.arrow`` in the spill directory, the last rows
-            too. Off: spills have no names and vanish with the process.
+        keep_spills: publish each spill as ``{target's stem}-{number}.spill.arrow`` in the spill directory, the last
+            rows too. Off: spills have no names and vanish with the process.
         compression: of record batch bodies: None, ``"lz4"`` or ``"zstd"``.
         alignment: bytes, a power of two from 8 to 65536; every range starts at a multiple of it.
         merge: how the spills are merged on closing; its ``overwrite`` and ``durable`` concern the target.

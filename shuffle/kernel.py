@@ -7,10 +7,15 @@ no healthy machine would. Nothing here decides anything; what an errno means is 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import struct
 import sys
 from collections.abc import Sequence
 from typing import Protocol
+
+_FICLONERANGE = 0x4020940D  # linux/fs.h
+_CLONE_RANGE = struct.Struct("=qQQQ")  # source, its offset, byte count, offset in the target
 
 Buffer = bytes | bytearray | memoryview
 
@@ -26,8 +31,12 @@ class Kernel(Protocol):
         """Copy from an offset to the target's file position, and move it; how many bytes were copied."""
         ...
 
-    def pread(self, descriptor: int, buffer: memoryview, offset: int) -> int:
-        """Fill a buffer from an offset; how many bytes were read, 0 at the end of the file."""
+    def clone_range(self, source: int, target: int, byte_count: int, source_offset: int, target_offset: int) -> None:
+        """Let the target share the source's blocks; offsets and count are multiples of the file system's block."""
+        ...
+
+    def pread(self, descriptor: int, buffers: Sequence[memoryview], offset: int) -> int:
+        """Fill buffers, one after the other, from an offset; how many bytes were read, 0 at the end of the file."""
         ...
 
     def pwrite(self, descriptor: int, buffers: Sequence[Buffer], offset: int) -> int:
@@ -67,9 +76,15 @@ class SystemKernel:
             raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
         return os.sendfile(target, source, source_offset, byte_count)
 
-    def pread(self, descriptor: int, buffer: memoryview, offset: int) -> int:
+    def clone_range(self, source: int, target: int, byte_count: int, source_offset: int, target_offset: int) -> None:
         """See ``Kernel``."""
-        return os.preadv(descriptor, [buffer], offset)
+        if sys.platform != "linux":
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+        fcntl.ioctl(target, _FICLONERANGE, _CLONE_RANGE.pack(source, source_offset, byte_count, target_offset))
+
+    def pread(self, descriptor: int, buffers: Sequence[memoryview], offset: int) -> int:
+        """See ``Kernel``."""
+        return os.preadv(descriptor, buffers, offset)
 
     def pwrite(self, descriptor: int, buffers: Sequence[Buffer], offset: int) -> int:
         """See ``Kernel``."""

@@ -3,41 +3,20 @@
 from __future__ import annotations
 
 import os
-import sys
-import threading
 import time
-import warnings
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from os import PathLike
-from types import FrameType
 
-from shuffle.arrow_target import target_header, target_trailer
-from shuffle.config import MergeOptions, MethodName
-from shuffle.copy.job import Target, ignore_progress, switch_off_advice
-from shuffle.copy.ladder import CopyResult, copy_plan, ladder_of
-from shuffle.kernel import Kernel, SystemKernel
-from shuffle.plan import MergePlan, plan_merge
+from shuffle.config import MergeOptions
+from shuffle.copy.job import ignore_progress
+from shuffle.formats import MergeFormat, format_of
+from shuffle.kernel import Kernel
+from shuffle.plan import plan_merge
 from shuffle.report import MergeReport
-from shuffle.sources import Source, check_agreement, find_sources, open_source
-from spill_format.errors import PositionError
-from spill_format.publish import PendingFile, open_pending
-
-Progress = Callable[[int], None]
-"""Told how many further bytes are copied; negative when they were discarded. May be called from several threads."""
-
-
-class ShuffleWarning(UserWarning):
-    """Something went otherwise than it should, and the result is right all the same."""
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedMerge:
-    """Sources that were read and found to agree, and what to do with them. Nothing is open, nothing written."""
-
-    sources: Sequence[Source]
-    header: bytes
-    plan: MergePlan
+from shuffle.sources import Source, check_partition_counts, find_sources
+from shuffle.target_writer import PreparedMerge, Progress, write_merged
+from shuffle.warning import warn
+from spill_format.publish import open_pending
 
 
 def merge(
@@ -89,13 +68,14 @@ def merge_prepared(
     """
     started = time.perf_counter() if started is None else started
     options = options or MergeOptions()
+    prepared.format.check_target(target)
     if options.delete_sources:
         _refuse_target_among_sources(prepared.sources, target)
     with open_pending(target, overwrite=options.overwrite, durable=options.durable) as pending:
         report = write_merged(prepared, pending, options, progress=progress, kernel=kernel, started=started)
-        pending.publish()
+        prepared.format.publish(pending, prepared.plan, options)
     if options.delete_sources:
-        _delete(prepared.sources)
+        _delete(prepared)
     return report
 
 
@@ -105,11 +85,12 @@ def prepare_merge(paths: Sequence[str | PathLike[str]]) -> PreparedMerge:
     Raises:
         As ``merge`` does, but for what concerns the target.
     """
-    return plan_sources([open_source(path) for path in paths])
+    merge_format = format_of(paths)
+    return plan_sources([merge_format.open_source(path) for path in paths], merge_format)
 
 
-def plan_sources(sources: Sequence[Source]) -> PreparedMerge:
-    """The merge of sources that are open already.
+def plan_sources(sources: Sequence[Source], merge_format: MergeFormat) -> PreparedMerge:
+    """The merge of sources whose layouts were read already.
 
     Raises:
         ValueError: there are none.
@@ -117,117 +98,11 @@ def plan_sources(sources: Sequence[Source]) -> PreparedMerge:
     """
     if not sources:
         raise ValueError("there is nothing to merge: no sources")
-    check_agreement(sources)
-    header = target_header([source.structure for source in sources])
-    return PreparedMerge(sources, header, plan_merge([source.layout for source in sources], len(header)))
-
-
-def write_merged(
-    prepared: PreparedMerge,
-    pending: PendingFile,
-    options: MergeOptions,
-    *,
-    progress: Progress = ignore_progress,
-    kernel: Kernel | None = None,
-    started: float | None = None,
-) -> MergeReport:
-    """Write a merge's whole output into a file that is not yet published.
-
-    Raises:
-        As ``merge`` does while copying.
-    """
-    started = time.perf_counter() if started is None else started
-    copy = _Copy(prepared, pending, options.threads, kernel or SystemKernel(), progress)
-    rebuilt = None
-    ladder = ladder_of(options)
-    try:
-        result = copy.run(ladder)
-    except PositionError as error:
-        if options.transfer_to != "auto" or ladder == ["buffered"]:
-            raise
-        rebuilt = str(error)
-        _warn(f"rebuilding {pending.path} with buffered copying: {error}")
-        copy.undo()
-        result = copy.run(["buffered"])
-    plan = prepared.plan
-    layout, trailer = target_trailer([source.structure for source in prepared.sources], plan)
-    _write(pending, trailer, plan.end)
-    return MergeReport(
-        target=str(pending.path),
-        source_count=plan.source_count,
-        partition_count=plan.partition_count,
-        row_count=layout.row_count or 0,
-        range_count=plan.range_count,
-        segment_count=plan.segment_count,
-        byte_count=plan.byte_count,
-        target_bytes=plan.end + len(trailer),
-        methods=result.methods,
-        fallbacks=tuple(result.fallbacks),
-        rebuilt=rebuilt,
-        seconds=time.perf_counter() - started,
-    )
-
-
-class _Copy:
-    """Header and ranges of one target: written, checked, and if need be undone."""
-
-    def __init__(
-        self, prepared: PreparedMerge, pending: PendingFile, threads: int, kernel: Kernel, progress: Progress
-    ) -> None:
-        self._prepared = prepared
-        self._pending = pending
-        self._threads = threads
-        self._kernel = kernel
-        self._progress = progress
-        self._told = 0
-        self._lock = threading.Lock()
-
-    def run(self, ladder: Sequence[MethodName]) -> CopyResult:
-        """Write header and ranges, and assert the size that they have together."""
-        plan, pending = self._prepared.plan, self._pending
-        _write(pending, self._prepared.header, 0)
-        result = copy_plan(
-            plan,
-            self._prepared.sources,
-            Target(pending.fd, str(pending.path)),
-            ladder,
-            threads=self._threads,
-            kernel=self._kernel,
-            progress=self._tell,
-        )
-        if (size := self._kernel.size(pending.fd)) != plan.end:
-            raise PositionError(
-                f"after {' and '.join(result.methods) or 'nothing'} of {plan.byte_count} bytes: the target's size",
-                path=pending.path,
-                expected=plan.end,
-                actual=size,
-                advice=switch_off_advice(self._kernel),
-            )
-        return result
-
-    def undo(self) -> None:
-        """Make the target empty again."""
-        os.ftruncate(self._pending.fd, 0)
-        self._progress(-self._told)
-        self._told = 0
-
-    def _tell(self, byte_count: int) -> None:
-        with self._lock:
-            self._told += byte_count
-        self._progress(byte_count)
-
-
-def _write(pending: PendingFile, content: bytes, offset: int) -> None:
-    """Write all of ``content`` at an offset."""
-    remaining = memoryview(content)
-    while remaining:
-        try:
-            written = os.pwrite(pending.fd, remaining, offset)
-        except OSError as error:
-            problem = f"{error.strerror}: writing {len(remaining)} bytes at offset {offset}"
-            raise OSError(error.errno, problem, str(pending.path)) from error
-        remaining = remaining[written:]
-        offset += written
+    check_partition_counts(sources)
+    merge_format.check_agreement(sources)
+    header = merge_format.header(sources)
+    plan = plan_merge([source.layout for source in sources], len(header))
+    return PreparedMerge(sources, merge_format, header, plan)
 
 
 def _refuse_target_among_sources(sources: Sequence[Source], target: str | PathLike[str]) -> None:
@@ -236,20 +111,10 @@ def _refuse_target_among_sources(sources: Sequence[Source], target: str | PathLi
             raise ValueError(f"{source.path} is the target and a source: it would be deleted")
 
 
-def _delete(sources: Sequence[Source]) -> None:
-    for path in dict.fromkeys(source.path for source in sources):
+def _delete(prepared: PreparedMerge) -> None:
+    for path, source in {source.path: source for source in prepared.sources}.items():
         try:
-            os.unlink(path)
+            prepared.format.delete(source)
         except OSError as error:
             # The merge has succeeded; only the tidying has not.
-            _warn(f"the source {path} could not be deleted: {error.strerror}")
-
-
-def _warn(problem: str) -> None:
-    """Warn, pointing at the line that called into this package, however deep inside it this is."""
-    level = 1
-    frame: FrameType | None = sys._getframe()
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "shuffle":
-        frame = frame.f_back
-        level += 1
-    warnings.warn(problem, ShuffleWarning, stacklevel=level)
+            warn(f"the source {path} could not be deleted: {error.strerror}")

@@ -64,6 +64,10 @@ class MergePlan:
         """The partition that a position in the target belongs to."""
         return int(np.searchsorted(self.target_offsets, position, side="right")) - 1
 
+    def source_at(self, position: int) -> int:
+        """The number of the source whose byte goes to a position in the target."""
+        return int(self.sources[np.searchsorted(self.positions, position, side="right") - 1])
+
     def __str__(self) -> str:
         """The plan's summary: one line."""
         return (

@@ -77,7 +77,7 @@ class MergeReport:
     Attributes:
         target: the file published.
         source_count, partition_count: S and P.
-        row_count: rows in the target.
+        row_count: rows in the target; None where the format does not say.
         range_count: ranges that were not empty.
         segment_count: ranges after adjacent ones were joined.
         byte_count: bytes of all ranges; the target also has a header, an index and a footer.
@@ -85,13 +85,14 @@ class MergeReport:
         methods: what each copy method did, by its name.
         fallbacks: methods that stopped, and why.
         rebuilt: why what was written first had to be discarded and rebuilt with buffered copying; None if it had not.
+        verified: whether the target was read again and found right before it was published.
         seconds: from opening the first source to publication.
     """
 
     target: str
     source_count: int
     partition_count: int
-    row_count: int
+    row_count: int | None
     range_count: int
     segment_count: int
     byte_count: int
@@ -99,6 +100,7 @@ class MergeReport:
     methods: dict[str, MethodUse] = field(default_factory=dict)
     fallbacks: tuple[Fallback, ...] = ()
     rebuilt: str | None = None
+    verified: bool = False
     seconds: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
@@ -107,11 +109,12 @@ class MergeReport:
 
     def __str__(self) -> str:
         """The report in one line."""
+        rows = "" if self.row_count is None else f"{self.row_count} rows, "
         rate = self.byte_count / max(self.seconds, 1e-9) / 2**20
         methods = ", ".join(
             f"{name} {use.byte_count} bytes in {use.system_calls} calls" for name, use in self.methods.items()
         )
         return (
-            f"{self.source_count} sources, {self.partition_count} partitions, {self.row_count} rows, "
+            f"{self.source_count} sources, {self.partition_count} partitions, {rows}"
             f"{self.byte_count} bytes in {self.seconds:.3f} s ({rate:.0f} MiB/s): {methods or 'nothing to copy'}"
         )

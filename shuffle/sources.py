@@ -11,11 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from spill_format.errors import MismatchError, SpillError
 from spill_format.layout import PartitionLayout
-from spill_format.structure import FileStructure, read_structure
+
+if TYPE_CHECKING:
+    from spill_format.structure import FileStructure
 
 SPILL_PATTERN = ".spill.arrow"
 """What the names of spills end with; a directory is searched for it."""
@@ -23,46 +25,31 @@ SPILL_PATTERN = ".spill.arrow"
 _SPARE_DESCRIPTORS = 32  # left to the rest of the process
 
 
+class FileIdentity(NamedTuple):
+    """Which file it is, and how large: a source that changes while it is merged is noticed."""
+
+    device: int
+    inode: int
+    byte_count: int
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A source whose structure was read and checked.
+    """A source whose layout was read and checked.
 
     Attributes:
         path: its name, for opening and for errors.
-        structure: what it says of itself.
-        identity: device, inode and size when it was read; a source that changes while it is merged is noticed.
+        layout: the ranges of its partitions.
+        identity: of the file when its layout was read.
+        structure: all that it says of itself, in an Arrow file.
         borrowed: an open descriptor of somebody else's, for a file without a name; None for a file with one.
     """
 
     path: str
-    structure: FileStructure
-    identity: tuple[int, int, int]
+    layout: PartitionLayout
+    identity: FileIdentity
+    structure: FileStructure | None = None
     borrowed: int | None = None
-
-    @property
-    def layout(self) -> PartitionLayout:
-        """The ranges of its partitions."""
-        return self.structure.index.layout
-
-
-def open_source(path: str | PathLike[str]) -> Source:
-    """Read and check a source's structure, and close it again.
-
-    Raises:
-        SpillError: the file is damaged, or none of ours.
-        OSError: it cannot be opened.
-    """
-    path = os.fspath(path)
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return Source(path, read_structure(descriptor, path), _identity(descriptor))
-    finally:
-        os.close(descriptor)
-
-
-def borrow_source(descriptor: int, name: str) -> Source:
-    """A source that has no name but is open; the descriptor must stay open until the merge is done."""
-    return Source(name, read_structure(descriptor, name), _identity(descriptor), descriptor)
 
 
 def find_sources(paths: Iterable[str | PathLike[str]]) -> list[str]:
@@ -89,11 +76,11 @@ def find_sources(paths: Iterable[str | PathLike[str]]) -> list[str]:
     return found
 
 
-def check_agreement(sources: Sequence[Source]) -> None:
-    """Check that the sources can become one file: same partition count, same schema.
+def check_partition_counts(sources: Sequence[Source]) -> None:
+    """Check that the sources have the same number of partitions.
 
     Raises:
-        MismatchError: it names the first source that differs, the one it differs from, and the difference.
+        MismatchError: it names the first source that differs, and the one it differs from.
     """
     first = sources[0]
     for source in sources[1:]:
@@ -102,11 +89,6 @@ def check_agreement(sources: Sequence[Source]) -> None:
             raise MismatchError(
                 f"another number of partitions than {first.path}", path=source.path, expected=expected, actual=actual
             )
-        if source.structure.schema_message == first.structure.schema_message:
-            continue
-        difference = _schema_difference(first.structure, source.structure)
-        if difference is not None:
-            raise MismatchError(f"another schema than {first.path}: {difference}", path=source.path)
 
 
 class SourceDescriptors:
@@ -158,7 +140,7 @@ class SourceDescriptors:
         if len(self._open) >= self._limit:
             self._close_oldest()
         descriptor = self._open[source] = self._opened(wanted.path)
-        if (identity := _identity(descriptor)) != wanted.identity:
+        if (identity := identity_of(descriptor)) != wanted.identity:
             raise SpillError(
                 "the source changed after its index was read",
                 path=wanted.path,
@@ -193,9 +175,10 @@ def descriptor_limit(threads: int) -> int:
     return max((limit - in_use - _SPARE_DESCRIPTORS) // threads, 1)
 
 
-def _identity(descriptor: int) -> tuple[int, int, int]:
+def identity_of(descriptor: int) -> FileIdentity:
+    """Of an open file."""
     status = os.fstat(descriptor)
-    return status.st_dev, status.st_ino, status.st_size
+    return FileIdentity(status.st_dev, status.st_ino, status.st_size)
 
 
 def natural_order(name: str) -> tuple[list[tuple[bool, int, str]], str]:
@@ -203,14 +186,3 @@ def natural_order(name: str) -> tuple[list[tuple[bool, int, str]], str]:
     parts = [part for part in re.split(r"(\d+)", name) if part]
     key = [(False, int(part), "") if part.isdecimal() else (True, 0, part) for part in parts]
     return key, name  # the name itself decides between 1 and 01: a directory is listed in no order
-
-
-def _schema_difference(first: FileStructure, second: FileStructure) -> str | None:
-    # Only where the messages differ, as they do for another alignment or another version of Arrow, is it worth the
-    # import to see whether they mean the same.
-    import pyarrow as pa
-
-    from spill_format.schemas import describe_difference, original_schema
-
-    stored = [pa.ipc.read_schema(pa.py_buffer(structure.schema_message)) for structure in (first, second)]
-    return describe_difference(*stored) or describe_difference(*map(original_schema, stored))

@@ -5,8 +5,6 @@ Small pieces are collected, so that the target is written a buffer at a time.
 
 from __future__ import annotations
 
-import errno
-
 from shuffle.copy.job import CopyJob
 from shuffle.copy.outcome import Outcome
 
@@ -29,7 +27,7 @@ def copy_with_buffer(job: CopyJob, start: int, end: int) -> Outcome:
         read = 0
         while read < piece.byte_count:
             if filled == len(buffer):
-                system_calls += _write(job, buffer, written)
+                system_calls += job.write(buffer, written)
                 written += filled
                 filled = 0
             wanted = min(piece.byte_count - read, len(buffer) - filled)
@@ -40,25 +38,5 @@ def copy_with_buffer(job: CopyJob, start: int, end: int) -> Outcome:
             system_calls += 1
             read += count
             filled += count
-    system_calls += _write(job, buffer[:filled], written)
+    system_calls += job.write(buffer[:filled], written)
     return Outcome(end, system_calls)
-
-
-def _write(job: CopyJob, buffer: memoryview, position: int) -> int:
-    """Write all of a buffer; how many system calls it took."""
-    system_calls = 0
-    written = 0
-    while written < len(buffer):
-        try:
-            count = job.kernel.pwrite(job.target.descriptor, [buffer[written:]], position + written)
-        except OSError as error:
-            problem = f"{error.strerror}: writing at offset {position + written}"
-            raise OSError(error.errno, problem, job.target.path) from error
-        system_calls += 1
-        if count == 0:  # no file system should, but a loop that never ends is worse than an error
-            raise OSError(errno.EIO, f"nothing was written at offset {position + written}", job.target.path)
-        if not 0 < count <= len(buffer) - written:
-            place = position + written
-            raise job.miscounted("bytes written", job.target.path, place, len(buffer) - written, count)
-        written += count
-    return system_calls

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -37,6 +38,15 @@ def _parts(piece: Piece) -> Iterator[Piece]:
     source, source_offset, position, byte_count = piece
     for done in range(0, byte_count, PIECE_BYTES):
         yield Piece(source, source_offset + done, position + done, min(byte_count - done, PIECE_BYTES))
+
+
+def _behind(buffers: list[memoryview], byte_count: int) -> list[memoryview]:
+    """What is left of buffers behind their first ``byte_count`` bytes."""
+    for number, buffer in enumerate(buffers):
+        if byte_count < len(buffer):
+            return [buffer[byte_count:], *buffers[number + 1 :]]
+        byte_count -= len(buffer)
+    return []
 
 
 def switch_off_advice(kernel: Kernel) -> str:
@@ -122,13 +132,61 @@ class CopyJob:
             PositionError: the kernel claims to have read more than there was room for.
             OSError: reading failed; it names the source.
         """
+        return self._read(source, [buffer], offset)
+
+    def read_scattered(self, source: int, buffers: list[memoryview], offset: int) -> int:
+        """Fill buffers, one after the other, from an offset of a source; how many system calls it took.
+
+        Raises:
+            TruncatedError: the source ends before they are full.
+            PositionError, OSError: as for ``read``.
+        """
+        wanted = sum(map(len, buffers))
+        system_calls = 0
+        while wanted:
+            count = self._read(source, buffers, offset)
+            system_calls += 1
+            if count == 0:
+                raise self.truncated(source, offset, wanted)
+            offset += count
+            wanted -= count
+            if wanted:
+                buffers = _behind(buffers, count)
+        return system_calls
+
+    def write(self, buffer: memoryview, position: int) -> int:
+        """Write all of a buffer at a position of the target; how many system calls it took.
+
+        Raises:
+            PositionError: the kernel claims to have written more than it was given.
+            OSError: writing failed, or nothing was written; it names the target.
+        """
+        system_calls = 0
+        written = 0
+        while written < len(buffer):
+            try:
+                count = self.kernel.pwrite(self.target.descriptor, [buffer[written:]], position + written)
+            except OSError as error:
+                problem = f"{error.strerror}: writing at offset {position + written}"
+                raise OSError(error.errno, problem, self.target.path) from error
+            system_calls += 1
+            if count == 0:  # no file system should, but a loop that never ends is worse than an error
+                raise OSError(errno.EIO, f"nothing was written at offset {position + written}", self.target.path)
+            if not 0 < count <= len(buffer) - written:
+                place = position + written
+                raise self.miscounted("bytes written", self.target.path, place, len(buffer) - written, count)
+            written += count
+        return system_calls
+
+    def _read(self, source: int, buffers: list[memoryview], offset: int) -> int:
         try:
-            count = self.kernel.pread(self.descriptors.descriptor(source), buffer, offset)
+            count = self.kernel.pread(self.descriptors.descriptor(source), buffers, offset)
         except OSError as error:
             problem = f"{error.strerror}: reading at offset {offset}"
             raise OSError(error.errno, problem, self.descriptors.path(source)) from error
-        if not 0 <= count <= len(buffer):
-            raise self.miscounted("bytes read", self.descriptors.path(source), offset, len(buffer), count)
+        asked = sum(map(len, buffers))
+        if not 0 <= count <= asked:
+            raise self.miscounted("bytes read", self.descriptors.path(source), offset, asked, count)
         return count
 
     def tell(self, byte_count: int) -> None:

@@ -79,7 +79,7 @@ class Always:
 Step = Misbehaviour | Always
 
 _TRANSFERS = frozenset({"copy_file_range", "sendfile", "pread", "pwrite"})
-_QUESTIONS = frozenset({"seek", "position", "size"})
+_QUESTIONS = frozenset({"seek", "position", "size", "clone_range"})  # answered whole or not at all
 
 
 class _Call(NamedTuple):
@@ -155,16 +155,27 @@ class ScriptedKernel:
 
         return self._play("sendfile", _Call(byte_count, make, erase))
 
-    def pread(self, descriptor: int, buffer: memoryview, offset: int) -> int:
+    def clone_range(self, source: int, target: int, byte_count: int, source_offset: int, target_offset: int) -> None:
         """See ``Kernel``."""
 
+        def make() -> int:
+            self._kernel.clone_range(source, target, byte_count, source_offset, target_offset)
+            return 0
+
+        self._ask("clone_range", make)
+
+    def pread(self, descriptor: int, buffers: Sequence[memoryview], offset: int) -> int:
+        """See ``Kernel``."""
+        byte_count = sum(map(len, buffers))
+
         def make(count: int) -> int:
-            return self._kernel.pread(descriptor, buffer[:count], offset)
+            return self._kernel.pread(descriptor, _first_bytes(buffers, count), offset)
 
         def erase(count: int) -> None:
-            buffer[:count] = bytes(count)
+            for buffer in _first_bytes(buffers, count):
+                buffer[:] = bytes(len(buffer))
 
-        return self._play("pread", _Call(len(buffer), make, erase))
+        return self._play("pread", _Call(byte_count, make, erase))
 
     def pwrite(self, descriptor: int, buffers: Sequence[Buffer], offset: int) -> int:
         """See ``Kernel``."""
@@ -251,8 +262,8 @@ def _erase(descriptor: int, offset: int, byte_count: int) -> None:
     os.pwrite(descriptor, bytes(byte_count), offset)
 
 
-def _first_bytes(buffers: Sequence[Buffer], byte_count: int) -> list[Buffer]:
-    first: list[Buffer] = []
+def _first_bytes(buffers: Sequence[Buffer], byte_count: int) -> list[memoryview]:
+    first: list[memoryview] = []
     for buffer in buffers:
         if byte_count <= 0:
             break

@@ -9,14 +9,13 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from shuffle.formats.arrow import ARROW, borrow_source
 from shuffle.sources import (
     Source,
     SourceDescriptors,
-    borrow_source,
-    check_agreement,
+    check_partition_counts,
     descriptor_limit,
     find_sources,
-    open_source,
 )
 from spill_format import MismatchError, NotPartitionedError, SpillError
 from tests.spills import SCHEMA, write_spill, write_spills
@@ -93,7 +92,7 @@ class TestAgreement:
     def test_the_partition_counts_and_both_files_are_named(self, tmp_path: Path) -> None:
         first, second = write_spill(tmp_path / "first", [1, 2]), write_spill(tmp_path / "second", [1, 2, 3])
         with pytest.raises(MismatchError) as raised:
-            check_agreement([open_source(first), open_source(first), open_source(second)])
+            check_partition_counts([ARROW.open_source(first), ARROW.open_source(first), ARROW.open_source(second)])
         assert str(raised.value) == f"{second}: another number of partitions than {first}: expected 2, found 3"
 
     @pytest.mark.parametrize(
@@ -112,7 +111,7 @@ class TestAgreement:
     ) -> None:
         first, second = write_spill(tmp_path / "first", [0]), write_spill(tmp_path / "second", [0], schema=schema)
         with pytest.raises(MismatchError, match=f"^{second}: another schema than {first}: .*({difference})"):
-            check_agreement([open_source(first), open_source(second)])
+            ARROW.check_agreement([ARROW.open_source(first), ARROW.open_source(second)])
 
     def test_metadata_and_alignment_may_differ(self, tmp_path: Path) -> None:
         sources = [
@@ -120,30 +119,30 @@ class TestAgreement:
             write_spill(tmp_path / "noted", [3], schema=SCHEMA.with_metadata({"writer": "another"})),
             write_spill(tmp_path / "aligned", [3], alignment=4096),
         ]
-        check_agreement([open_source(source) for source in sources])
+        ARROW.check_agreement([ARROW.open_source(source) for source in sources])
 
 
 class TestOpening:
     def test_a_source_is_closed_again(self, tmp_path: Path) -> None:
         spill = write_spill(tmp_path / "spill", [3])
         before = open_descriptors()
-        open_source(spill)
+        ARROW.open_source(spill)
         (tmp_path / "other").write_bytes(b"no spill")
         with pytest.raises(SpillError, match=f"^{tmp_path}/other"):
-            open_source(tmp_path / "other")
+            ARROW.open_source(tmp_path / "other")
         assert open_descriptors() == before
 
     def test_an_arrow_file_of_others_is_told_how_to_become_one(self, tmp_path: Path) -> None:
         with pa.ipc.new_file(tmp_path / "plain.arrow", SCHEMA) as writer:
             writer.write_table(SCHEMA.empty_table())
         with pytest.raises(NotPartitionedError, match=r"plain\.arrow.*`shuffle partition"):
-            open_source(tmp_path / "plain.arrow")
+            ARROW.open_source(tmp_path / "plain.arrow")
 
 
 class TestDescriptors:
     @pytest.fixture
     def sources(self, tmp_path: Path) -> list[Source]:
-        return [open_source(path) for path in write_spills(tmp_path, *[[1]] * 5)]
+        return [ARROW.open_source(path) for path in write_spills(tmp_path, *[[1]] * 5)]
 
     @pytest.mark.parametrize("limit", [0, 1, 2, 4, 5, 100])
     def test_no_more_are_open_than_the_limit(self, sources: list[Source], limit: int) -> None:
@@ -186,7 +185,7 @@ class TestDescriptors:
 
     def test_a_source_that_was_replaced_or_grew_is_refused(self, tmp_path: Path) -> None:
         replaced, grown = write_spills(tmp_path, [1], [2])
-        sources = [open_source(replaced), open_source(grown)]
+        sources = [ARROW.open_source(replaced), ARROW.open_source(grown)]
         write_spill(tmp_path / "other", [1]).rename(replaced)
         with grown.open("ab") as file:
             file.write(b"more")

@@ -1,0 +1,84 @@
+"""Arrow files with a partition index: the format of this project, specified in ``spill_format/FORMAT.md``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from os import PathLike
+
+from shuffle.arrow_target import target_header, target_trailer
+from shuffle.config import MergeOptions
+from shuffle.formats.protocol import Trailer
+from shuffle.plan import MergePlan
+from shuffle.sources import Source, identity_of
+from spill_format.errors import MismatchError
+from spill_format.publish import PendingFile
+from spill_format.structure import FileStructure, read_structure
+
+
+class ArrowFormat:
+    """See ``MergeFormat``."""
+
+    def open_source(self, path: str | PathLike[str]) -> Source:
+        """See ``MergeFormat``."""
+        path = os.fspath(path)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            structure = read_structure(descriptor, path)
+            return Source(path, structure.index.layout, identity_of(descriptor), structure)
+        finally:
+            os.close(descriptor)
+
+    def check_agreement(self, sources: Sequence[Source]) -> None:
+        """Raise MismatchError where schemas differ; it names both files and the difference."""
+        first, *others = _structures(sources)
+        for source, structure in zip(sources[1:], others, strict=True):
+            if structure.schema_message == first.schema_message:
+                continue
+            difference = _schema_difference(first, structure)
+            if difference is not None:
+                raise MismatchError(f"another schema than {sources[0].path}: {difference}", path=source.path)
+
+    def header(self, sources: Sequence[Source]) -> bytes:
+        """Magic and schema message."""
+        return target_header(_structures(sources))
+
+    def trailer(self, sources: Sequence[Source], plan: MergePlan) -> Trailer:
+        """End-of-stream marker, index section and Arrow footer."""
+        layout, content = target_trailer(_structures(sources), plan)
+        return Trailer(content, layout)
+
+    def check_target(self, target: str | PathLike[str]) -> None:
+        """Any name will do."""
+
+    def publish(self, pending: PendingFile, plan: MergePlan, options: MergeOptions) -> None:  # noqa: ARG002 -- see MergeFormat
+        """The file is complete in itself."""
+        pending.publish()
+
+    def delete(self, source: Source) -> None:
+        """See ``MergeFormat``."""
+        os.unlink(source.path)
+
+
+ARROW = ArrowFormat()
+
+
+def borrow_source(descriptor: int, name: str) -> Source:
+    """A source that has no name but is open; the descriptor must stay open until the merge is done."""
+    structure = read_structure(descriptor, name)
+    return Source(name, structure.index.layout, identity_of(descriptor), structure, descriptor)
+
+
+def _structures(sources: Sequence[Source]) -> list[FileStructure]:
+    return [source.structure for source in sources if source.structure is not None]
+
+
+def _schema_difference(first: FileStructure, second: FileStructure) -> str | None:
+    # Only where the messages differ, as they do for another alignment or another version of Arrow, is it worth the
+    # import to see whether they mean the same.
+    import pyarrow as pa
+
+    from spill_format.schemas import describe_difference, original_schema
+
+    stored = [pa.ipc.read_schema(pa.py_buffer(structure.schema_message)) for structure in (first, second)]
+    return describe_difference(*stored) or describe_difference(*map(original_schema, stored))

@@ -1,0 +1,83 @@
+"""Rereading what was copied before it is published: all that notices a kernel which returns success and zeroes.
+
+Where the sources recorded checksums, the target's ranges are compared with what they combine to; elsewhere with the
+sources' bytes themselves.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from shuffle.copy.gather import assembled_windows
+from shuffle.copy.job import CopyJob, Target
+from shuffle.kernel import Kernel
+from shuffle.plan import MergePlan
+from shuffle.sources import Source, SourceDescriptors, descriptor_limit
+from spill_format.checksum import crc32c
+from spill_format.errors import ChecksumError
+from spill_format.layout import PartitionLayout
+
+_BUFFER_BYTES = 1 << 20
+
+
+def verify_target(
+    target: Target, layout: PartitionLayout, plan: MergePlan, sources: Sequence[Source], kernel: Kernel
+) -> None:
+    """Check the bytes of the target's ranges.
+
+    Raises:
+        ChecksumError: they are not those of the sources; it names the partition and the place.
+    """
+    if layout.crc32c is not None:
+        _compare_checksums(target, layout)
+        return
+    with SourceDescriptors(sources, descriptor_limit(1)) as descriptors:
+        _compare_bytes(CopyJob(kernel, plan, descriptors, target))
+
+
+def _compare_checksums(target: Target, layout: PartitionLayout) -> None:
+    assert layout.crc32c is not None
+    buffer = memoryview(bytearray(_BUFFER_BYTES))
+    offsets = layout.offsets.tolist()
+    for partition, recorded in enumerate(layout.crc32c.tolist()):
+        start, end = offsets[partition], offsets[partition + 1]
+        computed, position = 0, start
+        while position < end:
+            wanted = buffer[: min(end - position, _BUFFER_BYTES)]
+            count = os.preadv(target.descriptor, [wanted], position)
+            if count == 0:
+                break  # cut short: the checksum will tell
+            computed = crc32c(wanted[:count], computed)
+            position += count
+        if computed != recorded:
+            raise ChecksumError(
+                f"CRC-32C of the {end - start} bytes copied",
+                path=target.path,
+                partition=partition,
+                offset=start,
+                expected=f"{recorded:08x}",
+                actual=f"{computed:08x}",
+            )
+
+
+def _compare_bytes(job: CopyJob) -> None:
+    """Read the sources once more and compare, window by window."""
+    for window in assembled_windows(job, job.plan.start, job.plan.end):
+        expected = np.frombuffer(window.content, dtype=np.uint8)
+        copied = os.pread(job.target.descriptor, len(expected), window.position)
+        actual = np.frombuffer(copied, dtype=np.uint8)
+        if len(actual) < len(expected) or not np.array_equal(actual, expected):
+            common = min(len(actual), len(expected))
+            different = np.flatnonzero(actual[:common] != expected[:common])
+            place = int(different[0]) if len(different) else common
+            raise ChecksumError(
+                "the byte copied differs from the source's",
+                path=job.target.path,
+                partition=job.plan.partition_at(window.position + place),
+                offset=window.position + place,
+                expected=f"{expected[place]:02x}",
+                actual=f"{actual[place]:02x}" if place < len(actual) else "none",
+            )
