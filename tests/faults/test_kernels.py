@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shuffle import MergeOptions, MergeReport, ShuffleWarning, merge
-from shuffle.config import MethodName, TransferTo
+from shuffle.config import METHOD_NAMES, MethodName, TransferTo
 from shuffle.copy.errno_policy import FALL_BACK
 from shuffle.testing import Always, Fail, Lie, Meanwhile, Real, ScriptedKernel, Short, Step, Zero, Zeroes
 from spill_format import ChecksumError, PositionError, SpillFile, TruncatedError
@@ -69,7 +69,7 @@ class TestFallingBack:
         assert fallback.position == _first_offset(target) + later_bytes
         assert report.methods[method].byte_count == later_bytes
         assert sum(use.byte_count for use in report.methods.values()) == report.byte_count
-        assert list(report.methods) == [method, "sendfile" if method == "copy_file_range" else "buffered"]
+        assert list(report.methods) == [method, METHOD_NAMES[METHOD_NAMES.index(method) + 1]]
 
     @pytest.mark.parametrize("later_bytes", [0, LATER_BYTES])
     @each_in_kernel_method
@@ -107,6 +107,8 @@ class TestFallingBack:
             ("copy_file_range", {"copy_file_range": [Always(Short(77))]}),
             ("copy_file_range", {"copy_file_range": [Always(Short(1))]}),
             ("sendfile", {"sendfile": [Always(Short(77))]}),
+            ("gather", {"pread": [Always(Short(77))], "pwrite": [Always(Short(13))]}),
+            ("gather", {"pread": [Always(Short(1))]}),
             ("buffered", {"pread": [Always(Short(77))], "pwrite": [Always(Short(13))]}),
         ],
     )
@@ -246,7 +248,7 @@ class TestPositions:
         kernel = ScriptedKernel(script)
         report = merge(spills, target, MergeOptions(transfer_to="off"), kernel=kernel)
         assert set(kernel.call_counts) <= {"pread", "pwrite", "size"}
-        assert list(report.methods) == ["buffered"]
+        assert list(report.methods) == ["gather"]
         assert_merge_of(spills, target)
 
 
