@@ -29,7 +29,7 @@ from tests.support import Anatomy, read_everything, write_file
 EXAMPLE = Path(__file__).parent / "example.spill.arrow"
 FORMAT = Path(spill_format.__file__).parent / "FORMAT.md"
 SCHEMA = pa.schema([("n", pa.int32())])
-PARTITIONS = {0: [[1, 2], [3]], 2: [[4, None]]}
+PARTITIONS: dict[int, list[list[int | None]]] = {0: [[1, 2], [3]], 2: [[4, None]]}
 
 
 @pytest.fixture
@@ -95,5 +95,7 @@ def test_the_writer_makes_the_file(tmp_path: Path) -> None:
     }
     path = write_file(tmp_path / "example.spill.arrow", partitions, 3, schema=SCHEMA, alignment=32)
     assert read_everything(path).equals(read_everything(EXAMPLE))
-    if pa.schema(SCHEMA).serialize().to_pybytes()[8:] in EXAMPLE.read_bytes():  # else Arrow writes flatbuffers otherwise
+    if (
+        pa.schema(SCHEMA).serialize().to_pybytes()[8:] in EXAMPLE.read_bytes()
+    ):  # else Arrow writes flatbuffers otherwise
         assert path.read_bytes() == EXAMPLE.read_bytes()
