@@ -1,6 +1,6 @@
 """FORMAT.md's worked example is a real file, and the code makes its bytes.
 
-What Arrow's flatbuffers in it look like is pyarrow's business and may change; all that surrounds them is ours and may not.
+What Arrow's flatbuffers in it look like is pyarrow's business and may change; what surrounds them is ours and may not.
 """
 
 from __future__ import annotations
