@@ -5,6 +5,7 @@ The places are computed from FORMAT.md's tables, not by the code under test.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -79,7 +80,9 @@ class Anatomy:
     def cut(cls, raw: bytes) -> Anatomy:
         (footer_length,) = struct.unpack_from("<i", raw, len(raw) - 10)
         footer = len(raw) - 10 - footer_length
-        index = raw.index(b"SPILLIDX")
+        note = re.search(rb'\{"version":"1\.0","offset":([0-9]+)', raw[footer:])
+        assert note is not None
+        index = int(note[1])
         partition_count, batch_count = struct.unpack_from("<QQ", raw, index + 24)
         offsets = struct.unpack_from(f"<{partition_count + 1}q", raw, index + 48)
         return cls(raw, offsets, batch_count, index, footer)
