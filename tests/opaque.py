@@ -10,11 +10,8 @@ import numpy as np
 from shuffle.copy.job import CopyJob, Target
 from shuffle.kernel import Kernel, SystemKernel
 from shuffle.plan import plan_merge
-from shuffle.sources import Source, SourceDescriptors
-from spill_format.framing import IndexPlace
-from spill_format.index import PartitionIndex
+from shuffle.sources import FileIdentity, Source, SourceDescriptors
 from spill_format.layout import PartitionLayout
-from spill_format.structure import FileStructure
 
 
 class OpaqueSources:
@@ -67,6 +64,4 @@ class OpaqueSources:
 def opaque_source(path: Path, layout: PartitionLayout) -> Source:
     """A source whose ranges have that layout, whatever the file holds."""
     status = path.stat()
-    index = PartitionIndex(layout, 8, np.empty(0, np.int32), np.empty(0, np.int64), b"")
-    structure = FileStructure(str(path), status.st_size, b"", index, IndexPlace(0, 0))
-    return Source(str(path), structure, (status.st_dev, status.st_ino, status.st_size))
+    return Source(str(path), layout, FileIdentity(status.st_dev, status.st_ino, status.st_size))

@@ -267,6 +267,12 @@ class TestSourcesThatChange:
         with pytest.raises(TruncatedError, match=r"spill-0.*offset \d+: the source was cut short after its index"):
             merge_with(script, spills, target, method=method)
 
+    @pytest.mark.parametrize("size", [0, 300])
+    def test_a_source_cut_short_is_told_by_gathering(self, spills: list[Path], target: Path, size: int) -> None:
+        script: Script = {"pread": [Meanwhile(lambda: os.truncate(spills[0], size))]}
+        with pytest.raises(TruncatedError, match=r"spill-0.*offset \d+: the source was cut short after its index"):
+            merge_with(script, spills, target, method="gather")
+
     @pytest.mark.parametrize("change", [Path.unlink, lambda path: path.rename(path.with_suffix(".moved"))])
     def test_a_source_removed_once_it_is_open_is_copied_all_the_same(
         self, spills: list[Path], target: Path, tmp_path: Path, change: Callable[[Path], object]

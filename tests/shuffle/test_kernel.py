@@ -44,8 +44,8 @@ def test_behind_the_end_there_is_nothing(source: int, target: int) -> None:
     buffer = memoryview(bytearray(10))
     assert KERNEL.copy_file_range(source, target, 10, len(CONTENT), 0) == 0
     assert KERNEL.sendfile(target, source, len(CONTENT), 10) == 0
-    assert KERNEL.pread(source, buffer, len(CONTENT)) == 0
-    assert KERNEL.pread(source, buffer, len(CONTENT) - 3) == 3
+    assert KERNEL.pread(source, [buffer], len(CONTENT)) == 0
+    assert KERNEL.pread(source, [buffer], len(CONTENT) - 3) == 3
 
 
 def test_pwrite_writes_buffers_of_every_kind_behind_each_other(target: int) -> None:
@@ -56,3 +56,21 @@ def test_pwrite_writes_buffers_of_every_kind_behind_each_other(target: int) -> N
 
 def test_the_release_is_that_of_uname() -> None:
     assert KERNEL.release == f"Linux {os.uname().release}"
+
+
+def test_pread_fills_buffers_behind_each_other(source: int) -> None:
+    first, second = memoryview(bytearray(3)), memoryview(bytearray(5))
+    assert KERNEL.pread(source, [first, second], 100) == 8
+    assert bytes(first) + bytes(second) == CONTENT[100:108]
+
+
+def test_clone_range_shares_blocks_where_there_are_shared_blocks(xfs_dir: Path, ext4_dir: Path) -> None:
+    for directory, shares in ((xfs_dir, True), (ext4_dir, False)):
+        (directory / "source").write_bytes(CONTENT * 100)
+        with (directory / "source").open("rb") as source, (directory / "target").open("w+b") as target:
+            if not shares:
+                with pytest.raises(OSError, match="not supported"):
+                    KERNEL.clone_range(source.fileno(), target.fileno(), 4096, 4096, 8192)
+                continue
+            KERNEL.clone_range(source.fileno(), target.fileno(), 4096, 4096, 8192)
+            assert target.read() == bytes(8192) + (CONTENT * 100)[4096:8192]
