@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 from shuffle.copy.choice import Surroundings
@@ -31,9 +30,11 @@ def look_around(sources: Sequence[Source], target: int, experience: Experience) 
 
 
 def _are_dirty(sources: Sequence[Source]) -> bool:
-    with SourceDescriptors(sources, len(sources)) as descriptors:
-        opened = [descriptors.descriptor(number) for number in range(len(sources))]
-        dirty = dirty_bytes(opened)
-        total = sum(os.fstat(descriptor).st_size for descriptor in opened)
-    # A kernel that does not tell is taken for one whose sources are dirty: gathering is never far behind.
-    return dirty is None or dirty > _DIRTY_PART * total
+    dirty = 0
+    with SourceDescriptors(sources, 1) as descriptors:  # one at a time, since few may be allowed
+        for number in range(len(sources)):
+            known = dirty_bytes([descriptors.descriptor(number)])
+            if known is None:
+                return True  # gathering, which is chosen then, is never far behind
+            dirty += known
+    return dirty > _DIRTY_PART * sum(source.identity.byte_count for source in sources)

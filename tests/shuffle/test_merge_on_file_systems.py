@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import resource
 import shutil
 from pathlib import Path
 
@@ -177,3 +178,15 @@ def failed_merge(spills: list[Path], target: Path, method: MethodName, kernel: S
     assert not target.exists()
     assert open_files_in(target.parent) == []
     return raised.value
+
+
+@pytest.mark.mount
+def test_looking_around_needs_one_descriptor_at_a_time(xfs_dir: Path) -> None:
+    spills = write_spills(xfs_dir, *[[1, 2]] * 60)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 10, limits[1]))
+    try:
+        merge(spills, xfs_dir / "merged.arrow", MergeOptions(threads=1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert_merge_of(spills, xfs_dir / "merged.arrow")
