@@ -27,7 +27,6 @@ FORMATS_BY_SUFFIX = {
 # Few and small, so that the rows read ahead are little beside the budget of those held back.
 _BATCH_ROWS = 1 << 16
 _BATCHES_AHEAD = 4
-_FILES_AHEAD = 1
 
 
 def open_inputs(paths: Sequence[str]) -> ds.Dataset:
@@ -57,11 +56,19 @@ def open_inputs(paths: Sequence[str]) -> ds.Dataset:
 
 
 def batches_of(dataset: ds.Dataset) -> Iterator[pa.RecordBatch]:
-    """All rows, file after file, in order."""
-    batches: Iterator[pa.RecordBatch] = dataset.to_batches(
-        batch_size=_BATCH_ROWS, batch_readahead=_BATCHES_AHEAD, fragment_readahead=_FILES_AHEAD
-    )
-    return batches
+    """All rows, file after file, in order.
+
+    Raises:
+        ClickException: a file cannot be read; it names the file.
+    """
+    import pyarrow as pa
+
+    # Not all files at once, since Arrow's errors do not say which one is meant.
+    for file in dataset.get_fragments():
+        try:
+            yield from file.to_batches(dataset.schema, batch_size=_BATCH_ROWS, batch_readahead=_BATCHES_AHEAD)
+        except (pa.ArrowException, OSError) as error:
+            raise click.ClickException(f"{file.path}: {error}") from error
 
 
 def row_count_of(dataset: ds.Dataset) -> int | None:

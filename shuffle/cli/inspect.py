@@ -8,7 +8,7 @@ from typing import Any, get_args
 import click
 
 from shuffle.cli.files import partitioned_files
-from shuffle.cli.options import CONTEXT_SETTINGS, Output, json_option, output_options
+from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, json_option, output_options
 from shuffle.cli.terminal import EXIT_DAMAGED, EXIT_ERROR, describe, progress_bar, say_error
 from shuffle.cli.wording import aligned, as_json_text, counted, sized
 from shuffle.inspection import FileInspection, Order, PartitionSizes, combined, inspect_file, is_damage
@@ -28,7 +28,7 @@ Examples:
   shuffle inspect merged.arrow --json | jq '.files[0].skew'
 """,
 )
-@click.argument("paths", nargs=-1, required=True, metavar="FILE|DIR…", type=click.Path())
+@click.argument("paths", nargs=-1, required=True, metavar="FILE|DIR…", type=PATH)
 @click.option(
     "--sort",
     "order",

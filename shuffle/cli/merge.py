@@ -10,6 +10,7 @@ import click
 
 from shuffle.cli.options import (
     CONTEXT_SETTINGS,
+    PATH,
     Output,
     json_option,
     merge_options,
@@ -19,8 +20,9 @@ from shuffle.cli.options import (
 from shuffle.cli.terminal import progress_bar, say
 from shuffle.cli.wording import as_json_text
 from shuffle.config import MergeOptions
-from shuffle.merge import PreparedMerge, merge_prepared, prepare_merge
+from shuffle.merge import merge_prepared, prepare_merge
 from shuffle.sources import find_sources
+from shuffle.target_writer import PreparedMerge
 
 
 @click.command(
@@ -34,8 +36,8 @@ Examples:
   shuffle-merge spills/ --dry-run
 """,
 )
-@click.argument("sources", nargs=-1, required=True, metavar="DIR|FILE…", type=click.Path())
-@click.option("-o", "--output", "target", metavar="OUT", type=click.Path(), help="The file to make.")
+@click.argument("sources", nargs=-1, required=True, metavar="DIR|FILE…", type=PATH)
+@click.option("-o", "--output", "target", metavar="OUT", type=PATH, help="The file to make.")
 @click.option("--delete-sources", is_flag=True, help="Remove the sources once OUT is published.")
 @click.option("--dry-run", is_flag=True, help="Check the sources, print the plan, write nothing.")
 @merge_options
@@ -82,7 +84,7 @@ def _plan_as_dict(prepared: PreparedMerge, target: str | None) -> dict[str, Any]
     return {
         "target": target,
         "sources": [
-            {"path": source.path, "byte_count": source.structure.byte_count, "row_count": source.layout.row_count}
+            {"path": source.path, "byte_count": source.identity.byte_count, "row_count": source.layout.row_count}
             for source in prepared.sources
         ],
         "source_count": plan.source_count,

@@ -16,6 +16,8 @@ from shuffle.config import METHOD_NAMES, MergeOptions, TransferTo
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 CONTEXT_SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+PATH = click.Path(readable=False)
+"""Any path: what is wrong with a file is best said by whoever opens it."""
 
 _UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
 _SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[a-z]*)", re.ASCII)
@@ -93,6 +95,7 @@ def merge_options(function: Function) -> Callable[..., Any]:
 
     @click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
     @click.option("--durable", is_flag=True, help="Wait until OUT is safe on the disk (fsync).")
+    @click.option("--verify", is_flag=True, help="Read OUT again before it appears, and compare.")
     @click.option(
         "--transfer-to",
         type=click.Choice(get_args(TransferTo)),
@@ -108,11 +111,11 @@ def merge_options(function: Function) -> Callable[..., Any]:
         "--threads",
         type=click.IntRange(min=1),
         metavar="N",
-        help="Threads that copy.  [default: one a core, at most 4]",
+        help="Threads at work.  [default: one a core, at most 4]",
     )
     @functools.wraps(function)
     def with_options(*arguments: Any, **others: Any) -> Any:
-        names = ("overwrite", "durable", "transfer_to", "method", "threads")
+        names = ("overwrite", "durable", "verify", "transfer_to", "method", "threads")
         values = {name: others.pop(name) for name in names}
         # What was not given keeps the default that MergeOptions has for it.
         options = MergeOptions(**{name: value for name, value in values.items() if value is not None})

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 import click
 
-from shuffle.cli.options import CONTEXT_SETTINGS, Output, Size, json_option, merge_options, output_options
+from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, Size, json_option, merge_options, output_options
 from shuffle.cli.terminal import progress_bar, say
 from shuffle.cli.wording import as_json_text, counted, sized
 from shuffle.config import MINIMUM_MEMORY_BYTES, MapOptions, MergeOptions
@@ -40,7 +40,7 @@ Examples:
   shuffle partition big.parquet --by id --partitions 200 -o big.arrow --memory 256MiB --spill-dir /fast/disk
 """,
 )
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT…", type=click.Path())
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT…", type=PATH)
 @click.option(
     "--by",
     "columns",
@@ -50,8 +50,15 @@ Examples:
     metavar="COLS",
     help="The columns that decide where a row goes, separated by commas; may be given several times.",
 )
-@click.option("--partitions", "partition_count", required=True, type=int, metavar="P", help="How many partitions.")
-@click.option("-o", "--output", "target", required=True, metavar="OUT", type=click.Path(), help="The file to make.")
+@click.option(
+    "--partitions",
+    "partition_count",
+    required=True,
+    type=click.IntRange(min=1),
+    metavar="P",
+    help="How many partitions.",
+)
+@click.option("-o", "--output", "target", required=True, metavar="OUT", type=PATH, help="The file to make.")
 @click.option(
     "--memory",
     "memory_bytes",
@@ -62,7 +69,12 @@ Examples:
     help="Memory for rows held back; more of them are spilled.",
 )
 @click.option(
-    "--spill-dir", "spill_directory", type=click.Path(), metavar="DIR", help="Where to spill.  [default: beside OUT]"
+    "--spill-dir",
+    "spill_directories",
+    multiple=True,
+    type=PATH,
+    metavar="DIR",
+    help="Where to spill; given several times, in turn.  [default: beside OUT]",
 )
 @click.option("--keep-spills", is_flag=True, help="Keep the spills, as OUT's name with a number and .spill.arrow.")
 @click.option(
@@ -90,7 +102,7 @@ def command(  # noqa: PLR0913 (one argument an option)
     partition_count: int,
     target: str,
     memory_bytes: int,
-    spill_directory: str | None,
+    spill_directories: tuple[str, ...],
     keep_spills: bool,
     compression: Compression,
     alignment: int,
@@ -110,10 +122,11 @@ def command(  # noqa: PLR0913 (one argument an option)
     by = [name for group in columns for name in group]
     map_options = MapOptions(
         memory_bytes=memory_bytes,
-        spill_directory=spill_directory,
+        spill_directories=spill_directories,
         keep_spills=keep_spills,
         compression=None if compression == "none" else compression,
         alignment=alignment,
+        threads=options.threads,
         merge=options,
     )
     report = _partition(inputs, by, partition_count, target, map_options, output)

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, get_args
 
 import click
 
-from shuffle.cli.options import CONTEXT_SETTINGS, Output, output_options
+from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, output_options
 from shuffle.cli.terminal import progress_bar, say, standard_output
 from shuffle.cli.wording import counted
 from spill_format.publish import open_pending
@@ -56,7 +56,7 @@ Examples:
   shuffle read merged.arrow | python -c 'import sys, pyarrow as pa; print(pa.ipc.open_stream(sys.stdin.buffer).schema)'
 """,
 )
-@click.argument("path", metavar="FILE", type=click.Path())
+@click.argument("path", metavar="FILE", type=PATH)
 @click.option(
     "-p",
     "--partition",
@@ -65,7 +65,7 @@ Examples:
     metavar="N|N-M",
     help="One, or from one to another.  [default: all]",
 )
-@click.option("-o", "--output", "target", metavar="OUT", type=click.Path(), help="Write a file instead of stdout.")
+@click.option("-o", "--output", "target", metavar="OUT", type=PATH, help="Write a file instead of stdout.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
 @click.option(
     "--format",

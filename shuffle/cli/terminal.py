@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 import click
 
-from shuffle.merge import ShuffleWarning
+from shuffle.warning import ShuffleWarning
 from spill_format.errors import SpillError
 
 EXIT_DAMAGED = 1
@@ -154,7 +154,7 @@ def _report(error: BaseException, *, debug: bool) -> int:
     if isinstance(error, InterruptedBySignalError):
         say(f"shuffle: {'interrupted' if error.signal_number == signal.SIGINT else 'terminated'}")
         return 128 + error.signal_number
-    say_error(describe(error))
+    say_error(describe(error).removesuffix("."))
     return EXIT_ERROR
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from shuffle.cli.files import partitioned_files
-from shuffle.cli.options import CONTEXT_SETTINGS, Output, json_option, output_options
+from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, json_option, output_options
 from shuffle.cli.terminal import EXIT_DAMAGED, EXIT_ERROR, describe, progress_bar, say_error
 from shuffle.cli.wording import as_json_text, counted, sized
 from shuffle.inspection import Verification, is_damage, verify_file
@@ -28,7 +28,7 @@ Examples:
   shuffle verify spills/ --quiet && rm -r backup/
 """,
 )
-@click.argument("paths", nargs=-1, required=True, metavar="FILE|DIR…", type=click.Path())
+@click.argument("paths", nargs=-1, required=True, metavar="FILE|DIR…", type=PATH)
 @json_option
 @output_options
 def command(paths: tuple[str, ...], *, as_json: bool, output: Output) -> int:

@@ -1,0 +1,82 @@
+"""The commands as their users run them: real processes, in a directory, with what they print and how they end."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+SCRIPTS = Path(sys.executable).parent
+"""Where the console scripts of this environment are."""
+
+_NO_OVERRIDE = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+
+
+def command_line(command: str) -> list[str]:
+    """``command``, whose first word is a console script, as arguments for a process."""
+    script, *arguments = command.split()
+    return [str(SCRIPTS / script), *arguments]
+
+
+def run(
+    command: str,
+    directory: Path,
+    *,
+    obey_permissions: bool = False,
+    **environment: str,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in a directory; its words are split at spaces.
+
+    Args:
+        command: begins with ``shuffle`` or ``shuffle-merge``.
+        directory: the working directory.
+        obey_permissions: permissions hold for root, too.
+        environment: variables to add.
+    """
+    prefix: Sequence[str] = _NO_OVERRIDE if obey_permissions and os.geteuid() == 0 else ()
+    return subprocess.run(
+        [*prefix, *command_line(command)],
+        cwd=directory,
+        env=environment_with(**environment),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def environment_with(**variables: str) -> dict[str, str]:
+    """The environment of this process without what would change what commands do, and with more variables."""
+    inherited = {name: value for name, value in os.environ.items() if name != "SHUFFLE_TRANSFER_TO"}
+    return {**inherited, **variables}
+
+
+def succeeded(command: str, directory: Path) -> str:
+    """The stdout of a command that must end with exit code 0 and print nothing on stderr but its line of success."""
+    completed = run(command, directory)
+    assert completed.returncode == 0, completed.stderr
+    assert len(completed.stderr.splitlines()) <= 1, completed.stderr
+    return completed.stdout
+
+
+def json_of(command: str, directory: Path) -> Any:
+    """What a command that must succeed prints as JSON."""
+    return json.loads(succeeded(command, directory))
+
+
+def error_of(completed: subprocess.CompletedProcess[str]) -> str:
+    """The error that a command ended with: one line on stderr, nothing on stdout, exit code 2."""
+    assert completed.returncode == 2, completed
+    assert completed.stdout == ""
+    (line,) = completed.stderr.splitlines()
+    assert line.startswith("shuffle: error: ")
+    return line.removeprefix("shuffle: error: ")
+
+
+def files_below(directory: Path) -> dict[str, bytes]:
+    """Names and contents of all files, hidden ones too."""
+    return {
+        str(path.relative_to(directory)): path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file()
+    }

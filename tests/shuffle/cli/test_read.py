@@ -1,0 +1,74 @@
+"""``shuffle read``: partitions in every format, whole or not at all."""
+
+import io
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+
+from spill_format import SpillFile
+from tests.shuffle.cli.commands import files_below, run, succeeded
+
+ROWS = pa.table({"key": pa.array(range(5000), pa.int64()), "text": [f"row {n}" for n in range(5000)]})
+
+
+@pytest.mark.parametrize(
+    ("flags", "first", "last"), [("-p 0", 0, 1), ("-p 1", 1, 2), ("-p 1-2", 1, 3), ("-p 0-2", 0, 3), ("", 0, 3)]
+)
+@pytest.mark.parametrize("format_name", ["arrow", "parquet", "csv"])
+def test_partitions_are_read_in_every_format(
+    tmp_path: Path, spills: list[Path], flags: str, first: int, last: int, format_name: str
+) -> None:
+    with SpillFile(spills[0]) as spill:
+        expected = spill.read(first, last)
+    command = f"shuffle read spills/spill-0.spill.arrow {flags}"
+    succeeded(f"{command} --format {format_name} -o rows.out", tmp_path)
+    content = (tmp_path / "rows.out").read_bytes()
+    readers = {"arrow": pa.ipc.open_stream, "parquet": pa.parquet.ParquetFile, "csv": pa.csv.open_csv}
+    if format_name == "csv":
+        assert content.count(b"\n") == 1 + expected.num_rows
+    else:
+        reader = readers[format_name](pa.BufferReader(content))
+        assert (reader.read_all() if format_name == "arrow" else reader.read()) == expected
+
+
+def test_stdout_and_a_file_get_the_same_bytes(tmp_path: Path, spills: list[Path]) -> None:
+    text = succeeded("shuffle read spills/spill-0.spill.arrow -p 0 --format csv", tmp_path)
+    succeeded("shuffle read spills/spill-0.spill.arrow -p 0 -o rows.csv", tmp_path)
+    assert (tmp_path / "rows.csv").read_text() == text
+    assert pa.csv.read_csv(io.BytesIO(text.encode())).num_rows == 30
+
+
+@pytest.mark.parametrize(("name", "start"), [("a.csv", b'"key'), ("a.PARQUET", b"PAR1"), ("a.arrows", b"\xff" * 4)])
+def test_the_format_follows_from_the_name(tmp_path: Path, spills: list[Path], name: str, start: bytes) -> None:
+    succeeded(f"shuffle read spills/spill-0.spill.arrow -o {name}", tmp_path)
+    assert (tmp_path / name).read_bytes().startswith(start)
+
+
+def test_dictionary_columns_come_back_in_every_format(tmp_path: Path) -> None:
+    encoded = ROWS.set_column(1, "text", ROWS["text"].dictionary_encode())
+    pa.parquet.write_table(encoded, tmp_path / "rows.parquet")
+    succeeded("shuffle partition rows.parquet --by key --partitions 3 -o out.arrow", tmp_path)
+    for name in ("rows.csv", "rows2.parquet", "rows.arrows"):
+        succeeded(f"shuffle read out.arrow -p 1 -o {name}", tmp_path)
+    stream = pa.ipc.open_stream((tmp_path / "rows.arrows").read_bytes()).read_all()
+    assert stream.schema == encoded.schema
+    assert pa.parquet.read_table(tmp_path / "rows2.parquet") == stream.unify_dictionaries()
+
+
+@pytest.mark.parametrize("format_name", ["arrow", "parquet", "csv"])
+def test_damage_met_in_the_middle_leaves_no_file(tmp_path: Path, spills: list[Path], format_name: str) -> None:
+    with SpillFile(spills[0]) as spill:
+        offset = int(spill.layout.offsets[2])
+    content = bytearray(spills[0].read_bytes())
+    content[offset + 20] ^= 1
+    spills[0].write_bytes(content)
+    before = files_below(tmp_path)
+    completed = run(f"shuffle read spills/{spills[0].name} --format {format_name} -o rows.out", tmp_path)
+    assert completed.returncode == 2
+    assert "partition 2" in completed.stderr
+    assert files_below(tmp_path) == before
+    printed = run(f"shuffle read spills/{spills[0].name} --format csv", tmp_path)
+    assert printed.returncode == 2

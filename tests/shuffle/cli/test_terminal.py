@@ -1,0 +1,148 @@
+"""What commands print where, and what they do not load to do it."""
+
+import os
+import pty
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+
+from tests.shuffle.cli.commands import command_line, environment_with, error_of, run, succeeded
+from tests.spills import write_spills
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "merge spills -o merged.arrow --no-progress",
+        "merge spills --dry-run --json",
+        "inspect spills --no-progress",
+        "verify spills --no-progress",
+        "--help",
+        "partition --help",
+    ],
+)
+def test_what_decodes_no_rows_loads_neither_arrow_nor_bars(tmp_path: Path, spills: list[Path], arguments: str) -> None:
+    completed = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "shuffle", *arguments.split()],
+        cwd=tmp_path,
+        env=environment_with(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    modules = {line.rpartition("|")[2].strip().partition(".")[0] for line in completed.stderr.splitlines()}
+    assert "numpy" in modules
+    assert not modules & {"pyarrow", "tqdm", "crc32c.tests", "asyncio", "multiprocessing"}
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        ("shuffle-merge spills -o merged.arrow", False),
+        ("shuffle-merge spills -o merged.arrow --progress", True),
+        ("shuffle verify spills", False),
+        ("shuffle verify spills --progress", True),
+        ("shuffle inspect spills --progress", True),
+        ("shuffle read spills/spill-0.spill.arrow -o rows.csv --progress", True),
+        ("shuffle partition spills --by key --partitions 3 -o new.arrow --progress", True),
+        ("shuffle partition spills --by key --partitions 3 -o new.arrow", False),
+    ],
+)
+def test_a_bar_is_on_stderr_and_only_where_it_is_asked_for(
+    tmp_path: Path, spills: list[Path], command: str, shown: bool
+) -> None:
+    completed = run(command, tmp_path)
+    assert completed.returncode == 0
+    assert ("%|" in completed.stderr) == shown
+    assert "%|" not in completed.stdout
+
+
+@pytest.mark.parametrize(("flags", "shown"), [("", True), ("--no-progress", False), ("--quiet", False)])
+def test_a_bar_is_shown_on_a_terminal(tmp_path: Path, spills: list[Path], flags: str, shown: bool) -> None:
+    reader, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (25, 80))
+    words = command_line(f"shuffle-merge spills -o merged.arrow {flags}")
+    subprocess.run(words, cwd=tmp_path, env=environment_with(), stderr=terminal, check=True)
+    os.write(terminal, b"(end)")
+    os.close(terminal)
+    printed = b""
+    while not printed.endswith(b"(end)"):
+        printed += os.read(reader, 1 << 16)
+    os.close(reader)
+    assert (b"merging" in printed) == shown
+
+
+def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
+    write_spills(tmp_path, [200_000])
+    reading = " ".join(command_line("shuffle read spill-0.spill.arrow"))
+    for format_name in ("arrow", "csv", "parquet"):
+        pipe = f"{reading} --format {format_name} | head -c 10 > /dev/null; echo ${{PIPESTATUS[0]}}"
+        completed = subprocess.run(["bash", "-c", pipe], cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert (completed.stdout, completed.stderr) == ("141\n", ""), format_name
+
+
+@pytest.mark.parametrize(
+    "command", ["shuffle read spills/spill-0.spill.arrow", "shuffle inspect spills", "shuffle --help"]
+)
+def test_a_full_disk_behind_stdout_is_an_error(tmp_path: Path, spills: list[Path], command: str) -> None:
+    with open("/dev/full", "w") as full:
+        completed = subprocess.run(
+            command_line(command), cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert completed.returncode == 2
+    assert completed.stderr.splitlines() == ["shuffle: error: No space left on device"]
+
+
+@pytest.mark.parametrize("format_name", ["arrow", "parquet"])
+def test_bytes_are_not_written_to_a_terminal(tmp_path: Path, spills: list[Path], format_name: str) -> None:
+    reader, terminal = pty.openpty()
+    completed = subprocess.run(
+        command_line(f"shuffle read spills/spill-0.spill.arrow --format {format_name}"),
+        cwd=tmp_path,
+        stdout=terminal,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(terminal)
+    os.close(reader)
+    assert completed.returncode == 2
+    assert "not for terminals: give -o OUT" in completed.stderr
+
+
+def test_a_warning_is_one_line_and_no_failure(tmp_path: Path, spills: list[Path]) -> None:
+    (tmp_path / "spills").chmod(0o500)
+    completed = run("shuffle-merge spills -o merged.arrow --delete-sources --quiet", tmp_path, obey_permissions=True)
+    assert completed.returncode == 0
+    assert completed.stderr.splitlines() == [
+        f"shuffle: warning: the source spills/spill-{number}.spill.arrow could not be deleted: Permission denied"
+        for number in (0, 1, 2)
+    ]
+
+
+def test_an_unexpected_error_is_one_line_that_names_debug(tmp_path: Path, spills: list[Path]) -> None:
+    # A defect, made by a module that cannot be imported.
+    (tmp_path / "shuffle_defect").mkdir()
+    (tmp_path / "shuffle_defect" / "sitecustomize.py").write_text(
+        "import shuffle.merge\n\ndef broken(_paths):\n    raise KeyError('lost')\n\n"
+        "import sys\nsys.modules['shuffle.merge'].prepare_merge = broken\n"
+    )
+    path = os.pathsep.join(filter(None, [str(tmp_path / "shuffle_defect"), os.environ.get("PYTHONPATH")]))
+    message = error_of(run("shuffle-merge spills -o merged.arrow", tmp_path, PYTHONPATH=path))
+    assert message == "unexpected KeyError: 'lost'; this is a defect of shuffle: --debug shows where"
+
+
+@pytest.mark.parametrize("command", ["shuffle --version", "shuffle-merge --version"])
+def test_the_version_is_told(tmp_path: Path, command: str) -> None:
+    assert succeeded(command, tmp_path).startswith("shuffle-merge 0.")
+
+
+@pytest.mark.parametrize("name", ["merge", "partition", "inspect", "verify", "read"])
+def test_every_command_has_help_with_an_example(tmp_path: Path, name: str) -> None:
+    text = succeeded(f"shuffle {name} --help", tmp_path)
+    assert "Examples:" in text
+    assert "  shuffle" in text.split("Examples:")[1]
+    assert name in succeeded("shuffle --help", tmp_path)
