@@ -26,7 +26,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # else the tests' 
 
 from shuffle import MergeOptions
 from shuffle.config import METHOD_NAMES, MethodName
-from spill_format import SpillError
 from tests.file_systems import CannotMountError, loop_mounted, tmpfs_mounted
 from tools.bench.contest import BenchmarkError, Contest, NotApplicableError
 from tools.bench.report import (
@@ -137,18 +136,13 @@ def measure(shape: Shape, directory: Path, spark: SparkMerger, rounds: int) -> C
     """Measure one shape.
 
     Raises:
-        NotApplicableError: this machine, or this version, cannot.
+        NotApplicableError: this machine cannot.
         BenchmarkError: a contestant wrote other bytes.
     """
     with _place(shape, directory) as place:
         sources = write_sources(shape, place)
         os.sync()  # else the disk is still busy with them, and a clone would have to wait for it
-        try:
-            runs, left_out, chosen = Contest(sources, place, spark).runs()
-        except SpillError as error:
-            if shape.form == "opaque":  # what is not an Arrow file is refused where .data files are not yet known
-                raise NotApplicableError(f"opaque sources cannot be merged: {error}") from error
-            raise
+        runs, left_out, chosen = Contest(sources, place, spark).runs()
         return Cell(
             shape=shape,
             file_system=file_system_of(place),
@@ -212,6 +206,7 @@ def measure_start_up(directory: Path) -> list[float]:
 
 def run_benchmark(arguments: argparse.Namespace, directory: Path) -> tuple[list[Cell], list[float], dict[str, str]]:
     """The cells of the shapes asked for, the seconds of starting up, and what was left out, and why."""
+    start_up = measure_start_up(directory)
     cells = []
     left_out = {}
     with SparkMerger(directory / "jvm.log") as spark:
@@ -224,7 +219,7 @@ def run_benchmark(arguments: argparse.Namespace, directory: Path) -> tuple[list[
             except NotApplicableError as error:
                 left_out[name] = str(error)
             print(f"{name}: {left_out.get(name, 'done')} ({time.perf_counter() - started:.0f} s)", file=sys.stderr)
-    return cells, measure_start_up(directory), left_out
+    return cells, start_up, left_out
 
 
 def as_markdown(facts: dict[str, str], cells: Sequence[Cell], start_up: Sequence[float], notes: Sequence[str]) -> str:
@@ -256,12 +251,13 @@ def as_markdown(facts: dict[str, str], cells: Sequence[Cell], start_up: Sequence
 
 
 def report(
-    arguments: argparse.Namespace, cells: Sequence[Cell], start_up: Sequence[float], left_out: dict[str, str]
+    arguments: argparse.Namespace,
+    facts: dict[str, str],
+    cells: Sequence[Cell],
+    start_up: Sequence[float],
+    left_out: dict[str, str],
 ) -> None:
     """Print the table, and write the files asked for."""
-    facts = describe_machine("pyspark", "pyarrow", "numpy")
-    facts["rounds"] = f"{arguments.rounds}{' (quick: a quarter of the partitions)' if arguments.quick else ''}"
-    facts["threads"] = str(MergeOptions().threads)
     notes = [f"{name} was left out: {reason}" for name, reason in left_out.items()]
     markdown = as_markdown(facts, cells, start_up, notes)
     print(markdown)
@@ -319,11 +315,14 @@ def main() -> int:
     """Run the benchmark; the exit code."""
     arguments = parse_arguments()
     signal.signal(signal.SIGTERM, _exit_on_sigterm)  # unwinds as Ctrl-C does, so that everything is deleted
+    facts = describe_machine("pyspark", "pyarrow", "numpy")
+    facts["rounds"] = f"{arguments.rounds}{' (quick: a quarter of the partitions)' if arguments.quick else ''}"
+    facts["threads"] = str(MergeOptions().threads)
     try:
         with tempfile.TemporaryDirectory(prefix="shuffle-bench-", dir=arguments.directory) as directory:
             tempfile.tempdir = directory  # images of the file systems to mount lie there too
             measured = run_benchmark(arguments, Path(directory))
-        report(arguments, *measured)
+        report(arguments, facts, *measured)
     except (BenchmarkError, SparkError, subprocess.CalledProcessError) as error:
         print(f"merge.py: error: {error}", file=sys.stderr)
         return 2

@@ -35,13 +35,17 @@ def alternate(runs: Mapping[str, Run], rounds: int) -> dict[str, list[float]]:
 
 
 def describe_machine(*distributions: str) -> dict[str, str]:
-    """Hardware, kernel, date, and the versions of Python and of the distributions named; for a report's head."""
+    """Hardware, kernel, date, and the versions of Python and of the distributions named; for a report's head.
+
+    To be called before anything is measured: the load is then what others do, and should be about 0.
+    """
     return {
         "processor": f"{_processor_name()}, {len(os.sched_getaffinity(0))} cores usable",
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB",
         "kernel": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         **{name: _version(name) for name in distributions},
+        "load": f"{os.getloadavg()[0]:.1f} processes, on average in the minute before",
         "date": datetime.now(UTC).isoformat(timespec="minutes"),
     }
 
