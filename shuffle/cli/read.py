@@ -132,27 +132,47 @@ def _writer(sink: IO[bytes], schema: pa.Schema, format_name: Format) -> Iterator
     """What has ``write_batch``. After an error no end is written, so that nobody takes the rest for the whole."""
     import pyarrow as pa
 
+    gate = _Gate(sink)
     if format_name == "parquet":
-        writer: Any = _ParquetWriter(sink, schema)
+        writer: Any = _ParquetWriter(gate, schema)
     elif format_name == "csv":
         import pyarrow.csv
 
-        writer = pyarrow.csv.CSVWriter(sink, schema)
+        writer = pyarrow.csv.CSVWriter(gate, schema)
     else:
-        writer = pa.ipc.new_stream(sink, schema)
+        writer = pa.ipc.new_stream(gate, schema)
     try:
         yield writer
-    except BaseException:
-        if isinstance(writer, _ParquetWriter):
-            writer.abandon()
-        raise
-    writer.close()
+        writer.close()
+    finally:
+        gate.shut = True
+
+
+class _Gate(io.RawIOBase):
+    """Lets bytes through to a sink until it is shut. Arrow's writers finish their files when they are collected, too,
+    whole or not."""
+
+    def __init__(self, sink: IO[bytes]) -> None:
+        self._sink = sink
+        self.shut = False
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        if not self.shut:
+            self._sink.write(data)
+        return len(data)
+
+    def flush(self) -> None:
+        if not self.shut:
+            self._sink.flush()
 
 
 class _ParquetWriter:
     """Joins batches to row groups of a size that is good to read; the batches of a spill may be small."""
 
-    def __init__(self, sink: IO[bytes], schema: pa.Schema) -> None:
+    def __init__(self, sink: io.RawIOBase, schema: pa.Schema) -> None:
         import pyarrow.parquet
 
         self._writer = pyarrow.parquet.ParquetWriter(sink, schema)
@@ -171,9 +191,6 @@ class _ParquetWriter:
         if self._waiting:
             self._write_waiting()
         self._writer.close()
-
-    def abandon(self) -> None:
-        self._writer.is_open = False  # else it is closed, and the file made complete, when it is collected
 
     def _write_waiting(self) -> None:
         import pyarrow as pa

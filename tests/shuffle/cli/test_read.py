@@ -1,6 +1,7 @@
 """``shuffle read``: partitions in every format, whole or not at all."""
 
 import io
+import subprocess
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,7 +10,7 @@ import pyarrow.parquet
 import pytest
 
 from spill_format import SpillFile
-from tests.shuffle.cli.commands import files_below, run, succeeded
+from tests.shuffle.cli.commands import command_line, files_below, run, succeeded
 
 ROWS = pa.table({"key": pa.array(range(5000), pa.int64()), "text": [f"row {n}" for n in range(5000)]})
 
@@ -58,17 +59,31 @@ def test_dictionary_columns_come_back_in_every_format(tmp_path: Path) -> None:
     assert pa.parquet.read_table(tmp_path / "rows2.parquet") == stream.unify_dictionaries()
 
 
+def damage_partition_2(path: Path) -> None:
+    with SpillFile(path) as spill:
+        offset = int(spill.layout.offsets[2])
+    content = bytearray(path.read_bytes())
+    content[offset + 20] ^= 1
+    path.write_bytes(content)
+
+
 @pytest.mark.parametrize("format_name", ["arrow", "parquet", "csv"])
 def test_damage_met_in_the_middle_leaves_no_file(tmp_path: Path, spills: list[Path], format_name: str) -> None:
-    with SpillFile(spills[0]) as spill:
-        offset = int(spill.layout.offsets[2])
-    content = bytearray(spills[0].read_bytes())
-    content[offset + 20] ^= 1
-    spills[0].write_bytes(content)
+    damage_partition_2(spills[0])
     before = files_below(tmp_path)
     completed = run(f"shuffle read spills/{spills[0].name} --format {format_name} -o rows.out", tmp_path)
     assert completed.returncode == 2
     assert "partition 2" in completed.stderr
     assert files_below(tmp_path) == before
-    printed = run(f"shuffle read spills/{spills[0].name} --format csv", tmp_path)
-    assert printed.returncode == 2
+
+
+@pytest.mark.parametrize("format_name", ["arrow", "parquet"])
+def test_what_is_printed_before_damage_has_no_end(tmp_path: Path, spills: list[Path], format_name: str) -> None:
+    command = command_line(f"shuffle read spills/{spills[0].name} --format {format_name}")
+    end = {"arrow": b"\xff\xff\xff\xff\0\0\0\0", "parquet": b"PAR1"}[format_name]
+    sound = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
+    assert sound.stdout.endswith(end)
+    damage_partition_2(spills[0])
+    damaged = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
+    assert damaged.returncode == 2
+    assert not damaged.stdout[4:].endswith(end)
