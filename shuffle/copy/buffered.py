@@ -19,7 +19,7 @@ def copy_with_buffer(job: CopyJob, start: int, end: int) -> Outcome:
         PositionError: the kernel claims to have read or written more than it was asked for.
         OSError: reading or writing failed; it names the file.
     """
-    buffer = memoryview(bytearray(min(BUFFER_BYTES, max(end - start, 1))))
+    buffer = job.buffer("buffered", min(BUFFER_BYTES, max(end - start, 1)))
     filled = 0
     written = start
     system_calls = 0

@@ -102,8 +102,7 @@ class _Assembler:
 
     def __init__(self, job: CopyJob, window_bytes: int) -> None:
         self._job = job
-        self._window = memoryview(bytearray(window_bytes))
-        self._staging: memoryview | None = None
+        self._window = job.buffer("window", window_bytes)
 
     def read_one_by_one(self, window: Window) -> tuple[memoryview, int]:
         """A window's bytes and the system calls they took: one a segment."""
@@ -132,17 +131,16 @@ class _Assembler:
         """A window's bytes and the system calls they took: one a source, for any number of segments."""
         import pyarrow as pa
 
-        if self._staging is None:
-            self._staging = memoryview(bytearray(len(self._window)))
+        staging = self._job.buffer("staging", len(self._window))
         order, runs = _runs(window)
         borders = np.zeros(len(order) + 1, dtype=np.int32)  # of the segments in the staging buffer
         np.cumsum(window.lengths[order], out=borders[1:])
         calls = 0
         for source, offset, first, last in runs:
-            calls += self._job.read_scattered(source, [self._staging[borders[first] : borders[last]]], offset)
+            calls += self._job.read_scattered(source, [staging[borders[first] : borders[last]]], offset)
         staged_as = np.empty(len(order), dtype=np.int32)
         staged_as[order] = np.arange(len(order), dtype=np.int32)
-        segments = _binary_array(borders, self._staging)
+        segments = _binary_array(borders, staging)
         return memoryview(segments.take(pa.array(staged_as)).buffers()[2]), calls
 
 

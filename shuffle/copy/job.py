@@ -91,6 +91,7 @@ class CopyJob:
     target: Target
     progress: Callable[[int], None] = field(default=ignore_progress)
     cancelled: threading.Event = field(default_factory=threading.Event)
+    _buffers: dict[str, memoryview] = field(default_factory=dict)
 
     def pieces(self, start: int, end: int) -> Iterator[Piece]:
         """The pieces that tile the target's bytes ``[start, end)``, in order.
@@ -124,6 +125,13 @@ class CopyJob:
                 yield from pieces
             else:
                 yield from chain.from_iterable(map(_parts, pieces))
+
+    def buffer(self, use: str, byte_count: int) -> memoryview:
+        """A buffer for one use, the same at every call: fresh memory would cost a page fault for every 4 KiB."""
+        buffer = self._buffers.get(use)
+        if buffer is None or len(buffer) < byte_count:
+            buffer = self._buffers[use] = memoryview(bytearray(byte_count))
+        return buffer[:byte_count]
 
     def read(self, source: int, buffer: memoryview, offset: int) -> int:
         """Read from a source; how many bytes, 0 at its end.
