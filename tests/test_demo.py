@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.mark.timeout(600)  # the first time, it installs
 def test_the_demonstration_compares_equal(tmp_path: Path) -> None:
-    command = [ROOT / "tools" / "demo", "--scale", "0.01", "--directory", tmp_path / "demo"]
+    command: list[str | Path] = [ROOT / "tools" / "demo", "--scale", "0.01", "--directory", tmp_path / "demo"]
     completed = subprocess.run(command, capture_output=True, text=True, check=False)
     assert completed.returncode == 0, completed.stderr
     comparisons = [line for line in completed.stdout.splitlines() if line.endswith(("equal", "DIFFERENT"))]
