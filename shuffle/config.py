@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
+
+from spill_format.framing import check_alignment
 
 TransferTo = Literal["auto", "on", "off"]
 MethodName = Literal["clone", "copy_file_range", "sendfile", "gather", "buffered"]
@@ -74,19 +77,25 @@ class MapOptions:
     """How a map task partitions, spills and publishes.
 
     Attributes:
-        memory_bytes: the budget for rows held back, from 1 MiB on. They are spilled before it is passed.
-        spill_directory: where spills lie until merged; by default the target's directory. On the target's file
-            system they can be merged inside the kernel, and a single one is published without copying.
-        keep_spills: publish each spill as ``{target's stem}-{number}.spill.arrow`` in the spill directory, the last
+        memory_bytes: the budget for rows held back, sorted and written, from 1 MiB on. They are spilled before it is
+            passed. The process takes some 64 MiB more, with its libraries and the batch that its caller holds.
+        spill_directories: where spills lie until merged: one or more, taken in turn, so that each may be a disk of
+            its own; by default the target's directory. One that fails or is full is left, with a warning, while there
+            is another. On the target's file system spills can be merged inside the kernel, and a single one is
+            published without copying.
+        keep_spills: publish each spill as ``{target's stem}-{number}.spill.arrow`` in a spill directory, the last
             rows too. Off: spills have no names and vanish with the process.
+        threads: how many sort and join rows beside the caller's; by default one a usable core, at most 4. With 1
+            the caller's thread does everything. The bytes written are the same.
         compression: of record batch bodies: None, ``"lz4"`` or ``"zstd"``.
         alignment: bytes, a power of two from 8 to 65536; every range starts at a multiple of it.
         merge: how the spills are merged on closing; its ``overwrite`` and ``durable`` concern the target.
     """
 
     memory_bytes: int = 256 << 20
-    spill_directory: str | os.PathLike[str] | None = None
+    spill_directories: Sequence[str | os.PathLike[str]] = ()
     keep_spills: bool = False
+    threads: int = field(default_factory=lambda: min(usable_cores(), 4))
     compression: Literal["lz4", "zstd"] | None = None
     alignment: int = 64
     merge: MergeOptions = field(default_factory=MergeOptions)
@@ -94,6 +103,13 @@ class MapOptions:
     def __post_init__(self) -> None:
         if self.memory_bytes < MINIMUM_MEMORY_BYTES:
             raise ValueError(f"memory_bytes must be {MINIMUM_MEMORY_BYTES} (1 MiB) or more, not {self.memory_bytes}")
+        if self.threads < 1:
+            raise ValueError(f"threads must be 1 or more, not {self.threads}")
+        if self.compression not in {None, "lz4", "zstd"}:
+            raise ValueError(f"compression must be None, lz4 or zstd, not {self.compression!r}")
+        check_alignment(self.alignment)
+        if isinstance(self.spill_directories, (str, os.PathLike)):
+            raise TypeError(f"spill_directories takes several, in a list: not {self.spill_directories!r}")
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

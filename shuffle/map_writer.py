@@ -1,16 +1,18 @@
 """The map side of a shuffle: rows in any order become one partitioned file, inside a memory budget.
 
-Rows are held back in partition order; when the budget is spent they become a spill. Closing merges the spills. Which
-row goes where is the partitioner's business, how a file is written ``SpillEncoder``'s, how spills are merged ``merge.py``'s.
+Here is what happens when: rows are cut into blocks, blocks sorted and held back, and spilled when the budget is spent.
+Which row goes where is the partitioner's business, how a file is written ``SpillEncoder``'s, where spills lie
+``SpillStore``'s. The bytes written do not depend on the number of threads: cuts and spills follow from the rows alone.
 """
 
 from __future__ import annotations
 
-import errno
 import os
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from concurrent.futures import Future
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -19,17 +21,37 @@ from typing import Self
 import pyarrow as pa
 
 from shuffle.config import MapOptions
-from shuffle.merge import PreparedMerge, plan_sources, write_merged
+from shuffle.ordered_threads import OrderedThreads
 from shuffle.partitioners import Partitioner
+from shuffle.partitioners.protocol import PartitionNumbers
 from shuffle.report import MapReport, MergeReport
-from shuffle.sorted_block import BLOCK_ROWS, SortedBlock, partition_batches, sort_block
-from shuffle.sources import SPILL_PATTERN, Source, borrow_source, open_source
+from shuffle.sortable import from_sortable, sortable_schema, to_sortable
+from shuffle.sorted_block import (
+    BLOCK_ROWS,
+    Piece,
+    SortedBlock,
+    block_bytes,
+    block_rows,
+    check_partition_numbers,
+    plan_windows,
+    sort_block,
+    window_batches,
+)
+from shuffle.spill_store import SpillStore
 from spill_format.publish import PendingFile, open_pending
-from spill_format.schemas import describe_difference
+from spill_format.schemas import describe_difference, storage_schema, to_storage
 from spill_format.writer import SpillEncoder
 
-_BLOCK_SHARE = 8  # a block is at most this part of the budget, since sorting it takes two more of its size
-_MAXIMUM_UNNAMED_SPILLS = 128  # each holds a descriptor
+# Of the budget, a block takes at most one part in 32; 26 parts hold sorted blocks, and the other six are for a block
+# that gathers and for those being sorted, whose unsorted rows are still there.
+_BUDGET_PARTS = 32
+_HELD_PARTS = 26
+_MOST_SORTING = 4
+
+_CONVERTED_ROWS = 8 << 10  # at once: decoding a dictionary may make rows many times larger
+_COLUMN_OVERHEAD_BYTES = 200  # what Arrow and Python keep for a column of a batch, however few rows it has
+
+_Rows = tuple[pa.RecordBatch, PartitionNumbers]
 
 
 class MapWriter:
@@ -38,11 +60,13 @@ class MapWriter:
     Args:
         target: the file to publish; whole when the writer is closed, or not at all.
         schema: of every batch.
-        partitioner: see ``shuffle.partitioners``.
+        partitioner: see ``shuffle.partitioners``. It is called by the thread that calls ``write``, in the order of the
+            rows.
         options: see ``MapOptions``.
 
     Raises:
         ValueError: the partitioner does not fit the schema; an option is out of its bounds.
+        TypeError: the schema has a dictionary where Arrow cannot decode it.
         TargetExistsError: the target is there, and ``overwrite`` is off.
         OSError: target or spill directory cannot be written.
 
@@ -59,20 +83,30 @@ class MapWriter:
         self._started = time.perf_counter()
         self._options = options or MapOptions()
         self._schema = schema
+        self._stored_schema = storage_schema(schema)
+        self._sortable_schema = sortable_schema(self._stored_schema)
         self._partitioner = partitioner
         partitioner.check_schema(schema)
         self._target = Path(target)
-        self._spill_directory = Path(self._options.spill_directory or self._target.absolute().parent)
-        self._output = self._open(self._target, None)
-        self._waiting: list[pa.RecordBatch] = []  # rows as they came, less than a block of them
-        self._waiting_rows = self._waiting_bytes = 0
-        self._blocks: list[SortedBlock] = []
-        self._block_bytes = 0
-        self._unnamed_spills: list[PendingFile] = []
-        self._named_spills: list[Path] = []
-        self._spill_count = self._spilled_bytes = self._row_count = 0
+        merge = self._options.merge
+        self._output = open_pending(self._target, overwrite=merge.overwrite, durable=merge.durable)
+        try:
+            self._spills = SpillStore(self._target, self._options)
+        except BaseException:
+            self._output.discard()
+            raise
+        self._threads = OrderedThreads(self._options.threads)
+        self._most_sorting = min(self._options.threads, _MOST_SORTING)
+        self._block_rows = block_rows(partitioner.partition_count)
+        self._largest_block_bytes = self._options.memory_bytes // _BUDGET_PARTS
+        self._gathered: list[_Rows] = []  # less than a block of them
+        self._gathered_rows = self._gathered_bytes = 0
+        self._blocks: list[Future[SortedBlock]] = []
+        self._held_bytes = 0
+        self._row_count = self._row_bytes = 0
+        self._lock = threading.Lock()
         self._seconds = {"partitioning": 0.0, "sorting": 0.0, "writing": 0.0}
-        self._closed = False
+        self._closed = self._failed = False
         self.report: MapReport | None = None
         """What was done, once the writer is closed."""
 
@@ -80,57 +114,48 @@ class MapWriter:
         """Add rows.
 
         Raises:
-            ValueError: their schema is another one, or the writer is closed.
+            TypeError: they are neither a record batch nor a table.
+            ValueError: their schema is another one, a partition number is none, or the writer is closed.
             OSError: a spill cannot be written.
+
+        After an error the writer can only be discarded: ``close`` refuses to publish what misses rows.
         """
         if self._closed:
             raise ValueError("the writer is closed")
+        if not isinstance(rows, (pa.RecordBatch, pa.Table)):
+            raise TypeError(f"rows come as a pyarrow.RecordBatch or Table, not as {type(rows).__name__}")
         if (difference := describe_difference(self._schema, rows.schema)) is not None:
             raise ValueError(f"the rows have another schema than the writer: {difference}")
+        was_failed, self._failed = self._failed, True
         for batch in rows.to_batches() if isinstance(rows, pa.Table) else [rows]:
-            for piece in self._pieces(batch):
-                self._waiting.append(piece)
-                self._waiting_rows += piece.num_rows
-                self._waiting_bytes += piece.nbytes
-                if self._waiting_rows >= BLOCK_ROWS or self._waiting_bytes >= self._largest_block_bytes:
-                    self._sort_waiting()
+            for piece, numbers in self._partitioned(batch):
+                self._gather(piece, numbers, is_whole=piece.num_rows == batch.num_rows)
+        self._failed = was_failed
 
     def close(self) -> None:
         """Merge what was spilled and publish the map output. Does nothing the second time.
 
         Raises:
+            ValueError: an earlier ``write`` failed.
             SpillError, OSError: as merging and publishing do; nothing is left behind.
         """
         if self._closed:
             return
-        self._closed = True
+        if self._failed:
+            self.discard()
+            raise ValueError(f"{self._target}: an earlier write failed, so rows are missing")
         try:
             merged = self._finish()
         except BaseException:
-            self._remove_named_spills()
+            self.discard()
             raise
-        finally:
-            self._release()
-        self.report = MapReport(
-            target=str(self._target),
-            partition_count=self._partitioner.partition_count,
-            row_count=self._row_count,
-            target_bytes=os.stat(self._target).st_size,
-            spills=tuple(map(str, self._named_spills)),
-            spill_count=self._spill_count,
-            spilled_bytes=self._spilled_bytes,
-            merge=merged,
-            seconds_partitioning=self._seconds["partitioning"],
-            seconds_sorting=self._seconds["sorting"],
-            seconds_writing=self._seconds["writing"],
-            seconds=time.perf_counter() - self._started,
-        )
+        self._release()
+        self.report = self._reported(merged)
 
     def discard(self) -> None:
-        """Give everything up; nothing remains."""
+        """Give everything up; nothing remains. Does nothing once the writer is closed."""
         if not self._closed:
-            self._closed = True
-            self._remove_named_spills()
+            self._spills.remove_kept()
             self._release()
 
     def __enter__(self) -> Self:
@@ -144,131 +169,131 @@ class MapWriter:
         else:
             self.discard()
 
-    @property
-    def _largest_block_bytes(self) -> int:
-        return self._options.memory_bytes // _BLOCK_SHARE
+    def _partitioned(self, batch: pa.RecordBatch) -> Iterator[_Rows]:
+        """A batch in pieces, in the form in which they are sorted, with their partition numbers.
 
-    def _pieces(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-        """A batch cut so that each piece is at most a block, in rows and, down to a single row, in bytes."""
-        for start in range(0, batch.num_rows, BLOCK_ROWS):
-            pieces = [batch.slice(start, BLOCK_ROWS)]
+        Each piece is at most a block, in rows and, down to a single row, in bytes.
+        """
+        is_converted = self._sortable_schema is not self._schema
+        step = _CONVERTED_ROWS if is_converted else BLOCK_ROWS
+        for start in range(0, batch.num_rows, step):
+            chunk = batch.slice(start, step)
+            with self._timed("partitioning"):
+                numbers = self._partitioner.partition_numbers(chunk)
+                check_partition_numbers(numbers, chunk.num_rows, self._partitioner.partition_count)
+            rows = to_sortable(to_storage(chunk, self._stored_schema), self._sortable_schema)
+            pieces = [(rows, numbers)]
             while pieces:
-                piece = pieces.pop()
-                if piece.num_rows > 1 and piece.nbytes > self._largest_block_bytes:
-                    half = piece.num_rows // 2
-                    pieces += [piece.slice(half), piece.slice(0, half)]
+                rows, numbers = pieces.pop()
+                if rows.num_rows > 1 and rows.nbytes > self._largest_block_bytes:
+                    half = rows.num_rows // 2
+                    pieces += [(rows.slice(half), numbers[half:]), (rows.slice(0, half), numbers[:half])]
                 else:
-                    yield piece
+                    yield rows, numbers
 
-    def _sort_waiting(self) -> None:
-        """Turn the rows that wait into a block, after spilling where it would pass the budget."""
-        if not self._waiting:
-            return
-        # The block itself, the rows it is taken from and, where those are several batches, their concatenation.
-        needed = (3 if len(self._waiting) > 1 else 2) * self._waiting_bytes
-        if self._blocks and self._block_bytes + needed > self._options.memory_bytes:
+    def _gather(self, rows: pa.RecordBatch, numbers: PartitionNumbers, *, is_whole: bool) -> None:
+        """Put rows to those that will be the next block, and sort them once they are enough."""
+        if rows.num_rows < self._block_rows and rows.nbytes < self._largest_block_bytes // 2:
+            if not is_whole and rows.get_total_buffer_size() > 2 * rows.nbytes:
+                rows = pa.concat_batches([rows])  # a copy, so that the last piece of a batch does not keep all of it
+            self._gathered.append((rows, numbers))
+            self._gathered_rows += rows.num_rows
+            self._gathered_bytes += rows.nbytes + _COLUMN_OVERHEAD_BYTES * (rows.num_columns + 1)
+            if self._gathered_rows >= self._block_rows or self._gathered_bytes >= self._largest_block_bytes // 2:
+                self._sort_gathered()
+        else:
+            self._sort_gathered()
+            self._sort([(rows, numbers)])
+
+    def _sort_gathered(self) -> None:
+        if self._gathered:
+            gathered, self._gathered = self._gathered, []
+            self._gathered_rows = self._gathered_bytes = 0
+            self._sort(gathered)
+
+    def _sort(self, rows: list[_Rows]) -> None:
+        """Begin to make a block of rows, after spilling where it would pass the budget."""
+        row_bytes = sum(batch.nbytes for batch, _ in rows)
+        needed = block_bytes(row_bytes, sum(numbers.nbytes for _, numbers in rows))
+        most_held = self._options.memory_bytes // _BUDGET_PARTS * _HELD_PARTS
+        if self._blocks and self._held_bytes + needed > most_held:
             self._spill()
-        batch = self._waiting[0] if len(self._waiting) == 1 else pa.concat_batches(self._waiting)
-        self._waiting, self._waiting_rows, self._waiting_bytes = [], 0, 0
-        with self._timed("partitioning"):
-            numbers = self._partitioner.partition_numbers(batch)
+        self._blocks.append(self._threads.submit(self._sorted, rows))
+        self._held_bytes += needed
+        self._row_count += sum(batch.num_rows for batch, _ in rows)
+        self._row_bytes += row_bytes
+        if len(self._blocks) > self._most_sorting:
+            self._blocks[-1 - self._most_sorting].result()
+        if self._held_bytes > most_held:  # a single row
+            self._spill()
+
+    def _sorted(self, rows: list[_Rows]) -> SortedBlock:
         with self._timed("sorting"):
-            block = sort_block(batch, numbers, self._partitioner.partition_count)
-        self._blocks.append(block)
-        self._block_bytes += block.memory_bytes
-        self._row_count += batch.num_rows
+            return sort_block([batch for batch, _ in rows], [numbers for _, numbers in rows])
 
     def _spill(self) -> None:
         """Write the blocks to a spill, and let go of them."""
-        self._spill_count += 1
-        if not self._options.keep_spills:
-            spill = self._open(self._target, self._spill_directory)
-            self._unnamed_spills.append(spill)
-            self._spilled_bytes += self._write_blocks(spill)
-            if len(self._unnamed_spills) == _MAXIMUM_UNNAMED_SPILLS:
-                self._join_unnamed_spills()
-            return
-        stem = self._target.name.removesuffix(".arrow")
-        path = self._spill_directory / f"{stem}-{self._spill_count - 1:05}{SPILL_PATTERN}"
-        with self._open(path, None) as spill:
-            self._spilled_bytes += self._write_blocks(spill)
-            spill.publish()
-        self._named_spills.append(path)
+        self._spills.add(self._write_blocks)
+        self._blocks, self._held_bytes = [], 0
 
     def _write_blocks(self, file: PendingFile) -> int:
-        """Write a whole partitioned file of the blocks, and let go of them; its size."""
+        """Write a whole partitioned file of the blocks; its size."""
+        blocks = [block.result() for block in self._blocks]
+        partition_count = self._partitioner.partition_count
         with self._timed("writing"):
             encoder = SpillEncoder(
-                file,
-                self._schema,
-                self._partitioner.partition_count,
-                self._options.compression,
-                self._options.alignment,
+                file, self._stored_schema, partition_count, self._options.compression, self._options.alignment
             )
-            for partition, batch in partition_batches(self._blocks):
-                encoder.write(partition, batch)
+            for batches in self._threads.map(self._stored_batches, plan_windows(blocks, partition_count)):
+                for partition, batch in batches:
+                    encoder.write(partition, batch)
             encoder.finish()
-        self._blocks, self._block_bytes = [], 0
         return encoder.byte_count
 
-    def _join_unnamed_spills(self) -> None:
-        """Merge the spills so far into one, so that there are never too many descriptors."""
-        joined = self._open(self._target, self._spill_directory)
-        try:
-            write_merged(self._prepared(), joined, self._options.merge)
-        except BaseException:
-            joined.discard()
-            raise
-        for spill in self._unnamed_spills:
-            spill.discard()
-        self._unnamed_spills = [joined]
+    def _stored_batches(self, window: list[Piece]) -> list[tuple[int, pa.RecordBatch]]:
+        return [(partition, from_sortable(rows, self._stored_schema)) for partition, rows in window_batches(window)]
 
     def _finish(self) -> MergeReport | None:
         """Publish the output: the rows in memory, the only spill, or all spills merged."""
-        self._sort_waiting()
-        if self._spill_count == 0 and not self._options.keep_spills:
+        self._sort_gathered()
+        if self._spills.count == 0 and not self._options.keep_spills:
             self._write_blocks(self._output)
             self._output.publish()
             return None
-        if self._blocks or self._spill_count == 0:
+        if self._blocks or self._spills.count == 0:
             self._spill()
-        if len(self._unnamed_spills) == 1 and self._published_as_it_is(self._unnamed_spills[0]):
+        if self._spills.publish_only_one():
             return None
-        report = write_merged(self._prepared(), self._output, self._options.merge)
+        merged = self._spills.merge_into(self._output)
         self._output.publish()
-        return report
+        return merged
 
-    def _published_as_it_is(self, spill: PendingFile) -> bool:
-        """Give the only spill the target's name; not possible where it lies on another file system."""
-        try:
-            spill.publish()
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-            return False
-        return True
-
-    def _prepared(self) -> PreparedMerge:
-        sources: list[Source] = [open_source(path) for path in self._named_spills]
-        for number, spill in enumerate(self._unnamed_spills):
-            sources.append(borrow_source(spill.fd, f"spill {number} of {self._target}"))
-        return plan_sources(sources)
-
-    def _open(self, path: Path, directory: Path | None) -> PendingFile:
-        merge = self._options.merge
-        return open_pending(path, directory=directory, overwrite=merge.overwrite, durable=merge.durable)
-
-    def _remove_named_spills(self) -> None:
-        for path in self._named_spills:
-            with suppress(FileNotFoundError):
-                path.unlink()
+    def _reported(self, merged: MergeReport | None) -> MapReport:
+        spills = self._spills
+        return MapReport(
+            target=str(self._target),
+            partition_count=self._partitioner.partition_count,
+            row_count=self._row_count,
+            row_bytes=self._row_bytes,
+            target_bytes=os.stat(self._target).st_size,
+            spills=tuple(map(str, spills.names)),
+            spill_count=spills.count,
+            spilled_bytes=spills.byte_count,
+            merge=merged,
+            seconds_partitioning=self._seconds["partitioning"],
+            seconds_sorting=self._seconds["sorting"],
+            seconds_writing=self._seconds["writing"],
+            seconds_merging=spills.seconds_joining + (merged.seconds if merged else 0.0),
+            seconds=time.perf_counter() - self._started,
+        )
 
     def _release(self) -> None:
         """Close what is open and let go of the rows."""
+        self._closed = True
+        self._threads.close()
         self._output.discard()
-        for spill in self._unnamed_spills:
-            spill.discard()
-        self._blocks, self._waiting = [], []
+        self._spills.close()
+        self._blocks, self._gathered = [], []
 
     @contextmanager
     def _timed(self, activity: str) -> Iterator[None]:
@@ -276,4 +301,6 @@ class MapWriter:
         try:
             yield
         finally:
-            self._seconds[activity] += time.perf_counter() - started
+            seconds = time.perf_counter() - started
+            with self._lock:  # sorting is done by several threads
+                self._seconds[activity] += seconds

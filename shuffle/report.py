@@ -42,20 +42,23 @@ class MapReport:
         partition_count: P.
         row_count: rows written.
         target_bytes: size of the target.
+        row_bytes: size of the rows as Arrow counts it, dictionary-encoded columns as plain values.
         spills: names of the spills that were kept; empty where none were.
         spill_count: how many spills there were, the last rows included; 0 where everything fitted into memory.
         spilled_bytes: their sizes together.
         merge: what merging them did; None where there was nothing to merge.
         seconds_partitioning: computing partition numbers.
-        seconds_sorting: bringing rows into partition order.
-        seconds_writing: serializing record batches and writing them.
-        seconds: from the first row to publication.
+        seconds_sorting: bringing rows into partition order, summed over the threads that do.
+        seconds_writing: joining rows into record batches, serializing and writing them, spills and output alike.
+        seconds_merging: merging spills.
+        seconds: from the making of the writer to publication.
     """
 
     target: str
     partition_count: int
     row_count: int
     target_bytes: int
+    row_bytes: int = 0
     spills: tuple[str, ...] = ()
     spill_count: int = 0
     spilled_bytes: int = 0
@@ -63,6 +66,7 @@ class MapReport:
     seconds_partitioning: float = 0.0
     seconds_sorting: float = 0.0
     seconds_writing: float = 0.0
+    seconds_merging: float = 0.0
     seconds: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
