@@ -1,4 +1,4 @@
-"""The parts of a file that describe it, start, schema, footer and index: read from an open descriptor and checked.
+"""The parts of a file that describe it, start, schema, footer and index: read and checked, from wherever the file is.
 
 This is all that a merge reads of a source before it copies: no pyarrow, no record batch. ``reader.py`` adds the rows.
 """
@@ -8,7 +8,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 
 import numpy as np
@@ -32,6 +34,9 @@ from .framing import (
     sealed_crc32c,
 )
 from .index import PartitionIndex
+
+ReadAt = Callable[[int, int], bytes]
+"""What gives ``byte_count`` bytes from ``offset`` of a file, both in this order, or raises; never fewer."""
 
 _REPAIR = "`shuffle repair` recovers what is whole"
 _MAXIMUM_PIECE_BYTES = 1 << 30  # Linux reads at most 2 GiB less a page at once; some systems refuse to
@@ -69,12 +74,20 @@ def read_structure(descriptor: int, path: str | PathLike[str]) -> FileStructure:
     """
     path = os.fsdecode(path)
     byte_count = _size_of_regular(descriptor, path)
-    footer_offset, footer = _read_footer(descriptor, path, byte_count)
+    return read_structure_by(partial(read_exactly, descriptor, path=path), path, byte_count)
+
+
+def read_structure_by(read: ReadAt, path: str, byte_count: int) -> FileStructure:
+    """As ``read_structure``, of a file of ``byte_count`` bytes that is wherever ``read`` finds it.
+
+    What is read: 8 bytes at the start, the footer, the index section before it, and all that precedes the first range.
+    """
+    footer_offset, footer = _read_footer(read, path, byte_count)
     place = _index_place(footer, footer_offset, path)
-    section = read_exactly(descriptor, place.offset, place.length, path)
+    section = read(place.offset, place.length)
     index = index_section.decode(section, path, place.offset)
     _check_footer(footer, encode_place(*index_section.version_of(section), place), index, footer_offset, path)
-    schema_message = _read_schema_message(descriptor, path, index, place)
+    schema_message = _read_schema_message(read, path, index, place)
     return FileStructure(path, byte_count, schema_message, index, place)
 
 
@@ -108,11 +121,11 @@ def _size_of_regular(descriptor: int, path: str) -> int:
     return status.st_size
 
 
-def _read_footer(descriptor: int, path: str, byte_count: int) -> tuple[int, bytes]:
+def _read_footer(read: ReadAt, path: str, byte_count: int) -> tuple[int, bytes]:
     """Offset and bytes of the footer, after the magic at both ends has been found right."""
     if byte_count == 0:
         raise TruncatedError("the file is empty", path=path, expected="an Arrow IPC file", actual="0 bytes")
-    start = read_exactly(descriptor, 0, min(byte_count, len(FILE_START)), path)
+    start = read(0, min(byte_count, len(FILE_START)))
     if start != FILE_START[: len(start)]:
         raise CorruptError("not an Arrow IPC file: its start", path=path, offset=0, expected=FILE_START, actual=start)
     smallest = len(FILE_START) + len(END_OF_STREAM) + FOOTER_TAIL_LENGTH
@@ -121,7 +134,7 @@ def _read_footer(descriptor: int, path: str, byte_count: int) -> tuple[int, byte
             "the file is too short", path=path, expected=f"{smallest} bytes or more", actual=byte_count
         )
     tail_offset = byte_count - FOOTER_TAIL_LENGTH
-    tail = read_exactly(descriptor, tail_offset, FOOTER_TAIL_LENGTH, path)
+    tail = read(tail_offset, FOOTER_TAIL_LENGTH)
     if tail[4:] != MAGIC:
         raise TruncatedError(
             "the file is cut off or was never finished: its end",
@@ -141,7 +154,7 @@ def _read_footer(descriptor: int, path: str, byte_count: int) -> tuple[int, byte
             actual=length,
             advice=_REPAIR,
         )
-    return tail_offset - length, read_exactly(descriptor, tail_offset - length, length, path)
+    return tail_offset - length, read(tail_offset - length, length)
 
 
 def _index_place(footer: bytes, footer_offset: int, path: str) -> IndexPlace:
@@ -216,7 +229,7 @@ def _check_footer(footer: bytes, note: str, index: PartitionIndex, footer_offset
     )
 
 
-def _read_schema_message(descriptor: int, path: str, index: PartitionIndex, place: IndexPlace) -> bytes:
+def _read_schema_message(read: ReadAt, path: str, index: PartitionIndex, place: IndexPlace) -> bytes:
     """The schema message, after checking that it, the ranges, the end-of-stream marker and the index are in line."""
     offsets = index.layout.offsets
     ranges_end = int(offsets[-1])
@@ -229,7 +242,7 @@ def _read_schema_message(descriptor: int, path: str, index: PartitionIndex, plac
             expected=f"ranges that end at {place.offset - len(END_OF_STREAM)}",
             actual=ranges_end,
         )
-    marker = read_exactly(descriptor, ranges_end, len(END_OF_STREAM), path)
+    marker = read(ranges_end, len(END_OF_STREAM))
     if marker != END_OF_STREAM:
         raise CorruptError(
             "end-of-stream marker behind the last range",
@@ -238,7 +251,7 @@ def _read_schema_message(descriptor: int, path: str, index: PartitionIndex, plac
             expected=END_OF_STREAM.hex(" "),
             actual=marker.hex(" "),
         )
-    message = read_exactly(descriptor, len(FILE_START), max(int(offsets[0]) - len(FILE_START), 0), path)
+    message = read(len(FILE_START), max(int(offsets[0]) - len(FILE_START), 0))
     _check_schema_message(message, path, index)
     return message
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import pickle
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -124,3 +126,115 @@ def test_verifying_names_the_damaged_partition_alone(tmp_path: Path) -> None:
         with pytest.raises(IndexError):
             spill.verify_partition(4)
         assert spill.read(0).num_rows == 4
+
+
+WIDE_SCHEMA = pa.schema(
+    [("n", pa.int64()), ("s", pa.string()), ("d", pa.dictionary(pa.int8(), pa.string())), ("x", pa.float64())],
+    metadata={"of": "the file"},
+)
+
+
+def wide_batch(first: int, row_count: int) -> pa.RecordBatch:
+    numbers = range(first, first + row_count)
+    words = [f"word {n % 5}" for n in numbers]
+    columns = [pa.array(numbers), pa.array(words), pa.array(words).dictionary_encode(), pa.array(map(float, numbers))]
+    return pa.record_batch([c.cast(f.type) for c, f in zip(columns, WIDE_SCHEMA, strict=True)], schema=WIDE_SCHEMA)
+
+
+@pytest.mark.parametrize("compression", [None, "lz4", "zstd"])
+@pytest.mark.parametrize("columns", [["n"], ["d"], ["x", "s"], ["d", "n", "x", "s"]])
+def test_columns_are_those_of_the_whole(verified_dir: Path, compression: str | None, columns: list[str]) -> None:
+    path = write_file(
+        verified_dir / "x.arrow",
+        {0: [wide_batch(0, 100), wide_batch(100, 7)], 2: [wide_batch(107, 1)]},
+        3,
+        WIDE_SCHEMA,
+        compression,
+    )
+    with SpillFile(path) as spill:
+        whole = spill.read(0, 3)
+        assert spill.read(0, 3, columns=columns).equals(whole.select(columns), check_metadata=True)
+        assert spill.batches(2, columns=columns).read_all() == spill.read(2).select(columns)
+
+
+@pytest.mark.parametrize(
+    ("columns", "error", "message"),
+    [
+        ("n", TypeError, "takes several names"),
+        ([], ValueError, "at least one"),
+        (["n", "n"], ValueError, "twice"),
+        (["n", "z"], ValueError, "no column is named 'z'; there are n, s"),
+    ],
+)
+def test_columns_are_names_that_the_file_has(
+    path: Path, columns: list[str], error: type[Exception], message: str
+) -> None:
+    with SpillFile(path) as spill, pytest.raises(error, match=message):
+        spill.read(0, columns=columns)
+
+
+def test_a_name_of_two_columns_is_ambiguous(verified_dir: Path) -> None:
+    batch = pa.record_batch([[1], [2], [3]], names=["a", "b", "a"])
+    path = write_file(verified_dir / "x.arrow", {0: [batch]}, 1, schema=batch.schema)
+    with SpillFile(path) as spill:
+        assert spill.read(0, columns=["b"]).to_pydict() == {"b": [2]}
+        with pytest.raises(ValueError, match="2 columns are named 'a'"):
+            spill.read(0, columns=["a"])
+
+
+def resident_bytes(path: Path) -> int:
+    """Pages of a file that this process has touched through its memory maps."""
+    parts = Path("/proc/self/smaps").read_text().split(str(path))
+    return sum(int(re.findall(r"Rss:\s+(\d+) kB", part)[0]) for part in parts[1:]) * 1024
+
+
+def test_pages_of_other_columns_are_not_touched(verified_dir: Path) -> None:
+    schema = pa.schema([(name, pa.int64()) for name in "abcdefgh"])
+    numbers = np.arange(1 << 18)
+    batch = pa.record_batch([numbers] * 8, schema=schema)
+    path = write_file(verified_dir / "x.arrow", {0: [batch] * 4}, 1, schema=schema)
+    with SpillFile(path) as spill:
+        table = spill.read(0, columns=["c"])
+        assert sum(chunk.to_numpy().sum() for chunk in table["c"].chunks) == 4 * numbers.sum()
+        # 8 MiB of 64; the kernel maps pages around those that are touched.
+        assert resident_bytes(path) < 24 << 20
+
+
+@pytest.mark.parametrize(("count", "batches"), [(1, [12]), (2, [6, 6]), (3, [4, 4, 4]), (12, [1] * 12), (50, [1] * 12)])
+def test_slices_of_a_partition_are_the_partition(verified_dir: Path, count: int, batches: list[int]) -> None:
+    partition = [flat_batch(10, 10 * number) for number in range(10, 22)]
+    path = write_file(verified_dir / "x.arrow", {1: [flat_batch(3)], 2: partition}, 4)
+    with SpillFile(path) as spill:
+        slices = spill.slices(2, count)
+        assert [part.last_batch - part.first_batch for part in slices] == batches
+        start, end = spill.range_of(2)
+        assert sum(part.byte_count for part in slices) == end - start
+        parts = [spill.read_slice(pickle.loads(pickle.dumps(part))) for part in slices]
+        assert pa.concat_tables(parts) == spill.read(2)
+        assert spill.read_slice(slices[0], columns=["s"]) == parts[0].select(["s"])
+
+
+def test_an_empty_partition_has_no_slices(path: Path) -> None:
+    with SpillFile(path) as spill:
+        assert spill.slices(1, 3) == []
+
+
+def test_slices_that_do_not_exist(path: Path) -> None:
+    with SpillFile(path) as spill:
+        (part,) = spill.slices(2, 1)
+        with pytest.raises(IndexError, match="partition 2 has 1 batches"):
+            spill.read_slice(part._replace(last_batch=2))
+        with pytest.raises(IndexError, match="partition 4 does not exist"):
+            spill.slices(4, 1)
+        with pytest.raises(ValueError, match="1 slice or more, not 0"):
+            spill.slices(0, 0)
+
+
+def test_announcing_a_read_changes_nothing(path: Path) -> None:
+    with SpillFile(path) as spill:
+        for partition in range(4):
+            spill.will_need(partition)
+        spill.will_need(0, 4)
+        assert spill.read(0, 4)["n"].to_pylist() == list(range(8))
+    with pytest.raises(ValueError, match="the file is closed"):
+        spill.will_need(0)

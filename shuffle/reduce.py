@@ -1,0 +1,92 @@
+"""The reduce side of many map outputs: the same partitions of several files, one file after the other.
+
+Files are read ahead within a limit of bytes, so that a disk or a store is busy while the caller computes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from os import PathLike
+from typing import Any
+
+import pyarrow as pa
+
+from shuffle.prefetch import Task, in_order
+from spill_format.errors import MismatchError
+from spill_format.reader import SpillFile
+from spill_format.remote import RemoteSpillFile
+from spill_format.schemas import describe_difference
+
+AnyFile = SpillFile | RemoteSpillFile | str | PathLike[str]
+
+
+def read_partition(
+    files: Iterable[AnyFile],
+    first: int,
+    last: int | None = None,
+    *,
+    columns: Sequence[str] | None = None,
+    prefetch_bytes: int = 64 << 20,
+    threads: int = 4,
+) -> pa.RecordBatchReader:
+    """The rows of one partition, or of partitions ``first`` … ``last - 1``, of several files.
+
+    Args:
+        files: open, or paths, which are opened when their turn comes and closed behind it. At least one.
+        first, last: the partitions; of each file its own, in file order.
+        columns: names of the columns wanted, in the order wanted; None for all.
+        prefetch_bytes: at most so many bytes of ranges are read ahead, or held by the batch that was given out last.
+        threads: how many files are read at once.
+
+    Returns:
+        Record batches, file after file in the order given. Those of local files are views of their memory maps.
+
+    Raises:
+        ValueError: no files; a limit that is none; no such column.
+        IndexError: a file has no such partition; while reading, if it is not the first file.
+        MismatchError: a file's columns are others than the first one's; while reading.
+        SpillError, OSError: a file is damaged or cannot be read; while reading, if it is not the first one.
+    """
+    if prefetch_bytes < 1 or threads < 1:
+        raise ValueError(f"prefetch_bytes and threads must be 1 or more, not {prefetch_bytes} and {threads}")
+    remaining = iter(files)
+    first_file = next(remaining, None)
+    if first_file is None:
+        raise ValueError("there are no files to read")
+    opened = _opened(first_file)
+    schema = opened.batches(first, first, columns=columns).schema
+    opened.range_of(first, last)
+
+    def tasks() -> Iterator[Task[pa.Table]]:
+        yield _task(opened, first, last, columns)
+        for file in remaining:
+            other = _opened(file)
+            _check_schema(opened, other)
+            yield _task(other, first, last, columns)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for table in in_order(tasks(), prefetch_bytes, threads):
+            yield from table.to_batches()
+
+    return pa.RecordBatchReader.from_batches(schema, batches())
+
+
+def _opened(file: AnyFile) -> SpillFile | RemoteSpillFile:
+    return SpillFile(file) if isinstance(file, (str, os.PathLike)) else file
+
+
+def _task(file: SpillFile | RemoteSpillFile, first: int, last: int | None, columns: Any) -> Task[pa.Table]:
+    start, end = file.range_of(first, last)
+
+    def read() -> pa.Table:
+        if isinstance(file, SpillFile):
+            file.will_need(first, last)
+        return file.read(first, last, columns=columns)
+
+    return Task(end - start, read)
+
+
+def _check_schema(first: SpillFile | RemoteSpillFile, other: SpillFile | RemoteSpillFile) -> None:
+    if (difference := describe_difference(first.schema, other.schema)) is not None:
+        raise MismatchError(f"other columns than {first.path} has: {difference}", path=other.path)

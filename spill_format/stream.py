@@ -1,0 +1,85 @@
+"""Partitions as an Arrow stream in memory: schema message, ranges, end-of-stream marker, checked and decoded.
+
+That is how ranges leave the file they were in: from an object store, or over the network. Where the bytes come from is
+the business of others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.ipc
+
+from .checksum import crc32c
+from .description import UNDECODABLE, selected_fields
+from .errors import ChecksumError, CorruptError, TruncatedError
+from .framing import END_OF_STREAM, PREFIX_LENGTH, metadata_length_of
+from .schemas import from_storage, original_schema
+
+Bytes = bytes | bytearray | memoryview
+
+
+def ranges_within(stream: Bytes, path: str) -> memoryview:
+    """The bytes of a stream between its schema message and its end-of-stream marker.
+
+    Raises:
+        CorruptError, TruncatedError: it does not begin with a message, or does not end with the marker.
+    """
+    view = memoryview(stream)
+    try:
+        start = metadata_length_of(view[:PREFIX_LENGTH])
+    except ValueError as error:
+        raise CorruptError(f"not an Arrow stream ({error})", path=path, offset=0) from error
+    end = len(view) - len(END_OF_STREAM)
+    if end < start or view[end:] != END_OF_STREAM:
+        raise TruncatedError("the stream has no end-of-stream marker", path=path, offset=max(end, 0))
+    return view[start:end]
+
+
+def check_ranges(ranges: Bytes, recorded_crc32c: int, path: str, partition: int | None = None) -> None:
+    """Raise ChecksumError unless the bytes have the checksum that is recorded for them."""
+    if (computed := crc32c(ranges)) != recorded_crc32c:
+        raise ChecksumError(
+            f"CRC-32C of the {len(ranges)} bytes that arrived",
+            path=path,
+            partition=partition,
+            expected=f"{recorded_crc32c:08x}",
+            actual=f"{computed:08x}",
+        )
+
+
+def decode_stream(stream: Bytes, path: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of a stream.
+
+    Args:
+        stream: whole; the table refers to it.
+        path: where it came from, for errors.
+        columns: names of the columns wanted, in the order wanted; None for all.
+
+    Returns:
+        A table with the columns' original types.
+
+    Raises:
+        CorruptError: it cannot be decoded.
+        ValueError: there is no such column, or several have its name.
+    """
+    try:
+        stored = pa.ipc.read_schema(pa.py_buffer(stream))
+        schema = original_schema(stored)
+    except UNDECODABLE as error:
+        raise CorruptError(f"the schema message cannot be decoded ({error})", path=path, offset=0) from error
+    positions = list(range(len(stored))) if columns is None else selected_fields(schema, columns)
+    options = pa.ipc.IpcReadOptions() if columns is None else pa.ipc.IpcReadOptions(included_fields=positions)
+    selected = pa.schema([schema.field(position) for position in positions], schema.metadata)
+    order = [sorted(positions).index(position) for position in positions]
+    batches: list[pa.RecordBatch] = []
+    try:
+        with pa.ipc.open_stream(pa.py_buffer(stream), options=options) as reader:
+            for read in reader:
+                read.validate()
+                # Arrow gives the columns in the stored order, whatever the order asked for.
+                batches += from_storage(read.select(order), selected)
+    except UNDECODABLE as error:
+        raise CorruptError(f"a record batch cannot be decoded ({error})", path=path) from error
+    return pa.Table.from_batches(batches, schema=selected)
