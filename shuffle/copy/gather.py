@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SMALLEST_WINDOW_BYTES = 2 << 20  # stays in the cache between reading and writing; 1 and 8 MiB measured slower
 LARGEST_WINDOW_BYTES = 8 << 20
-_BYTES_PER_SOURCE = 4096  # of a window; less, and reading is system calls
+_BYTES_PER_SOURCE = 64 << 10  # of a window; less, and reading is system calls
 _PERMUTED_BYTES = 2048  # of an average segment; below it ``take`` is faster than a Python number a segment
 _PERMUTED_SEGMENTS = 100_000  # of a plan; below it importing pyarrow takes longer than it saves
 _FEW_SEGMENTS = 8  # of a window; below it sorting them costs more than reading each by itself
