@@ -42,7 +42,10 @@ _FOOTER_BLOCKS_SLOT = 3  # fields of Arrow's Footer table, in the order of its s
 _FOOTER_METADATA_SLOT = 4
 _MAXIMUM_FOOTER_LENGTH = 2**31 - 1
 _MESSAGE_HEADER_SLOT = 2  # of Arrow's Message table (Message.fbs)
-_BATCH_COMPRESSION_SLOT = 3  # of its RecordBatch table
+_MESSAGE_BODY_LENGTH_SLOT = 3
+_BATCH_ROWS_SLOT = 0  # of its RecordBatch table
+_BATCH_NODES_SLOT = 1
+_BATCH_COMPRESSION_SLOT = 3
 _COMPRESSION_CODEC_SLOT = 0  # of its BodyCompression table
 _CODECS = {0: "lz4", 1: "zstd"}  # its enumeration CompressionType
 
@@ -73,6 +76,14 @@ class Seal(NamedTuple):
     partition: int
     body_crc32c: int
     metadata_crc32c: int
+
+
+class BatchSize(NamedTuple):
+    """What a record batch message says of its extent: rows, bytes of the body, and arrays, nested ones too."""
+
+    row_count: int
+    body_bytes: int
+    node_count: int
 
 
 class IndexPlace(NamedTuple):
@@ -188,6 +199,34 @@ def read_codec(metadata: bytes | memoryview) -> str | None:
     if number not in _CODECS:
         raise ValueError(f"the record batch is compressed with an unknown codec, number {number}")
     return _CODECS[number]
+
+
+def read_batch_size(metadata: bytes | memoryview) -> BatchSize:
+    """The sizes in a record batch's metadata (prefix included).
+
+    Raises:
+        ValueError: the metadata is not a record batch's.
+    """
+    flatbuffer = bytes(metadata[PREFIX_LENGTH:])
+    try:
+        header = _field_position(flatbuffer, _MESSAGE_HEADER_SLOT)
+        if header is None:
+            raise ValueError("the message has no header")
+        batch = header + _unsigned(flatbuffer, header)
+        rows = _field_position(flatbuffer, _BATCH_ROWS_SLOT, batch)
+        nodes = _field_position(flatbuffer, _BATCH_NODES_SLOT, batch)
+        body_length = _field_position(flatbuffer, _MESSAGE_BODY_LENGTH_SLOT)
+        # A flatbuffer leaves out a field that has its default.
+        size = BatchSize(
+            row_count=0 if rows is None else _signed(flatbuffer, rows),
+            body_bytes=0 if body_length is None else _signed(flatbuffer, body_length),
+            node_count=0 if nodes is None else _unsigned(flatbuffer, nodes + _unsigned(flatbuffer, nodes)),
+        )
+    except struct.error as error:
+        raise ValueError(f"the message's metadata is not a readable flatbuffer ({error})") from error
+    if size.row_count < 0 or size.body_bytes < 0:
+        raise ValueError(f"the message claims {size.row_count} rows and a body of {size.body_bytes} bytes")
+    return size
 
 
 def encode_place(major: int, minor: int, place: IndexPlace) -> str:
@@ -338,4 +377,9 @@ def _vector(flatbuffer: bytes | bytearray, field: int, element_length: int) -> s
 
 def _unsigned(flatbuffer: bytes | bytearray, position: int) -> int:
     (value,) = struct.unpack_from("<I", flatbuffer, position)
+    return int(value)
+
+
+def _signed(flatbuffer: bytes | bytearray, position: int) -> int:
+    (value,) = struct.unpack_from("<q", flatbuffer, position)
     return int(value)

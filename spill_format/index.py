@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MAJOR_VERSION = 1
 MINOR_VERSION = 0
 
-_MAGIC = b"SPILLIDX"
+MAGIC = b"SPILLIDX"
 _HEAD = struct.Struct("<8sHHIQQQII")
 _CHECKSUM = struct.Struct("<4xI")
 _CHECKSUM_LENGTH = 4
@@ -135,7 +135,7 @@ class PartitionIndex:
         content += self.footer_template
         content += bytes(-len(content) % 8)
         head = _Head(
-            magic=_MAGIC,
+            magic=MAGIC,
             major=MAJOR_VERSION,
             minor=MINOR_VERSION,
             alignment=self.alignment,
@@ -239,8 +239,8 @@ def _check_frame(section: bytes, place: _Place) -> _Head:
             actual=len(section),
         )
     head = _Head(*_HEAD.unpack_from(section))
-    if head.magic != _MAGIC:
-        raise place.corrupt("magic", _MAGIC, head.magic)
+    if head.magic != MAGIC:
+        raise place.corrupt("magic", MAGIC, head.magic)
     check_version(head.major, head.minor, place.path, place.offset)
     if head.section_length != len(section):
         raise place.corrupt("its length differs from the footer's", len(section), head.section_length)

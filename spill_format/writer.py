@@ -118,6 +118,22 @@ class SpillEncoder:
             self._unusable = _reason(error)
             raise
 
+    def write_message(
+        self, partition: int, row_count: int, metadata: bytes | memoryview, body: bytes | memoryview
+    ) -> None:
+        """Append a record batch of the stored schema that is serialized already: metadata without its seal, and body.
+
+        The caller answers for partitions in non-decreasing order. Both are borrowed until the next call.
+        """
+        self._check_usable()
+        try:
+            self._flush_last(next_partition=partition)
+            self._last = _Message(partition, memoryview(metadata), memoryview(body))
+            self._rows[partition] += row_count
+        except BaseException as error:
+            self._unusable = _reason(error)
+            raise
+
     def finish(self) -> PartitionLayout:
         """Write what remains: the last message, end-of-stream marker, index and footer. The file is then complete."""
         self._check_usable()

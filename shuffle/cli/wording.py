@@ -23,6 +23,20 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}es" if noun.endswith("ch") else f"{count:,} {noun}s"
 
 
+def as_ranges(numbers: Sequence[int], at_most: int = 10) -> str:
+    """Ascending numbers with runs put together: ``0-4, 7, 9-12``; the runs behind the first ones as ``…``."""
+    runs: list[tuple[int, int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1] = runs[-1][0], number
+        elif len(runs) > at_most:
+            break
+        else:
+            runs.append((number, number))
+    words = [str(first) if first == last else f"{first}-{last}" for first, last in runs[:at_most]]
+    return ", ".join([*words, "…"] if len(runs) > at_most else words)
+
+
 def aligned(rows: Sequence[Sequence[str]], left: Sequence[int] = ()) -> str:
     """Rows of cells as lines of columns: those numbered in ``left`` flush left, the others flush right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

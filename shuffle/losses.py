@@ -1,0 +1,103 @@
+"""Which partitions lost what, from the record batches that are left of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from spill_format.index import PartitionIndex
+from spill_format.layout import Int64Array
+from spill_format.message_scan import FoundMessage, Scan
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Rows that some partitions lost, or may have lost.
+
+    Attributes:
+        first_partition, last_partition: the loss lies somewhere in these; one partition where both are the same.
+        row_count, batch_count: what is lost, or None where nothing tells, not even whether anything is.
+    """
+
+    first_partition: int
+    last_partition: int
+    row_count: int | None
+    batch_count: int | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The loss as JSON has it."""
+        return {
+            "first_partition": self.first_partition,
+            "last_partition": self.last_partition,
+            "row_count": self.row_count,
+            "batch_count": self.batch_count,
+        }
+
+
+def lossy_partitions(losses: Iterable[Loss]) -> Int64Array:
+    """The numbers, ascending, of all partitions that lost something or may have."""
+    numbers = [np.arange(loss.first_partition, loss.last_partition + 1) for loss in losses]
+    return np.unique(np.concatenate(numbers)) if numbers else np.empty(0, dtype=np.int64)
+
+
+def gaps_between(messages: Iterable[FoundMessage], start: int, end: int) -> list[tuple[int, int]]:
+    """The bytes of ``[start, end)`` that no message covers."""
+    gaps = []
+    for message in messages:
+        if start < message.offset:
+            gaps.append((start, message.offset))
+        start = message.end
+    return [*gaps, (start, end)] if start < end else gaps
+
+
+def losses_by_index(messages: Sequence[FoundMessage], index: PartitionIndex) -> list[Loss]:
+    """What the index has more than the messages that are left."""
+    assert index.layout.rows is not None  # an index always has them
+    count = index.layout.partition_count
+    partitions = np.array([message.partition for message in messages], dtype=np.int64)
+    rows = np.zeros(count, dtype=np.int64)
+    np.add.at(rows, partitions, np.array([message.row_count for message in messages], dtype=np.int64))
+    lost_rows = index.layout.rows - rows
+    lost_batches = np.diff(index.first_messages) - np.bincount(partitions, minlength=count)
+    lossy = np.flatnonzero((lost_rows != 0) | (lost_batches != 0))
+    return [Loss(p, p, int(lost_rows[p]), int(lost_batches[p])) for p in lossy.tolist()]
+
+
+def losses_by_scan(
+    scan: Scan, messages: Sequence[FoundMessage], gaps: Sequence[tuple[int, int]], partition_count: int
+) -> list[Loss]:
+    """What the gaps between messages tell without an index: partitions never decrease along a file.
+
+    Args:
+        scan: all that was found, damaged messages too.
+        messages: those that are left.
+        gaps: between them, as ``gaps_between`` gives them.
+        partition_count: P.
+    """
+    broken = {message.offset: message for message in scan.messages if not message.is_whole}
+    before = {message.end: message.partition for message in messages}
+    behind = {message.offset: message.partition for message in messages}
+    losses: list[Loss] = []
+    for start, end in gaps:
+        inside = list(_tiling(start, end, broken))
+        reached = inside[-1].end if inside else start
+        losses += [Loss(message.partition, message.partition, message.row_count, 1) for message in inside]
+        if reached != end:
+            # The end of a message that was cut off lies behind the end of the file: from there on nothing is known.
+            first = inside[-1].partition if inside else before.get(start, 0)
+            losses.append(Loss(first, behind.get(end, partition_count - 1), None, None))
+    is_end_known = scan.ranges_end is not None
+    if not is_end_known and (not gaps or gaps[-1][1] in behind):
+        last = messages[-1].partition if messages else 0
+        losses.append(Loss(last, partition_count - 1, None, None))
+    return losses
+
+
+def _tiling(start: int, end: int, broken: dict[int, FoundMessage]) -> Iterator[FoundMessage]:
+    """The damaged messages that follow each other from the start of a gap on."""
+    while start < end and start in broken:
+        yield broken[start]
+        start = broken[start].end
