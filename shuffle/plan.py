@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from spill_format.layout import Int64Array, PartitionLayout, concatenate
+
+_BLOCK_RANGES = 1 << 18  # planned at once; arrays of 2 MiB
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,24 +91,59 @@ def plan_merge(layouts: Sequence[PartitionLayout], first_offset: int = 0) -> Mer
     for number, layout in enumerate(layouts):
         if layout.partition_count != partition_count:
             raise ValueError(f"source {number} has {layout.partition_count} partitions, source 0 has {partition_count}")
-    # Arrays of S × P are written row by row and read column by column, so that no larger temporaries are needed.
-    lengths = np.empty((len(layouts), partition_count), dtype=np.int64)
-    for row, layout in zip(lengths, layouts, strict=True):
-        np.subtract(layout.offsets[1:], layout.offsets[:-1], out=row)
-    filled = (lengths > 0).T.ravel()
-    segment_lengths = lengths.T.ravel()[filled]
-    del lengths
-    source_offsets = np.stack([layout.offsets[:-1] for layout in layouts], axis=1).ravel()[filled]
-    sources = np.tile(np.arange(len(layouts), dtype=np.int32), partition_count)[filled]
-    positions = np.empty(len(sources) + 1, dtype=np.int64)
-    positions[0] = first_offset
-    np.cumsum(segment_lengths, out=positions[1:])
-    positions[1:] += first_offset
-    range_count = len(sources)
-    if range_count > 1:
-        source_ends = source_offsets[:-1] + segment_lengths[:-1]
-        joins = (sources[1:] == sources[:-1]) & (source_offsets[1:] == source_ends)
-        begins = np.concatenate(([True], ~joins))
-        sources, source_offsets = sources[begins], source_offsets[begins]
-        positions = positions[np.append(begins, True)]
+    range_count = sum(int(np.count_nonzero(layout.offsets[1:] != layout.offsets[:-1])) for layout in layouts)
+    sources = np.empty(range_count, dtype=np.int32)
+    source_offsets = np.empty(range_count, dtype=np.int64)
+    positions = np.empty(range_count + 1, dtype=np.int64)
+    count, position = 0, first_offset
+    # A block of partitions at a time, so that nothing of S × P elements is needed besides the plan itself.
+    block = max(_BLOCK_RANGES // len(layouts), 1)
+    for first in range(0, partition_count, block):
+        segments = _segments(layouts, slice(first, min(first + block, partition_count) + 1), position)
+        position = segments.end
+        last = count - 1
+        if count and segments.go_on_from(sources[last], source_offsets[last], positions[last]):
+            segments = segments.without_first()
+        added = slice(count, count + len(segments.sources))
+        sources[added], source_offsets[added] = segments.sources, segments.source_offsets
+        positions[added] = segments.positions
+        count = added.stop
+    positions[count] = position
+    for column, length in ((sources, count), (source_offsets, count), (positions, count + 1)):
+        column.resize(length, refcheck=False)  # gives back what was joined
     return MergePlan(len(layouts), range_count, concatenate(layouts, first_offset), sources, source_offsets, positions)
+
+
+class _Segments(NamedTuple):
+    """The segments of some partitions, and where the last of them ends in the target."""
+
+    sources: npt.NDArray[np.int32]
+    source_offsets: Int64Array
+    positions: Int64Array
+    end: int
+
+    def go_on_from(self, source: int, source_offset: int, position: int) -> bool:
+        """Whether the first is more of the segment before it, which started there."""
+        if not len(self.sources) or self.sources[0] != source:
+            return False
+        return bool(self.source_offsets[0] - source_offset == self.positions[0] - position)
+
+    def without_first(self) -> _Segments:
+        """All but the first, which the one before it is to include."""
+        return _Segments(self.sources[1:], self.source_offsets[1:], self.positions[1:], self.end)
+
+
+def _segments(layouts: Sequence[PartitionLayout], borders: slice, position: int) -> _Segments:
+    """The segments between some of the partitions' borders, the first at ``position`` of the target."""
+    starts = np.stack([layout.offsets[borders] for layout in layouts], axis=1)
+    lengths = np.diff(starts, axis=0).ravel()
+    filled = lengths > 0
+    lengths = lengths[filled]
+    source_offsets = starts[:-1].ravel()[filled]
+    sources = np.tile(np.arange(len(layouts), dtype=np.int32), borders.stop - borders.start - 1)[filled]
+    ends = np.cumsum(lengths)
+    ends += position
+    begins = np.ones(len(lengths), dtype=bool)
+    begins[1:] = (sources[1:] != sources[:-1]) | (source_offsets[1:] != (source_offsets + lengths)[:-1])
+    end = int(ends[-1]) if len(ends) else position
+    return _Segments(sources[begins], source_offsets[begins], (ends - lengths)[begins], end)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from shuffle.copy.job import CopyJob
 from shuffle.copy.outcome import Outcome
+from shuffle.plan import MergePlan
 from spill_format.layout import Int64Array
 
 if TYPE_CHECKING:
@@ -23,21 +24,27 @@ if TYPE_CHECKING:
 
 SMALLEST_WINDOW_BYTES = 2 << 20  # stays in the cache between reading and writing; 1 and 8 MiB measured slower
 LARGEST_WINDOW_BYTES = 8 << 20
+BUFFERS_BYTES = 48 << 20
+"""Of all threads that gather beside each other: windows are smaller where there are many."""
+
 _BYTES_PER_SOURCE = 64 << 10  # of a window; less, and reading is system calls
-_PERMUTED_BYTES = 2048  # of an average segment; below it ``take`` is faster than a Python number a segment
+_PERMUTED_BYTES = 2048  # of a window's average segment; below it ``take`` is faster than a Python number a segment
 _PERMUTED_SEGMENTS = 100_000  # of a plan; below it importing pyarrow takes longer than it saves
+_BUFFERS = 3  # a window, the same bytes as they were read, and what ``take`` returns
+_MANY_SEGMENTS = 1 << 16  # the most that a window has; numbers about a segment take some 100 bytes
 _FEW_SEGMENTS = 8  # of a window; below it sorting them costs more than reading each by itself
 _IOV_MAX = 1024
 
 
 class Window(NamedTuple):
-    """Consecutive segments of a plan, cut to a window of the target: arrays of N."""
+    """Consecutive segments of a plan, cut to a window of the target: arrays of N, and the window's size."""
 
     sources: npt.NDArray[np.int32]
     source_offsets: Int64Array
     places: Int64Array
     """Where each segment starts in the window."""
     lengths: Int64Array
+    byte_count: int
 
 
 class Run(NamedTuple):
@@ -82,38 +89,44 @@ def assembled_windows(job: CopyJob, start: int, end: int) -> Iterator[AssembledW
     """
     if start == end:
         return
-    window_bytes = min(_window_bytes(job.plan.source_count), end - start)
+    window_bytes = min(_window_bytes(job), end - start)
     assembler = _Assembler(job, window_bytes)
-    permuting = _is_worth_permuting(job, start, end)
-    for position in range(start, end, window_bytes):
-        window_end = min(position + window_bytes, end)
-        window = _window(job, position, window_end)
+    position = start
+    while position < end:
+        window = _window(job.plan, position, min(position + window_bytes, end))
         if len(window.sources) <= _FEW_SEGMENTS:
             content, calls = assembler.read_one_by_one(window)
-        elif permuting:
+        elif _is_worth_permuting(window, job.plan):
             content, calls = assembler.permuted(window)
         else:
             content, calls = assembler.scattered(window)
-        yield AssembledWindow(position, content[: window_end - position], calls)
+        yield AssembledWindow(position, content[: window.byte_count], calls)
+        position += window.byte_count
 
 
 class _Assembler:
-    """Fills windows; owns their buffers."""
+    """Fills windows; owns their buffers.
+
+    The sources are read to and fro: where not all may be open at a time, those that the last window left open come
+    first in the next.
+    """
 
     def __init__(self, job: CopyJob, window_bytes: int) -> None:
         self._job = job
         self._window = job.buffer("window", window_bytes)
+        self._backwards = False
 
     def read_one_by_one(self, window: Window) -> tuple[memoryview, int]:
         """A window's bytes and the system calls they took: one a segment."""
         calls = 0
-        for source, offset, place, length in zip(*(column.tolist() for column in window), strict=True):
+        columns = window.sources, window.source_offsets, window.places, window.lengths
+        for source, offset, place, length in zip(*(column.tolist() for column in columns), strict=True):
             calls += self._job.read_scattered(source, [self._window[place : place + length]], offset)
         return self._window, calls
 
     def scattered(self, window: Window) -> tuple[memoryview, int]:
         """A window's bytes and the system calls they took: one a source, for up to 1,024 segments."""
-        order, runs = _runs(window)
+        order, runs = self._runs(window)
         places = window.places[order]
         ends = places + window.lengths[order]
         buffer = self._window
@@ -132,7 +145,7 @@ class _Assembler:
         import pyarrow as pa
 
         staging = self._job.buffer("staging", len(self._window))
-        order, runs = _runs(window)
+        order, runs = self._runs(window)
         borders = np.zeros(len(order) + 1, dtype=np.int32)  # of the segments in the staging buffer
         np.cumsum(window.lengths[order], out=borders[1:])
         calls = 0
@@ -143,6 +156,11 @@ class _Assembler:
         segments = _binary_array(borders, staging)
         return memoryview(segments.take(pa.array(staged_as)).buffers()[2]), calls
 
+    def _runs(self, window: Window) -> tuple[Int64Array, list[Run]]:
+        order, runs = _runs(window)
+        self._backwards = not self._backwards
+        return order, runs if self._backwards else runs[::-1]
+
 
 def _binary_array(borders: npt.NDArray[np.int32], content: memoryview) -> pa.Array:
     import pyarrow as pa
@@ -152,14 +170,15 @@ def _binary_array(borders: npt.NDArray[np.int32], content: memoryview) -> pa.Arr
     )
 
 
-def _window(job: CopyJob, start: int, end: int) -> Window:
-    plan = job.plan
+def _window(plan: MergePlan, start: int, end: int) -> Window:
+    """The window from ``start`` to ``end``, or to where it has as many segments as one may have."""
     first = int(np.searchsorted(plan.positions, start, side="right")) - 1
-    last = int(np.searchsorted(plan.positions, end, side="left"))
+    last = min(int(np.searchsorted(plan.positions, end, side="left")), first + _MANY_SEGMENTS)
     borders = plan.positions[first : last + 1].clip(start, end)
     source_offsets = plan.source_offsets[first:last].copy()
     source_offsets[0] += start - int(plan.positions[first])
-    return Window(plan.sources[first:last], source_offsets, borders[:-1] - start, np.diff(borders))
+    byte_count = int(borders[-1]) - start
+    return Window(plan.sources[first:last], source_offsets, borders[:-1] - start, np.diff(borders), byte_count)
 
 
 def _runs(window: Window) -> tuple[Int64Array, list[Run]]:
@@ -176,12 +195,12 @@ def _runs(window: Window) -> tuple[Int64Array, list[Run]]:
     return order, [Run(*run) for run in zip(*(column.tolist() for column in columns), strict=True)]
 
 
-def _window_bytes(source_count: int) -> int:
-    return min(max(SMALLEST_WINDOW_BYTES, source_count * _BYTES_PER_SOURCE), LARGEST_WINDOW_BYTES)
+def _window_bytes(job: CopyJob) -> int:
+    wanted = min(max(SMALLEST_WINDOW_BYTES, job.plan.source_count * _BYTES_PER_SOURCE), LARGEST_WINDOW_BYTES)
+    return min(wanted, BUFFERS_BYTES // (_BUFFERS * job.threads))
 
 
-def _is_worth_permuting(job: CopyJob, start: int, end: int) -> bool:
-    first, last = np.searchsorted(job.plan.positions, [start, end]).tolist()
-    if (end - start) > _PERMUTED_BYTES * (last - first):
+def _is_worth_permuting(window: Window, plan: MergePlan) -> bool:
+    if window.byte_count > _PERMUTED_BYTES * len(window.sources):
         return False
-    return job.plan.segment_count >= _PERMUTED_SEGMENTS or "pyarrow" in sys.modules
+    return plan.segment_count >= _PERMUTED_SEGMENTS or "pyarrow" in sys.modules

@@ -87,6 +87,7 @@ class CopyJob:
         target: where to; its descriptor has a file position of this thread's own.
         progress: told how many further bytes are copied, every few MiB.
         cancelled: set when another thread has failed.
+        threads: that copy beside each other, this one included; they share what memory there is for buffers.
     """
 
     kernel: Kernel
@@ -95,6 +96,7 @@ class CopyJob:
     target: Target
     progress: Callable[[int], None] = field(default=ignore_progress)
     cancelled: threading.Event = field(default_factory=threading.Event)
+    threads: int = 1
     _buffers: dict[str, memoryview] = field(default_factory=dict)
 
     def pieces(self, start: int, end: int) -> Iterator[Piece]:

@@ -45,7 +45,7 @@ def copy_spans(
     def copy(chunks: Iterator[Span], own_target: Target) -> CopyResult:
         result = CopyResult()
         with SourceDescriptors(sources, limit) as descriptors:
-            job = CopyJob(kernel, plan, descriptors, own_target, progress, cancelled)
+            job = CopyJob(kernel, plan, descriptors, own_target, progress, cancelled, max(thread_count, 1))
             for start, end, ladder in chunks:
                 result.add(copy_span(job, ladder, start, end))
         return result

@@ -1,5 +1,6 @@
 """A plan against one computed naively, range by range."""
 
+import tracemalloc
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shuffle import plan as plan_module
 from shuffle.plan import MergePlan, plan_merge
 from spill_format.layout import PartitionLayout
 
@@ -123,3 +125,28 @@ def test_nothing_cannot_be_planned() -> None:
 def test_partition_counts_must_agree() -> None:
     with pytest.raises(ValueError, match="source 1 has 2 partitions, source 0 has 1"):
         plan_merge([layout_of([5]), layout_of([5, 5])])
+
+
+@given(layouts_strategy, st.integers(1, 20))
+def test_how_many_partitions_are_planned_at_once_changes_nothing(
+    layouts: list[PartitionLayout], block_ranges: int
+) -> None:
+    expected = segments_of(plan_merge(layouts, 64))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan_module, "_BLOCK_RANGES", block_ranges)
+        assert segments_of(plan_merge(layouts, 64)) == expected
+
+
+def test_planning_takes_at_most_64_bytes_a_range() -> None:
+    # Random lengths, so that hardly any ranges can be joined.
+    lengths = np.random.default_rng(0).integers(1, 100, (500, 4000))
+    layouts = [layout_of(row.tolist()) for row in lengths]
+    tracemalloc.start()
+    try:
+        plan = plan_merge(layouts)
+        held, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert plan.range_count == lengths.size
+    assert held <= 24 * lengths.size
+    assert peak <= 64 * lengths.size
