@@ -14,7 +14,7 @@ from crc32c import crc32c
 
 from .layout import Int64Array, UInt32Array
 
-__all__ = ["CASTAGNOLI", "advance", "concatenate", "crc32c", "mask", "unmask"]
+__all__ = ["CASTAGNOLI", "advance", "append", "concatenate", "crc32c", "mask", "unmask"]
 
 CASTAGNOLI = 0x82F63B78
 """The polynomial of CRC-32C, bits reflected."""
@@ -44,6 +44,19 @@ def advance(checksums: UInt32Array, byte_counts: Int64Array, polynomial: int = C
             remaining = remaining >> 4
             exponent += 1
     return advanced
+
+
+def append(checksums: UInt32Array, further: UInt32Array, further_lengths: Int64Array) -> UInt32Array:
+    """The checksums of pairs of byte strings, one behind the other, from the checksums of both and the second's length.
+
+    Args:
+        checksums, further: ``uint32[N]``, of the first and the second of each pair.
+        further_lengths: ``int64[N]``, bytes of the second.
+
+    Returns:
+        ``uint32[N]``, a new array.
+    """
+    return advance(checksums, further_lengths) ^ further
 
 
 def concatenate(

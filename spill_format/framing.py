@@ -255,6 +255,23 @@ def encode_footer(template: bytes, place_note: str, blocks: Blocks) -> bytes:
         blocks: structured array of ``BLOCK_DTYPE``, in file order.
 
     Raises:
+        ValueError: as for ``encode_footer_frame``.
+    """
+    frame = encode_footer_frame(template, place_note, len(blocks))
+    return b"".join((frame.start, np.ascontiguousarray(blocks).data, frame.end))
+
+
+class FooterFrame(NamedTuple):
+    """A footer but for its list of blocks: what stands before them, and behind them to the end of the file."""
+
+    start: bytes
+    end: bytes
+
+
+def encode_footer_frame(template: bytes, place_note: str, block_count: int) -> FooterFrame:
+    """What surrounds ``block_count`` record batches in the footer that ``encode_footer`` makes of a template.
+
+    Raises:
         ValueError: the template is none, or more record batches than a footer's 31-bit length can hold.
     """
     footer = bytearray(template)
@@ -270,14 +287,12 @@ def encode_footer(template: bytes, place_note: str, blocks: Blocks) -> bytes:
     footer[note] = place_note.encode()
     footer += bytes(padding_to(8, len(footer) + 4))
     struct.pack_into("<I", footer, blocks_field, len(footer) - blocks_field)
-    length = len(footer) + 4 + blocks.nbytes  # a multiple of 8, since the blocks are
+    length = len(footer) + 4 + block_count * BLOCK_DTYPE.itemsize  # a multiple of 8, since the blocks are
     if length > _MAXIMUM_FOOTER_LENGTH:
         raise ValueError(
-            f"{len(blocks)} record batches do not fit a footer of {_MAXIMUM_FOOTER_LENGTH} bytes; write larger batches"
+            f"{block_count} record batches do not fit a footer of {_MAXIMUM_FOOTER_LENGTH} bytes; write larger batches"
         )
-    return b"".join(
-        (footer, struct.pack("<I", len(blocks)), np.ascontiguousarray(blocks).data, struct.pack("<i", length), MAGIC)
-    )
+    return FooterFrame(bytes(footer) + struct.pack("<I", block_count), struct.pack("<i", length) + MAGIC)
 
 
 def find_place_note(footer: bytes, path: object) -> bytes | None:

@@ -7,7 +7,7 @@ FORMAT.md section 6 is the byte layout; the names of the fields are the same the
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -121,6 +121,10 @@ class PartitionIndex:
 
     def encode(self) -> bytes:
         """The index section's bytes; their number is a multiple of 8."""
+        return b"".join(self.encode_pieces())
+
+    def encode_pieces(self) -> Iterator[bytes | memoryview]:
+        """The same, piece by piece: views of the arrays instead of copies."""
         layout = self.layout
         if layout.rows is None or layout.crc32c is None:
             raise ValueError("an index section needs the rows and checksums of every partition")
@@ -131,22 +135,35 @@ class PartitionIndex:
             "crc32c": layout.crc32c,
             "metadata_lengths": self.metadata_lengths,
         }
-        content = b"".join([arrays[name].astype(dtype, copy=False).tobytes() for name, dtype in _ARRAYS.items()])
-        content += self.footer_template
-        content += bytes(-len(content) % 8)
+        head = self._head()
+        stored = [np.ascontiguousarray(arrays[name], dtype).view(np.uint8).data for name, dtype in _ARRAYS.items()]
+        padding = bytes(head.content_length() - sum(map(len, stored)) - len(self.footer_template))
+        reserved = _CHECKSUM.pack(0)[:-_CHECKSUM_LENGTH]
+        checksum = 0
+        pieces: list[bytes | memoryview] = [_HEAD.pack(*head), *stored, self.footer_template, padding, reserved]
+        for piece in pieces:
+            checksum = crc32c(piece, checksum)
+            yield piece
+        yield checksum.to_bytes(_CHECKSUM_LENGTH, "little")
+
+    @property
+    def encoded_length(self) -> int:
+        """Bytes of the index section."""
+        return self._head().section_length
+
+    def _head(self) -> _Head:
         head = _Head(
             magic=MAGIC,
             major=MAJOR_VERSION,
             minor=MINOR_VERSION,
             alignment=self.alignment,
-            section_length=_HEAD.size + len(content) + _CHECKSUM.size,
-            partition_count=layout.partition_count,
+            section_length=0,
+            partition_count=self.layout.partition_count,
             batch_count=len(self.body_lengths),
             footer_template_length=len(self.footer_template),
             reserved=0,
         )
-        section = _HEAD.pack(*head) + content + _CHECKSUM.pack(0)[:-_CHECKSUM_LENGTH]
-        return section + crc32c(section).to_bytes(_CHECKSUM_LENGTH, "little")
+        return head._replace(section_length=_HEAD.size + head.content_length() + _CHECKSUM.size)
 
 
 class _Place(NamedTuple):

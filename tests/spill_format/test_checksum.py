@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 import pytest
 
-from spill_format.checksum import advance, concatenate, crc32c, mask, unmask
+from spill_format.checksum import advance, append, concatenate, crc32c, mask, unmask
 
 ZLIB = 0xEDB88320
 
@@ -72,3 +72,13 @@ def test_more_parts_than_one_block_combine() -> None:
     expected = [b"", b"".join(parts[:40_000]), b"", b"".join(parts[40_000:69_999]), parts[69_999], b""]
     assert concatenate(checksums, lengths, groups).tolist() == [crc32c(data) for data in expected]
     assert concatenate(checksums[:0], lengths[:0], groups[:1]).tolist() == [0]
+
+
+def test_what_is_appended_to_many_at_once() -> None:
+    pairs = [(b"", b""), (b"a", b""), (b"", b"b"), (b"one", b"two" * 100)]
+    appended = append(
+        np.array([crc32c(first) for first, _ in pairs], dtype=np.uint32),
+        np.array([crc32c(second) for _, second in pairs], dtype=np.uint32),
+        np.array([len(second) for _, second in pairs], dtype=np.int64),
+    )
+    assert appended.tolist() == [crc32c(first + second) for first, second in pairs]

@@ -88,3 +88,12 @@ def test_another_major_version_is_refused(index: PartitionIndex, major: int, adv
 @pytest.mark.parametrize("minor", [0, 1, 65535])
 def test_every_minor_version_of_this_major_is_read(minor: int) -> None:
     check_version(1, minor, "x.arrow")
+
+
+def test_pieces_are_the_section_and_hold_no_copies_of_the_arrays(index: PartitionIndex) -> None:
+    pieces = list(index.encode_pieces())
+    assert b"".join(pieces) == index.encode()
+    assert sum(map(len, pieces)) == index.encoded_length
+    views = [np.frombuffer(piece, dtype=np.uint8) for piece in pieces if isinstance(piece, memoryview)]
+    for array in (index.layout.offsets, index.layout.rows, index.layout.crc32c, index.body_lengths):
+        assert any(np.shares_memory(array, view) for view in views)
