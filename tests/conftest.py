@@ -13,8 +13,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests.file_systems import CannotMountError, loop_mounted, tmpfs_mounted, why_not_mountable
-from tests.support import verify_all
+from shuffle.testing.file_systems import CannotMountError, loop_mounted, tmpfs_mounted, why_not_mountable
 
 # Set where everything is installed, as in .ci/run: there a skipped test is a promise that nobody checked.
 REQUIRE_ALL = os.environ.get("SHUFFLE_TESTS_REQUIRE_ALL", "") not in {"", "0"}
@@ -29,7 +28,7 @@ REQUIREMENTS: dict[str, Callable[[], str | None]] = {
     "mount": why_not_mountable,
     "java": lambda: None if shutil.which("java") else "needs a Java runtime",
 }
-MOUNT_FIXTURES = frozenset({"xfs_dir", "btrfs_dir", "ext4_dir", "small_ext4_dir", "tmpfs_dir"})
+MOUNT_FIXTURES = frozenset({"reflink_dir", "xfs_dir", "btrfs_dir", "ext4_dir", "small_ext4_dir", "tmpfs_dir"})
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -82,11 +81,6 @@ def _mount_or_skip(mounting: AbstractContextManager[Path]) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def xfs_mount() -> Iterator[Path]:
-    yield from _mount_or_skip(loop_mounted("xfs", 2048))
-
-
-@pytest.fixture(scope="session")
 def btrfs_mount() -> Iterator[Path]:
     yield from _mount_or_skip(loop_mounted("btrfs", 2048))
 
@@ -108,9 +102,9 @@ def _fresh_directory(mount_point: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def xfs_dir(xfs_mount: Path) -> Iterator[Path]:
-    """An empty directory on XFS, which shares blocks (reflink)."""
-    yield from _fresh_directory(xfs_mount)
+def xfs_dir(reflink_dir: Path) -> Path:
+    """An empty directory on XFS, which shares blocks (reflink): the plugin's fixture, named as its neighbours here."""
+    return reflink_dir
 
 
 @pytest.fixture
@@ -138,7 +132,6 @@ def small_ext4_dir() -> Iterator[Path]:
 
 
 @pytest.fixture
-def verified_dir(tmp_path: Path) -> Iterator[Path]:
-    """An empty directory; every partitioned file that a test leaves in it must verify."""
-    yield tmp_path
-    verify_all(tmp_path)
+def verified_dir(spill_dir: Path) -> Path:
+    """An empty directory; every partitioned file that a test leaves in it must verify: the plugin's fixture."""
+    return spill_dir

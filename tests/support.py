@@ -14,7 +14,8 @@ from pathlib import Path
 import pyarrow as pa
 from crc32c import crc32c
 
-from spill_format import SpillFile, SpillWriter
+from shuffle.testing import write_spill
+from spill_format import SpillFile
 
 FLAT_SCHEMA = pa.schema([("n", pa.int64()), ("s", pa.string())])
 
@@ -34,11 +35,14 @@ def write_file(
     alignment: int = 64,
 ) -> Path:
     """A file with these record batches in these partitions."""
-    with SpillWriter(path, schema, partition_count, compression, alignment) as writer:
-        for partition, batches in partitions.items():
-            for batch in batches:
-                writer.write(partition, batch)
-    return path
+    return write_spill(
+        partitions,
+        path,
+        schema=schema,
+        partition_count=partition_count,
+        compression=compression,
+        alignment=alignment,
+    )
 
 
 def write_sample(path: Path) -> Path:
@@ -53,13 +57,6 @@ def read_everything(path: Path) -> pa.Table:
         table = spill.read(0, spill.partition_count)
     table.validate(full=True)
     return table
-
-
-def verify_all(directory: Path) -> None:
-    """Verify every partitioned file below a directory."""
-    for path in sorted(directory.rglob("*.arrow")):
-        with SpillFile(path) as spill:
-            spill.verify()
 
 
 @dataclass(frozen=True)

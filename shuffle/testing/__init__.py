@@ -1,22 +1,63 @@
-"""What the project tests itself with, for the tests of those who use it. Needs no test framework."""
+"""What the project tests itself with, for the tests of those who use it. Needs no test framework.
+
+Names are imported when they are first used: pytest looks into this package for its plugin, in runs that use nothing
+of it, too. ``shuffle.testing.strategies`` needs hypothesis.
+"""
 
 from __future__ import annotations
 
-from shuffle.testing.scripted_kernel import (
-    Always,
-    Fail,
-    Lie,
-    Meanwhile,
-    Real,
-    ScriptedKernel,
-    Short,
-    Step,
-    Zero,
-    Zeroes,
-)
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from shuffle.testing.assertions import (
+        assert_layout,
+        assert_partitioned_by,
+        assert_rows_conserved,
+        assert_same_rows,
+    )
+    from shuffle.testing.copy_checks import Check, conformance
+    from shuffle.testing.file_systems import CannotMountError, loop_mounted, tmpfs_mounted
+    from shuffle.testing.scripted_kernel import (
+        Always,
+        Fail,
+        Lie,
+        Meanwhile,
+        Real,
+        ScriptedKernel,
+        Short,
+        Step,
+        Zero,
+        Zeroes,
+    )
+    from shuffle.testing.snapshots import layout_text
+    from shuffle.testing.spills import verify_spills, write_spill
+
+_MODULES = {
+    "assertions": ["assert_layout", "assert_partitioned_by", "assert_rows_conserved", "assert_same_rows"],
+    "copy_checks": ["Check", "conformance"],
+    "file_systems": ["CannotMountError", "loop_mounted", "tmpfs_mounted"],
+    "snapshots": ["layout_text"],
+    "scripted_kernel": [
+        "Always",
+        "Fail",
+        "Lie",
+        "Meanwhile",
+        "Real",
+        "ScriptedKernel",
+        "Short",
+        "Step",
+        "Zero",
+        "Zeroes",
+    ],
+    "spills": ["verify_spills", "write_spill"],
+}
+_LAZY = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "Always",
+    "CannotMountError",
+    "Check",
     "Fail",
     "Lie",
     "Meanwhile",
@@ -26,4 +67,22 @@ __all__ = [
     "Step",
     "Zero",
     "Zeroes",
+    "assert_layout",
+    "assert_partitioned_by",
+    "assert_rows_conserved",
+    "assert_same_rows",
+    "conformance",
+    "layout_text",
+    "loop_mounted",
+    "tmpfs_mounted",
+    "verify_spills",
+    "write_spill",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "strategies":
+        return importlib.import_module("shuffle.testing.strategies")
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"shuffle.testing.{_LAZY[name]}"), name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
 
 import hypothesis.strategies as st
 import numpy as np
@@ -12,93 +11,14 @@ import pytest
 from crc32c import crc32c
 from hypothesis import given
 
+from shuffle.testing import write_spill
+from shuffle.testing.strategies import alignments, compressions, partitions
 from spill_format import PartitionLayout, SpillFile
 from spill_format.checksum import concatenate, mask, unmask
 from spill_format.framing import IndexPlace, decode_place, decode_place_version, encode_place, read_seal
 from spill_format.index import PartitionIndex, decode
 from spill_format.layout import concatenate as concatenate_layouts
-from spill_format.schemas import from_storage, plain_type
-from tests.support import Anatomy, write_file
-
-LEAVES = {
-    pa.int32(): st.integers(-(2**31), 2**31 - 1),
-    pa.float64(): st.floats(allow_nan=False),
-    pa.bool_(): st.booleans(),
-    pa.string(): st.text(max_size=20),
-    pa.string_view(): st.text(max_size=20),
-    pa.binary(): st.binary(max_size=20),
-    pa.timestamp("ms"): st.integers(0, 2**40),
-    pa.dictionary(pa.int8(), pa.string()): st.sampled_from(["a", "b", "a longer word than a view holds"]),
-    pa.dictionary(pa.int32(), pa.int64()): st.integers(0, 3),
-}
-
-
-class Column(NamedTuple):
-    """A type, and what its values are drawn from."""
-
-    data_type: pa.DataType
-    values: st.SearchStrategy[object]
-
-
-def struct_of(values: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
-    return st.none() | st.fixed_dictionaries({"x": values})
-
-
-def list_of(values: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
-    return st.none() | st.lists(values, max_size=3)
-
-
-def pair_of(values: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
-    return st.none() | st.lists(values, min_size=2, max_size=2)
-
-
-def entries_of(values: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
-    return list_of(st.tuples(st.integers(0, 9), values))
-
-
-def nested(columns: st.SearchStrategy[Column]) -> st.SearchStrategy[Column]:
-    return st.one_of(
-        columns.map(lambda inner: Column(pa.list_(inner.data_type), list_of(inner.values))),
-        columns.map(lambda inner: Column(pa.large_list(inner.data_type), list_of(inner.values))),
-        columns.map(lambda inner: Column(pa.list_view(inner.data_type), list_of(inner.values))),
-        columns.map(lambda inner: Column(pa.list_(inner.data_type, 2), pair_of(inner.values))),
-        columns.map(lambda inner: Column(pa.struct([("x", inner.data_type)]), struct_of(inner.values))),
-        columns.map(lambda inner: Column(pa.map_(pa.int8(), inner.data_type), entries_of(inner.values))),
-    )
-
-
-leaves = st.sampled_from(list(LEAVES)).map(lambda data_type: Column(data_type, st.none() | LEAVES[data_type]))
-any_column = st.recursive(leaves, nested, max_leaves=3)
-alignments = st.sampled_from([1 << exponent for exponent in range(3, 17)])
-compressions = st.sampled_from([None, "lz4", "zstd"])
-
-
-def array_of(values: list[object], data_type: pa.DataType) -> pa.Array:
-    """Arrow builds no nested dictionaries from Python values: as plain ones first."""
-    plain = pa.record_batch([pa.array(values, plain_type(data_type))], names=["c"])
-    (batch,) = from_storage(plain, pa.schema([("c", data_type)]))
-    return batch.column(0)
-
-
-@st.composite
-def files(draw: st.DrawFn) -> tuple[pa.Schema, list[list[pa.RecordBatch]]]:
-    """A schema of up to three columns, and the batches of each of up to six partitions."""
-    columns = draw(st.lists(any_column, min_size=1, max_size=3))
-    schema = pa.schema([(f"c{number}", column.data_type) for number, column in enumerate(columns)])
-    row_counts = draw(st.lists(st.lists(st.integers(0, 4), max_size=3), min_size=1, max_size=6))
-    return schema, [
-        [
-            pa.record_batch(
-                [
-                    array_of(draw(st.lists(column.values, min_size=count, max_size=count)), column.data_type)
-                    for column in columns
-                ],
-                schema=schema,
-            )
-            for count in counts
-        ]
-        for counts in row_counts
-    ]
+from tests.support import Anatomy
 
 
 @pytest.fixture(scope="module")
@@ -110,17 +30,14 @@ def index_of(anatomy: Anatomy) -> PartitionIndex:
     return decode(anatomy.raw[anatomy.index : anatomy.footer])
 
 
-@given(file=files(), compression=compressions, alignment=alignments)
+@given(partitions=partitions(allow_nan=False), compression=compressions, alignment=alignments)
 def test_what_was_written_is_read_and_every_range_keeps_the_laws(
-    directory: Path,
-    file: tuple[pa.Schema, list[list[pa.RecordBatch]]],
-    compression: str | None,
-    alignment: int,
+    directory: Path, partitions: dict[int, pa.Table], compression: str | None, alignment: int
 ) -> None:
-    schema, partitions = file
     path = directory / "x.arrow"
     path.unlink(missing_ok=True)
-    write_file(path, dict(enumerate(partitions)), len(partitions), schema, compression, alignment)
+    write_spill(partitions, path, compression=compression, alignment=alignment)
+    schema = partitions[0].schema
     raw = Anatomy.of(path).raw
 
     with SpillFile(path) as spill:
@@ -129,8 +46,8 @@ def test_what_was_written_is_read_and_every_range_keeps_the_laws(
         offsets = spill.layout.offsets.tolist()
         assert spill.layout.rows is not None
         assert spill.layout.crc32c is not None
-        for partition, batches in enumerate(partitions):
-            expected = pa.Table.from_batches(batches, schema).to_pylist()
+        for partition, table in partitions.items():
+            expected = table.to_pylist()
             assert spill.read(partition).to_pylist() == expected
             assert spill.batches(partition).read_all().to_pylist() == expected
             assert spill.layout.rows[partition] == len(expected)
@@ -142,20 +59,19 @@ def test_what_was_written_is_read_and_every_range_keeps_the_laws(
             assert spill.layout.crc32c[partition] == crc32c(raw[start:end])
             stream = pa.ipc.open_stream(raw[8 : offsets[0]] + raw[start:end]).read_all()
             assert stream.num_rows == len(expected)
-        whole = pa.Table.from_batches([batch for batches in partitions for batch in batches], schema)
-        assert spill.read(0, len(partitions)).to_pylist() == whole.to_pylist()
+        whole = [row for table in partitions.values() for row in table.to_pylist()]
+        assert spill.read(0, len(partitions)).to_pylist() == whole
 
 
-@given(file=files(), alignment=alignments)
+@given(partitions=partitions(), alignment=alignments)
 def test_only_the_last_message_of_a_range_is_padded_and_each_says_its_partition(
-    directory: Path, file: tuple[pa.Schema, list[list[pa.RecordBatch]]], alignment: int
+    directory: Path, partitions: dict[int, pa.Table], alignment: int
 ) -> None:
-    schema, partitions = file
     message_lengths = []
     for name, chosen in (("least", 8), ("aligned", alignment)):
         path = directory / f"{name}.arrow"
         path.unlink(missing_ok=True)
-        raw = write_file(path, dict(enumerate(partitions)), len(partitions), schema, alignment=chosen).read_bytes()
+        raw = write_spill(partitions, path, alignment=chosen).read_bytes()
         index = index_of(Anatomy.cut(raw))
         message_lengths.append(index.message_lengths)
         partition_of = np.repeat(np.arange(len(partitions)), np.diff(index.first_messages)).tolist()

@@ -16,6 +16,7 @@ from shuffle.config import MethodName
 from shuffle.copy.ladder import METHODS, copy_span
 from shuffle.plan import MergePlan
 from shuffle.testing import Fail, Real, ScriptedKernel, Short, Step, Zero
+from shuffle.testing.strategies import range_lengths
 from tests.opaque import OpaqueSources
 from tests.spills import assert_merge_of, write_spill
 
@@ -29,13 +30,7 @@ def ladder_from(method: MethodName) -> list[MethodName]:
     return list(dict.fromkeys([method, "buffered"]))
 
 
-lengths_strategy = st.integers(1, 5).flatmap(
-    lambda partition_count: st.lists(
-        st.lists(st.sampled_from([0, 0, 1, 7, 64, 4096, 5000]), min_size=partition_count, max_size=partition_count),
-        min_size=1,
-        max_size=5,
-    )
-)
+lengths_strategy = range_lengths()
 
 
 @st.composite
@@ -118,17 +113,8 @@ def _plan_range_by_range(sources: OpaqueSources) -> MergePlan:
     )
 
 
-rows_strategy = st.integers(1, 4).flatmap(
-    lambda partition_count: st.lists(
-        st.lists(st.sampled_from([0, 0, 1, 3, 200]), min_size=partition_count, max_size=partition_count),
-        min_size=1,
-        max_size=4,
-    )
-)
-
-
 @settings(max_examples=40)
-@given(data=st.data(), rows=rows_strategy)
+@given(data=st.data(), rows=range_lengths([0, 0, 1, 3, 200], max_partitions=4, max_sources=4))
 def test_a_merge_is_the_concatenation_of_its_sources_ranges(data: st.DataObject, rows: list[list[int]]) -> None:
     alignments = data.draw(
         st.lists(st.sampled_from([8, 64, 512, 4096]), min_size=len(rows), max_size=len(rows)), label="alignments"
