@@ -15,6 +15,7 @@ import pytest
 
 import spill_format
 from spill_format.publish import open_pending
+from tests.crash.power import cut_power
 from tests.file_systems import loop_mounted
 
 OLD = b"old" * 100
@@ -379,17 +380,6 @@ def test_one_wins_where_there_are_no_unnamed_files(fuse_target: Path, tmp_path: 
 def test_of_those_who_overwrite_at_once_all_succeed_and_none_sweeps_another(tmp_path: Path, options: list[str]) -> None:
     winners = race(tmp_path / "outputs", tmp_path / "wins", *options)
     assert {len(candidates) for candidates in winners} == {WORKER_COUNT}
-
-
-def cut_power(mount_point: Path) -> None:
-    """Cut a loop-mounted XFS off without writing back anything, then mount its image again."""
-    device = subprocess.run(
-        ["findmnt", "-n", "-o", "SOURCE", mount_point], check=True, capture_output=True, text=True
-    ).stdout.strip()
-    image = Path("/sys/class/block", Path(device).name, "loop/backing_file").read_text().strip()
-    subprocess.run(["xfs_io", "-x", "-c", "shutdown", mount_point], check=True)
-    subprocess.run(["umount", mount_point], check=True)
-    subprocess.run(["mount", "-o", "loop", image, mount_point], check=True)
 
 
 @pytest.mark.mount

@@ -15,8 +15,7 @@ import pytest
 from spill_format.errors import TargetExistsError
 from spill_format.publish import open_pending
 
-NEW = b"new" * 1000
-OLD = b"old"
+NEW, OLD = b"new" * 1000, b"old"
 
 Make = Callable[[Path], object]
 
