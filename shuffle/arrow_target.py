@@ -5,7 +5,7 @@ Pure: built from the sources' structures and the plan, without reading a range a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -13,13 +13,21 @@ import numpy.typing as npt
 
 from shuffle.plan import MergePlan
 from spill_format import checksum
-from spill_format.framing import END_OF_STREAM, IndexPlace, encode_footer, encode_header, encode_place
+from spill_format.framing import (
+    BLOCK_DTYPE,
+    END_OF_STREAM,
+    IndexPlace,
+    encode_footer_frame,
+    encode_header,
+    encode_place,
+)
 from spill_format.index import MAJOR_VERSION, MINOR_VERSION, PartitionIndex
-from spill_format.layout import Int64Array, PartitionLayout
+from spill_format.layout import PartitionLayout
 
 if TYPE_CHECKING:
     from spill_format.structure import FileStructure
 
+_BLOCKS_AT_ONCE = 1 << 16  # 1.5 MiB
 
 _Number = TypeVar("_Number", np.int64, np.uint32)
 
@@ -34,41 +42,74 @@ def target_header(structures: Sequence[FileStructure]) -> bytes:
     return encode_header(structures[0].schema_message, target_alignment(structures))
 
 
-def target_trailer(structures: Sequence[FileStructure], plan: MergePlan) -> tuple[PartitionLayout, bytes]:
-    """The target's layout, and its bytes behind the last range: end-of-stream marker, index, footer."""
-    index = _merged_index([structure.index for structure in structures], plan, target_alignment(structures))
-    section = index.encode()
-    place = IndexPlace(plan.end + len(END_OF_STREAM), len(section))
-    note = encode_place(MAJOR_VERSION, MINOR_VERSION, place)
-    return index.layout, b"".join((END_OF_STREAM, section, encode_footer(index.footer_template, note, index.blocks())))
+class TrailerContent:
+    """The target's bytes behind the last range: end-of-stream marker, index, footer; iterable, in pieces."""
+
+    def __init__(self, index: PartitionIndex) -> None:
+        self._index = index
+        place = IndexPlace(int(index.layout.offsets[-1]) + len(END_OF_STREAM), index.encoded_length)
+        note = encode_place(MAJOR_VERSION, MINOR_VERSION, place)
+        self._footer = encode_footer_frame(index.footer_template, note, len(index.body_lengths))
+
+    def __len__(self) -> int:
+        blocks_length = len(self._index.body_lengths) * BLOCK_DTYPE.itemsize
+        footer_length = len(self._footer.start) + blocks_length + len(self._footer.end)
+        return len(END_OF_STREAM) + self._index.encoded_length + footer_length
+
+    def __iter__(self) -> Iterator[bytes | memoryview]:
+        yield END_OF_STREAM
+        yield from self._index.encode_pieces()
+        yield self._footer.start
+        yield from self._blocks()
+        yield self._footer.end
+
+    def _blocks(self) -> Iterator[memoryview]:
+        """The record batches as the footer lists them, some at a time."""
+        index = self._index
+        position = int(index.layout.offsets[0])
+        for first in range(0, len(index.body_lengths), _BLOCKS_AT_ONCE):
+            some = slice(first, first + _BLOCKS_AT_ONCE)
+            blocks = np.zeros(len(index.body_lengths[some]), dtype=BLOCK_DTYPE)
+            blocks["metadata_length"] = index.metadata_lengths[some]
+            blocks["body_length"] = index.body_lengths[some]
+            ends = np.cumsum(blocks["metadata_length"] + blocks["body_length"])
+            blocks["offset"][0] = position
+            blocks["offset"][1:] = ends[:-1] + position
+            position += int(ends[-1])
+            yield blocks.view(np.uint8).data
 
 
-def _merged_index(indexes: Sequence[PartitionIndex], plan: MergePlan, alignment: int) -> PartitionIndex:
-    """The index of the target: the sources' numbers, reordered from source by source to partition by partition."""
-    layouts = [index.layout for index in indexes]
-    checksums = np.stack([_present(layout.crc32c) for layout in layouts], axis=1).ravel()
-    lengths = np.stack([layout.lengths for layout in layouts], axis=1).ravel()
-    part_counts = np.full(plan.partition_count, len(indexes), dtype=np.int64)
-    rows: Int64Array = np.stack([_present(layout.rows) for layout in layouts]).sum(axis=0)
-    layout = PartitionLayout(plan.target_offsets, rows, checksum.concatenate(checksums, lengths, part_counts))
-    order = _message_order(indexes)
+def target_index(structures: Sequence[FileStructure], plan: MergePlan) -> PartitionIndex:
+    """The index of the target: the sources' numbers, reordered from source by source to partition by partition.
+
+    Source by source, so that beside the result nothing is needed that grows with the number of all ranges.
+    """
+    indexes = [structure.index for structure in structures]
+    partition_count = plan.partition_count
+    rows = np.zeros(partition_count, dtype=np.int64)
+    checksums = np.zeros(partition_count, dtype=np.uint32)
+    message_counts = np.zeros(partition_count, dtype=np.int64)
+    for index in indexes:
+        rows += _present(index.layout.rows)
+        checksums = checksum.append(checksums, _present(index.layout.crc32c), index.layout.lengths)
+        message_counts += np.diff(index.first_messages)
+    message_count = int(message_counts.sum())
+    metadata_lengths = np.empty(message_count, dtype=np.int32)
+    body_lengths = np.empty(message_count, dtype=np.int64)
+    reached = np.cumsum(message_counts) - message_counts  # the number of each partition's next message in the target
+    for index in indexes:
+        counts = np.diff(index.first_messages)
+        places = np.repeat(reached - index.first_messages[:-1], counts) + np.arange(len(index.body_lengths))
+        metadata_lengths[places] = index.metadata_lengths
+        body_lengths[places] = index.body_lengths
+        reached += counts
     return PartitionIndex(
-        layout,
-        alignment,
-        np.concatenate([index.metadata_lengths for index in indexes])[order],
-        np.concatenate([index.body_lengths for index in indexes])[order],
+        PartitionLayout(plan.target_offsets, rows, checksums),
+        target_alignment(structures),
+        metadata_lengths,
+        body_lengths,
         indexes[0].footer_template,
     )
-
-
-def _message_order(indexes: Sequence[PartitionIndex]) -> Int64Array:
-    """For each message of the target, its number among all messages of all sources, source by source."""
-    borders = np.stack([index.first_messages for index in indexes], axis=1)
-    counts = np.diff(borders, axis=0).ravel()
-    message_counts = np.array([len(index.body_lengths) for index in indexes], dtype=np.int64)
-    firsts = (borders[:-1] + (np.cumsum(message_counts) - message_counts)).ravel()
-    begins = np.cumsum(counts) - counts
-    return np.repeat(firsts - begins, counts) + np.arange(counts.sum(), dtype=np.int64)
 
 
 def _present(array: npt.NDArray[_Number] | None) -> npt.NDArray[_Number]:

@@ -9,13 +9,15 @@ from os import PathLike
 
 from shuffle.config import MergeOptions
 from shuffle.copy.job import ignore_progress
-from shuffle.formats import MergeFormat, format_of
+from shuffle.formats import FormatName, MergeFormat, resolve_format
 from shuffle.kernel import Kernel
 from shuffle.plan import plan_merge
+from shuffle.repetition import is_merged_already
 from shuffle.report import MergeReport
-from shuffle.sources import Source, check_partition_counts, find_sources
+from shuffle.sources import Source, check_partition_counts, list_of
 from shuffle.target_writer import PreparedMerge, Progress, write_merged
 from shuffle.warning import warn
+from spill_format.errors import TargetExistsError
 from spill_format.publish import open_pending
 
 
@@ -24,6 +26,7 @@ def merge(
     target: str | PathLike[str],
     options: MergeOptions | None = None,
     *,
+    file_format: FormatName | MergeFormat = "auto",
     progress: Progress = ignore_progress,
     kernel: Kernel | None = None,
 ) -> MergeReport:
@@ -31,9 +34,11 @@ def merge(
 
     Args:
         sources: partitioned files, or directories of spills (``*.spill.arrow``), in the order in which their rows shall
-            stand within a partition. Also the second of two equal ones is merged.
-        target: the file to publish; whole, or not at all.
+            stand within a partition. Also the second of two equal ones is merged. For Spark's format ``X.data`` files,
+            and directories for the outputs of one shuffle below them, in the order of its maps.
+        target: the file to publish; whole, or not at all. In Spark's format ``Y.data``, with its companions.
         options: see ``MergeOptions``.
+        file_format: ``"arrow"``, ``"spark"`` or a ``SparkFormat``; ``"auto"`` takes what the sources plainly are.
         progress: see ``Progress``.
         kernel: the system calls to use; for tests.
 
@@ -42,13 +47,14 @@ def merge(
         MismatchError: schemas or partition counts differ.
         CorruptError, TruncatedError, ChecksumError, VersionError, NotPartitionedError: a source is not sound.
         PositionError: a position assertion failed, and ``transfer_to`` is ``"on"``.
-        TargetExistsError: the target is there, and ``overwrite`` is off.
+        TargetExistsError: the target is there, and ``overwrite`` is off. In Spark's format the result of this very
+            merge is no error: the report says ``repeated``.
         OSError: as the operating system gives it.
 
     After an error the target is what it was, and nothing else was written. Descriptors are closed, always.
     """
     started = time.perf_counter()
-    prepared = prepare_merge(find_sources(sources))
+    prepared = prepare_merge(sources, file_format)
     return merge_prepared(prepared, target, options, progress=progress, kernel=kernel, started=started)
 
 
@@ -71,22 +77,32 @@ def merge_prepared(
     prepared.format.check_target(target)
     if options.delete_sources:
         _refuse_target_among_sources(prepared.sources, target)
-    with open_pending(target, overwrite=options.overwrite, durable=options.durable) as pending:
-        report = write_merged(prepared, pending, options, progress=progress, kernel=kernel, started=started)
-        prepared.format.publish(pending, prepared.plan, options)
+    if is_merged_already(prepared, target, options):
+        return _repeated(prepared, target, options, started)
+    try:
+        with open_pending(target, overwrite=options.overwrite, durable=options.durable) as pending:
+            report = write_merged(prepared, pending, options, progress=progress, kernel=kernel, started=started)
+            prepared.format.publish(pending, prepared.trailer, options)
+    except TargetExistsError:
+        if not is_merged_already(prepared, target, options):
+            raise
+        return _repeated(prepared, target, options, started)
     if options.delete_sources:
         _delete(prepared)
     return report
 
 
-def prepare_merge(paths: Sequence[str | PathLike[str]]) -> PreparedMerge:
+def prepare_merge(
+    paths: Iterable[str | PathLike[str]], file_format: FormatName | MergeFormat = "auto"
+) -> PreparedMerge:
     """Look before touching: open every source, check it and all of them together, and plan.
 
     Raises:
         As ``merge`` does, but for what concerns the target.
     """
-    merge_format = format_of(paths)
-    return plan_sources([merge_format.open_source(path) for path in paths], merge_format)
+    listed = list_of(paths)
+    merge_format = resolve_format(file_format, listed)
+    return plan_sources(merge_format.open_sources(listed), merge_format)
 
 
 def plan_sources(sources: Sequence[Source], merge_format: MergeFormat) -> PreparedMerge:
@@ -103,6 +119,28 @@ def plan_sources(sources: Sequence[Source], merge_format: MergeFormat) -> Prepar
     header = merge_format.header(sources)
     plan = plan_merge([source.layout for source in sources], len(header))
     return PreparedMerge(sources, merge_format, header, plan)
+
+
+def _repeated(
+    prepared: PreparedMerge, target: str | PathLike[str], options: MergeOptions, started: float
+) -> MergeReport:
+    """The report of a merge that was done before; its sources may still wait for their deletion."""
+    if options.delete_sources:
+        _delete(prepared)
+    plan = prepared.plan
+    return MergeReport(
+        target=os.fspath(target),
+        source_count=plan.source_count,
+        partition_count=plan.partition_count,
+        row_count=prepared.trailer.layout.row_count,
+        range_count=plan.range_count,
+        segment_count=plan.segment_count,
+        byte_count=plan.byte_count,
+        target_bytes=plan.end + len(prepared.trailer.content),
+        verified=options.verify,
+        repeated=True,
+        seconds=time.perf_counter() - started,
+    )
 
 
 def _refuse_target_among_sources(sources: Sequence[Source], target: str | PathLike[str]) -> None:

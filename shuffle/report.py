@@ -90,6 +90,7 @@ class MergeReport:
         fallbacks: methods that stopped, and why.
         rebuilt: why what was written first had to be discarded and rebuilt with buffered copying; None if it had not.
         verified: whether the target was read again and found right before it was published.
+        repeated: whether the target was there already, as the result of this very merge, and nothing was written.
         seconds: from opening the first source to publication.
     """
 
@@ -105,6 +106,7 @@ class MergeReport:
     fallbacks: tuple[Fallback, ...] = ()
     rebuilt: str | None = None
     verified: bool = False
+    repeated: bool = False
     seconds: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
@@ -114,6 +116,11 @@ class MergeReport:
     def __str__(self) -> str:
         """The report in one line."""
         rows = "" if self.row_count is None else f"{self.row_count} rows, "
+        if self.repeated:
+            return (
+                f"{self.source_count} sources, {self.partition_count} partitions, {rows}{self.byte_count} bytes: "
+                "merged already, nothing was done"
+            )
         rate = self.byte_count / max(self.seconds, 1e-9) / 2**20
         methods = ", ".join(
             f"{name} {use.byte_count} bytes in {use.system_calls} calls" for name, use in self.methods.items()

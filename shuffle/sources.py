@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from spill_format.errors import MismatchError, SpillError
 from spill_format.layout import PartitionLayout
+from spill_format.range_checksums import RangeChecksums
 
 if TYPE_CHECKING:
     from spill_format.structure import FileStructure
@@ -43,6 +44,8 @@ class Source:
         identity: of the file when its layout was read.
         structure: all that it says of itself, in an Arrow file.
         borrowed: an open descriptor of somebody else's, for a file without a name; None for a file with one.
+        checksums: what was recorded of its ranges outside the layout.
+        companions: files that belong to it and go before it does when it is deleted, in this order.
     """
 
     path: str
@@ -50,6 +53,8 @@ class Source:
     identity: FileIdentity
     structure: FileStructure | None = None
     borrowed: int | None = None
+    checksums: RangeChecksums | None = None
+    companions: tuple[str, ...] = ()
 
 
 def find_sources(paths: Iterable[str | PathLike[str]]) -> list[str]:
@@ -60,10 +65,8 @@ def find_sources(paths: Iterable[str | PathLike[str]]) -> list[str]:
         ValueError: a directory holds no spills, or a file is given besides its directory.
         OSError: a directory cannot be listed.
     """
-    if isinstance(paths, (str, bytes, PathLike)):
-        raise TypeError(f"sources must be a list of paths, not the single path {os.fspath(paths)!r}")
     found: list[str] = []
-    for path in (os.fspath(path) for path in paths):
+    for path in list_of(paths):
         if not os.path.isdir(path):
             found.append(path)
             continue
@@ -74,6 +77,13 @@ def find_sources(paths: Iterable[str | PathLike[str]]) -> list[str]:
         if len({os.path.realpath(file) for file in found}) < len(found):
             raise ValueError(f"the directory {path} holds a file that is also given by its name")
     return found
+
+
+def list_of(paths: Iterable[str | PathLike[str]]) -> list[str]:
+    """Several paths; TypeError for a single one, since a string's characters are not meant."""
+    if isinstance(paths, (str, bytes, PathLike)):
+        raise TypeError(f"sources must be a list of paths, not the single path {os.fspath(paths)!r}")
+    return [os.fspath(path) for path in paths]
 
 
 def check_partition_counts(sources: Sequence[Source]) -> None:

@@ -6,8 +6,9 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from shuffle.config import KERNEL_METHODS, MergeOptions
 from shuffle.copy.choice import Span, choose, written_bytes
@@ -34,7 +35,7 @@ _SYSTEM = SystemKernel()
 _EXPERIENCE = Experience()  # of that kernel; it survives a merge, so that the next one need not ask again
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, which leave no place for what is computed once
 class PreparedMerge:
     """Sources that were read and found to agree, and what to do with them. Nothing is open, nothing written."""
 
@@ -42,6 +43,11 @@ class PreparedMerge:
     format: MergeFormat
     header: bytes
     plan: MergePlan
+
+    @cached_property
+    def trailer(self) -> Trailer:
+        """The target behind its last range."""
+        return self.format.trailer(self.sources, self.plan)
 
 
 def write_merged(
@@ -60,9 +66,9 @@ def write_merged(
         less room than will be written.
     """
     started = time.perf_counter() if started is None else started
-    trailer = prepared.format.trailer(prepared.sources, prepared.plan)
+    trailer = prepared.trailer
     experience = _EXPERIENCE if kernel is None else Experience()
-    writer = _TargetWriter(prepared, trailer, pending, options, kernel or _SYSTEM, progress)
+    writer = _TargetWriter(prepared, pending, options, kernel or _SYSTEM, progress)
     spans = choose(prepared.plan, options, look_around(prepared.sources, pending.fd, experience))
     writer.check_room(spans)
     rebuilt = None
@@ -115,14 +121,13 @@ class _TargetWriter:
     def __init__(
         self,
         prepared: PreparedMerge,
-        trailer: Trailer,
         pending: PendingFile,
         options: MergeOptions,
         kernel: Kernel,
         progress: Progress,
     ) -> None:
         self._prepared = prepared
-        self._trailer = trailer
+        self._trailer = prepared.trailer
         self._pending = pending
         self._options = options
         self._kernel = kernel
@@ -142,7 +147,7 @@ class _TargetWriter:
     def write(self, spans: Sequence[Span]) -> CopyResult:
         """Write header, ranges and trailer, assert the size of what was copied and, if asked to, its checksums."""
         plan = self._prepared.plan
-        _write(self._target, self._prepared.header, 0)
+        _write(self._target, [self._prepared.header], 0)
         result = copy_spans(
             spans,
             plan,
@@ -161,7 +166,7 @@ class _TargetWriter:
                 advice=switch_off_advice(self._kernel),
             )
         if self._options.verify:
-            verify_target(self._target, self._trailer.layout, plan, self._prepared.sources, self._kernel)
+            verify_target(self._target, plan, self._prepared.sources, self._kernel, self._trailer.checksums)
         _write(self._target, self._trailer.content, plan.end)
         return result
 
@@ -177,14 +182,15 @@ class _TargetWriter:
         self._progress(byte_count)
 
 
-def _write(target: Target, content: bytes, offset: int) -> None:
-    """Write all of ``content`` at an offset."""
-    remaining = memoryview(content)
-    while remaining:
-        try:
-            written = os.pwrite(target.descriptor, remaining, offset)
-        except OSError as error:
-            problem = f"{error.strerror}: writing {len(remaining)} bytes at offset {offset}"
-            raise OSError(error.errno, problem, target.path) from error
-        remaining = remaining[written:]
-        offset += written
+def _write(target: Target, pieces: Iterable[bytes | memoryview], offset: int) -> None:
+    """Write pieces behind each other, from an offset on."""
+    for piece in pieces:
+        remaining = memoryview(piece)
+        while remaining:
+            try:
+                written = os.pwrite(target.descriptor, remaining, offset)
+            except OSError as error:
+                problem = f"{error.strerror}: writing {len(remaining)} bytes at offset {offset}"
+                raise OSError(error.errno, problem, target.path) from error
+            remaining = remaining[written:]
+            offset += written

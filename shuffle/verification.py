@@ -16,45 +16,47 @@ from shuffle.copy.job import CopyJob, Target
 from shuffle.kernel import Kernel
 from shuffle.plan import MergePlan
 from shuffle.sources import Source, SourceDescriptors, descriptor_limit
-from spill_format.checksum import crc32c
 from spill_format.errors import ChecksumError
-from spill_format.layout import PartitionLayout
+from spill_format.range_checksums import RangeChecksums
 
 _BUFFER_BYTES = 1 << 20
 
 
 def verify_target(
-    target: Target, layout: PartitionLayout, plan: MergePlan, sources: Sequence[Source], kernel: Kernel
+    target: Target,
+    plan: MergePlan,
+    sources: Sequence[Source],
+    kernel: Kernel,
+    checksums: RangeChecksums | None = None,
 ) -> None:
-    """Check the bytes of the target's ranges.
+    """Check the bytes of the target's ranges: by their checksums if given, else by the sources' bytes.
 
     Raises:
         ChecksumError: they are not those of the sources; it names the partition and the place.
     """
-    if layout.crc32c is not None:
-        _compare_checksums(target, layout)
+    if checksums is not None:
+        _compare_checksums(target, plan.target_offsets.tolist(), checksums)
         return
     with SourceDescriptors(sources, descriptor_limit(1)) as descriptors:
         _compare_bytes(CopyJob(kernel, plan, descriptors, target))
 
 
-def _compare_checksums(target: Target, layout: PartitionLayout) -> None:
-    assert layout.crc32c is not None
+def _compare_checksums(target: Target, offsets: list[int], checksums: RangeChecksums) -> None:
+    algorithm = checksums.algorithm
     buffer = memoryview(bytearray(_BUFFER_BYTES))
-    offsets = layout.offsets.tolist()
-    for partition, recorded in enumerate(layout.crc32c.tolist()):
+    for partition, recorded in enumerate(checksums.values.tolist()):
         start, end = offsets[partition], offsets[partition + 1]
-        computed, position = 0, start
+        computed, position = algorithm.of_nothing, start
         while position < end:
             wanted = buffer[: min(end - position, _BUFFER_BYTES)]
             count = os.preadv(target.descriptor, [wanted], position)
             if count == 0:
                 break  # cut short: the checksum will tell
-            computed = crc32c(wanted[:count], computed)
+            computed = algorithm.update(wanted[:count], computed)
             position += count
         if computed != recorded:
             raise ChecksumError(
-                f"CRC-32C of the {end - start} bytes copied",
+                f"{algorithm.name} of the {end - start} bytes copied",
                 path=target.path,
                 partition=partition,
                 offset=start,

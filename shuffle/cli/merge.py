@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -20,8 +20,8 @@ from shuffle.cli.options import (
 from shuffle.cli.terminal import progress_bar, say
 from shuffle.cli.wording import as_json_text
 from shuffle.config import MergeOptions
+from shuffle.formats import FormatName, MergeFormat, SparkFormat
 from shuffle.merge import merge_prepared, prepare_merge
-from shuffle.sources import find_sources
 from shuffle.target_writer import PreparedMerge
 
 
@@ -34,20 +34,35 @@ Examples:
   shuffle-merge spills/ -o merged.arrow
   shuffle-merge a.spill.arrow b.spill.arrow -o merged.arrow --durable --delete-sources
   shuffle-merge spills/ --dry-run
+  shuffle-merge /tmp/spark/blockmgr-*/ --shuffle 3 -o shuffle_3_0_0.data
 """,
 )
 @click.argument("sources", nargs=-1, required=True, metavar="DIR|FILE…", type=PATH)
 @click.option("-o", "--output", "target", metavar="OUT", type=PATH, help="The file to make.")
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(get_args(FormatName)),
+    default="auto",
+    help="What is merged: Arrow files, or Spark's own shuffle files.  [default: what the sources plainly are]",
+)
+@click.option(
+    "--shuffle", type=click.IntRange(min=0), metavar="N", help="Of Spark's directories: this shuffle's outputs."
+)
+@click.option("--codec", metavar="NAME", help="What Spark compressed with; refused if its streams do not concatenate.")
 @click.option("--delete-sources", is_flag=True, help="Remove the sources once OUT is published.")
 @click.option("--dry-run", is_flag=True, help="Check the sources, print the plan, write nothing.")
 @merge_options
 @json_option
 @output_options
 @version_option
-def command(
+def command(  # noqa: PLR0913 (one argument an option)
     sources: tuple[str, ...],
     target: str | None,
     *,
+    format_name: FormatName,
+    shuffle: int | None,
+    codec: str | None,
     delete_sources: bool,
     dry_run: bool,
     as_json: bool,
@@ -59,6 +74,10 @@ def command(
     A partition's rows keep the order in which the files are given; a directory stands for the *.spill.arrow files in
     it, in natural order of their names. All sources are checked before anything is written, and OUT appears whole
     or not at all.
+
+    Spark's shuffle files, X.data with X.index and X.checksum.*, are merged likewise: OUT is Y.data, and a directory,
+    such as blockmgr-*, stands for the outputs of a shuffle below it, in the order of its maps. What their ranges hold
+    is never looked at: it must be of a codec whose streams concatenate, as all of Spark's are.
     """
     if target is None and not dry_run:
         raise click.UsageError(
@@ -66,7 +85,7 @@ def command(
             click.get_current_context(),
         )
     started = time.perf_counter()
-    prepared = prepare_merge(find_sources(sources))
+    prepared = prepare_merge(sources, _format_of(format_name, shuffle, codec))
     if target is None or dry_run:
         click.echo(as_json_text(_plan_as_dict(prepared, target)) if as_json else str(prepared.plan))
         return
@@ -79,6 +98,15 @@ def command(
         say(f"{target}: {report}")
 
 
+def _format_of(name: FormatName, shuffle: int | None, codec: str | None) -> FormatName | MergeFormat:
+    """The format chosen, with what was said of it."""
+    if shuffle is None and codec is None:
+        return name
+    if name == "arrow":
+        raise click.UsageError("--shuffle and --codec are for Spark's files", click.get_current_context())
+    return SparkFormat(shuffle, codec)
+
+
 def _plan_as_dict(prepared: PreparedMerge, target: str | None) -> dict[str, Any]:
     plan = prepared.plan
     return {
@@ -89,7 +117,7 @@ def _plan_as_dict(prepared: PreparedMerge, target: str | None) -> dict[str, Any]
         ],
         "source_count": plan.source_count,
         "partition_count": plan.partition_count,
-        "row_count": sum(source.layout.row_count or 0 for source in prepared.sources),
+        "row_count": prepared.trailer.layout.row_count,
         "range_count": plan.range_count,
         "segment_count": plan.segment_count,
         "byte_count": plan.byte_count,

@@ -6,21 +6,26 @@ import os
 from collections.abc import Sequence
 from os import PathLike
 
-from shuffle.arrow_target import target_header, target_trailer
+from shuffle.arrow_target import TrailerContent, target_header, target_index
 from shuffle.config import MergeOptions
-from shuffle.formats.protocol import Trailer
+from shuffle.formats.protocol import TargetState, Trailer
 from shuffle.plan import MergePlan
-from shuffle.sources import Source, identity_of
+from shuffle.sources import Source, find_sources, identity_of
 from spill_format.errors import MismatchError
 from spill_format.publish import PendingFile
+from spill_format.range_checksums import CRC32C, RangeChecksums
 from spill_format.structure import FileStructure, read_structure
 
 
 class ArrowFormat:
     """See ``MergeFormat``."""
 
+    def open_sources(self, paths: Sequence[str | PathLike[str]]) -> list[Source]:
+        """See ``MergeFormat``. A directory stands for the spills in it."""
+        return [self.open_source(path) for path in find_sources(paths)]
+
     def open_source(self, path: str | PathLike[str]) -> Source:
-        """See ``MergeFormat``."""
+        """One of them."""
         path = os.fspath(path)
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -45,13 +50,21 @@ class ArrowFormat:
 
     def trailer(self, sources: Sequence[Source], plan: MergePlan) -> Trailer:
         """End-of-stream marker, index section and Arrow footer."""
-        layout, content = target_trailer(_structures(sources), plan)
-        return Trailer(content, layout)
+        index = target_index(_structures(sources), plan)
+        assert index.layout.crc32c is not None  # an index always has them
+        return Trailer(TrailerContent(index), index.layout, RangeChecksums(CRC32C, index.layout.crc32c))
 
     def check_target(self, target: str | PathLike[str]) -> None:
         """Any name will do."""
 
-    def publish(self, pending: PendingFile, plan: MergePlan, options: MergeOptions) -> None:  # noqa: ARG002 -- see MergeFormat
+    def compare_target(self, target: str | PathLike[str], trailer: Trailer) -> TargetState:  # noqa: ARG002 -- see MergeFormat
+        """Never the same: an existing file is an error, as for any command that makes one."""
+        return "none"
+
+    def finish(self, target: str | PathLike[str], trailer: Trailer, options: MergeOptions) -> None:
+        """Never needed: the file is complete in itself."""
+
+    def publish(self, pending: PendingFile, trailer: Trailer, options: MergeOptions) -> None:  # noqa: ARG002 -- see MergeFormat
         """The file is complete in itself."""
         pending.publish()
 

@@ -2,32 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from os import PathLike
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from shuffle.config import MergeOptions
 from shuffle.plan import MergePlan
 from shuffle.sources import Source
 from spill_format.layout import PartitionLayout
 from spill_format.publish import PendingFile
+from spill_format.range_checksums import RangeChecksums
+
+TargetState = Literal["none", "other", "alike", "same", "unfinished"]
+"""Of a target that may be the result of the same merge: it is not there, or nothing to be recognized; another one; one
+that records the same layout and no checksums; the same; ranges that lack what makes them a target."""
+
+
+class Content(Protocol):
+    """Bytes in pieces, made anew whenever they are asked for, so that they need not all be held; ``()`` is none."""
+
+    def __len__(self) -> int:
+        """How many bytes."""
+        ...
+
+    def __iter__(self) -> Iterator[bytes | memoryview]:
+        """The pieces; each is done with when the next is asked for."""
+        ...
 
 
 class Trailer(NamedTuple):
-    """The target behind its last range: its bytes, and the layout of the whole."""
+    """The target behind its last range: its bytes, the layout of the whole, and checksums of its ranges if known."""
 
-    content: bytes
+    content: Content
     layout: PartitionLayout
+    checksums: RangeChecksums | None
 
 
 class MergeFormat(Protocol):
     """A kind of partitioned files."""
 
-    def open_source(self, path: str | PathLike[str]) -> Source:
-        """Read and check what a file says of itself, and close it again.
+    def open_sources(self, paths: Sequence[str | PathLike[str]]) -> list[Source]:
+        """Find the files meant by ``paths``, read and check what each says of itself, and close it again.
 
         Raises:
-            SpillError: the file is damaged, or not of this format.
+            ValueError: a directory holds none.
+            SpillError: a file is damaged, or not of this format.
             OSError: it cannot be opened.
         """
         ...
@@ -48,7 +67,19 @@ class MergeFormat(Protocol):
         """Raise ValueError if a file of this format cannot have that name."""
         ...
 
-    def publish(self, pending: PendingFile, plan: MergePlan, options: MergeOptions) -> None:
+    def compare_target(self, target: str | PathLike[str], trailer: Trailer) -> TargetState:
+        """What an existing target says of itself, compared with a merge that would end with ``trailer``."""
+        ...
+
+    def finish(self, target: str | PathLike[str], trailer: Trailer, options: MergeOptions) -> None:
+        """Publish what an unfinished target, whose ranges are known to be the right ones, lacks.
+
+        Raises:
+            TargetExistsError: it is finished by now.
+        """
+        ...
+
+    def publish(self, pending: PendingFile, trailer: Trailer, options: MergeOptions) -> None:
         """Make a complete target appear, with what belongs to it.
 
         Raises:

@@ -1,0 +1,185 @@
+"""Publishing an output in Spark's layout: data, then checksums, then the index, whose appearance makes it valid.
+
+A crash at any step leaves the old output, the new one, or none: data without an index is no output, to Spark as to us.
+What the files say is ``spark.py``'s business, how a single file appears ``publish.py``'s.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from os import PathLike
+
+import numpy as np
+
+from spill_format.errors import CorruptError, TargetExistsError
+from spill_format.layout import Int64Array, PartitionLayout
+from spill_format.publish import PendingFile, open_pending
+from spill_format.range_checksums import ALGORITHMS, RangeChecksums
+from spill_format.spark import (
+    checksum_path_of,
+    encode_checksums,
+    encode_index,
+    index_path_of,
+    read_offsets,
+)
+
+
+def publish_output(
+    pending: PendingFile,
+    offsets: Int64Array,
+    checksums: RangeChecksums | None,
+    *,
+    overwrite: bool = False,
+    durable: bool = False,
+) -> None:
+    """Make a complete data file appear together with its checksums and its index.
+
+    Who replaces an output takes its index away first. While that happens there is none, for an instant; a reader
+    that has opened the old files keeps them.
+
+    Args:
+        pending: the data file, whose name to be ends with ``.data``.
+        offsets: of its ranges, ``int64[P + 1]``, from 0 to its size.
+        checksums: of its ranges; None for no file of them.
+        overwrite: replace an output; must be what ``pending`` was opened with.
+        durable: nothing of the next step reaches the disk before all of the last one.
+
+    Raises:
+        TargetExistsError: there is an output, or data, of that name, and overwriting was not asked for. An index whose
+            data are gone is no output.
+        OSError: as the operating system gives it.
+    """
+    with _locked(pending.path.parent):
+        if overwrite:
+            _withdraw(pending.path, durable=durable)
+        else:
+            _refuse_existing(pending.path)
+        with _companions(pending.path, offsets, checksums, durable=durable) as companions:
+            pending.publish()
+            for companion in companions:
+                companion.publish()
+
+
+def finish_output(
+    data_path: str | PathLike[str], offsets: Int64Array, checksums: RangeChecksums | None, *, durable: bool = False
+) -> None:
+    """Give data that were published, and are known to be the right ones, the checksums and the index that they lack.
+
+    Raises:
+        TargetExistsError: there is an index by now.
+        OSError: as the operating system gives it.
+    """
+    path = os.path.abspath(data_path)
+    with (
+        _locked(os.path.dirname(path)),
+        _companions(path, offsets, checksums, durable=durable) as companions,
+    ):
+        for companion in companions:
+            companion.publish()
+
+
+def write_output(
+    data_path: str | PathLike[str],
+    ranges: Iterable[bytes],
+    *,
+    algorithm: str | None = "ADLER32",
+    overwrite: bool = False,
+    durable: bool = False,
+) -> PartitionLayout:
+    """Write an output as Spark's map tasks do.
+
+    Args:
+        data_path: its name ends with ``.data``.
+        ranges: the bytes of each partition, in order; one or more.
+        algorithm: of the checksums: one of ``ALGORITHMS``, or None for no file of them.
+        overwrite, durable: see ``publish_output``.
+
+    Returns:
+        Where the ranges are; rows are not known.
+
+    Raises:
+        ValueError: there are no partitions, or the name does not end with ``.data``.
+        TargetExistsError, OSError: see ``publish_output``.
+    """
+    index_path_of(data_path)  # before anything is opened
+    recipe = None if algorithm is None else ALGORITHMS[algorithm]
+    ends, values = [0], []
+    with open_pending(data_path, overwrite=overwrite, durable=durable) as pending:
+        with open(pending.fd, "wb", closefd=False) as file:
+            for content in ranges:
+                file.write(content)
+                ends.append(ends[-1] + len(content))
+                if recipe is not None:
+                    values.append(recipe.update(content, recipe.of_nothing))
+        if len(ends) == 1:
+            raise ValueError("an output has one partition or more")
+        checksums = None if recipe is None else RangeChecksums(recipe, np.array(values, dtype=np.uint32))
+        offsets = np.array(ends, dtype=np.int64)
+        publish_output(pending, offsets, checksums, overwrite=overwrite, durable=durable)
+    return PartitionLayout(offsets)
+
+
+@contextmanager
+def _locked(directory: str | PathLike[str]) -> Iterator[None]:
+    """One publication at a time in a directory. A process that dies gives the lock up; where the file system has none,
+    links that never replace are all that keeps two publications apart."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _companions(
+    data_path: str | PathLike[str], offsets: Int64Array, checksums: RangeChecksums | None, *, durable: bool
+) -> Iterator[list[PendingFile]]:
+    """Checksums and index, written but not published: there was room for all of them before anything appears."""
+    contents = {index_path_of(data_path): encode_index(offsets)}
+    if checksums is not None:
+        contents = {checksum_path_of(data_path, checksums.algorithm): encode_checksums(checksums), **contents}
+    with ExitStack() as stack:
+        opened = []
+        for path, content in contents.items():
+            # Checksums without an index belong to nothing; an index must not be there.
+            is_index = path == index_path_of(data_path)
+            companion = stack.enter_context(open_pending(path, overwrite=not is_index, durable=durable))
+            with open(companion.fd, "wb", closefd=False) as file:
+                file.write(content)
+            opened.append(companion)
+        yield opened
+
+
+def _withdraw(data_path: str | PathLike[str], *, durable: bool) -> None:
+    """Take an output away but for its data, the index first."""
+    for path in (index_path_of(data_path), *(checksum_path_of(data_path, each) for each in ALGORITHMS.values())):
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+            if durable:
+                _sync_directory(os.path.dirname(path))
+
+
+def _refuse_existing(data_path: str | PathLike[str]) -> None:
+    """Raise TargetExistsError where there is an output; clear away an index whose data are gone."""
+    index_path = index_path_of(data_path)
+    if not os.path.lexists(index_path):
+        return
+    if not os.path.lexists(data_path):
+        with suppress(CorruptError):
+            if read_offsets(index_path)[-1] > 0:
+                _withdraw(data_path, durable=False)
+                return
+    raise TargetExistsError("the target already exists", path=index_path, advice="choose another name, or overwrite it")
+
+
+def _sync_directory(path: str) -> None:
+    descriptor = os.open(path or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
