@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
@@ -16,8 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from spill_format.checksum import crc32c
-from spill_format.errors import ChecksumError, CorruptError, SpillError
+from spill_format.errors import CorruptError, SpillError
 from spill_format.framing import FILE_START, MAGIC, read_codec
 from spill_format.index import PartitionIndex
 from spill_format.layout import Int64Array
@@ -145,35 +144,6 @@ class FileInspection:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verification:
-    """What recomputing a file's checksums showed; its structure was sound.
-
-    Attributes:
-        path: as it was given.
-        partition_count, row_count, byte_count: of the file.
-        damaged_partitions: those whose bytes are not the ones that were written, ascending.
-        first_damage: the error for the first of them, or None.
-    """
-
-    path: str
-    partition_count: int
-    row_count: int
-    byte_count: int
-    damaged_partitions: tuple[int, ...]
-    first_damage: ChecksumError | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """The verification as JSON has it."""
-        return {
-            "path": self.path,
-            "partition_count": self.partition_count,
-            "row_count": self.row_count,
-            "byte_count": self.byte_count,
-            "damaged_partitions": list(self.damaged_partitions),
-        }
-
-
 def inspect_file(path: str | PathLike[str]) -> FileInspection:
     """Read and check everything of a file but its rows.
 
@@ -182,7 +152,7 @@ def inspect_file(path: str | PathLike[str]) -> FileInspection:
         SpillError: it is another kind of file, has no index, or was written by a newer release.
         OSError: it cannot be read.
     """
-    with _opened(path) as (descriptor, structure):
+    with opened(path) as (descriptor, structure):
         index = structure.index
         rows = index.layout.rows
         assert rows is not None  # an index always has them
@@ -194,46 +164,6 @@ def inspect_file(path: str | PathLike[str]) -> FileInspection:
             alignment=index.alignment,
             codecs=codecs,
             sizes=sizes,
-        )
-
-
-def verify_file(path: str | PathLike[str], progress: Callable[[int], None] | None = None) -> Verification:
-    """Check a file's structure, read all its ranges and recompute their checksums.
-
-    Args:
-        path: the file.
-        progress: told how many further bytes were read.
-
-    Raises:
-        As ``inspect_file`` does. Damage to ranges is no exception here: all of it is in the result.
-    """
-    with _opened(path) as (descriptor, structure):
-        layout = structure.index.layout
-        assert layout.crc32c is not None  # an index always has them
-        damaged: list[int] = []
-        first_damage = None
-        offsets = layout.offsets.tolist()
-        for partition, recorded in enumerate(layout.crc32c.tolist()):
-            start, end = offsets[partition : partition + 2]
-            computed = _range_crc32c(descriptor, structure.path, start, end, progress)
-            if computed == recorded:
-                continue
-            damaged.append(partition)
-            first_damage = first_damage or ChecksumError(
-                f"CRC-32C of the range of {end - start} bytes",
-                path=structure.path,
-                partition=partition,
-                offset=start,
-                expected=f"{recorded:08x}",
-                actual=f"{computed:08x}",
-            )
-        return Verification(
-            path=structure.path,
-            partition_count=layout.partition_count,
-            row_count=layout.row_count or 0,
-            byte_count=structure.byte_count,
-            damaged_partitions=tuple(damaged),
-            first_damage=first_damage,
         )
 
 
@@ -254,7 +184,12 @@ def is_damage(error: SpillError | OSError) -> bool:
 
 
 @contextmanager
-def _opened(path: str | PathLike[str]) -> Iterator[tuple[int, FileStructure]]:
+def opened(path: str | PathLike[str]) -> Iterator[tuple[int, FileStructure]]:
+    """A file open for reading, with its structure, which was found right.
+
+    Raises:
+        As ``inspect_file`` does.
+    """
     path = os.fspath(path)
     # Without blocking, since opening a pipe would wait for its writer instead of being refused.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -294,13 +229,3 @@ def _sample_codecs(descriptor: int, path: str, index: PartitionIndex) -> tuple[s
             partition = int(np.searchsorted(index.first_messages, batch, side="right")) - 1
             raise CorruptError(str(error), path=path, partition=partition, offset=offset) from error
     return tuple(codec for codec in ("none", "lz4", "zstd") if codec in found)
-
-
-def _range_crc32c(descriptor: int, path: str, start: int, end: int, progress: Callable[[int], None] | None) -> int:
-    checksum = 0
-    for offset in range(start, end, _READ_BYTES):
-        piece = read_exactly(descriptor, offset, min(_READ_BYTES, end - offset), path)
-        checksum = crc32c(piece, checksum)
-        if progress is not None:
-            progress(len(piece))
-    return checksum
