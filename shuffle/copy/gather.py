@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SMALLEST_WINDOW_BYTES = 2 << 20  # stays in the cache between reading and writing; 1 and 8 MiB measured slower
 LARGEST_WINDOW_BYTES = 8 << 20
-BUFFERS_BYTES = 48 << 20
+BUFFERS_BYTES = 24 << 20
 """Of all threads that gather beside each other: windows are smaller where there are many."""
 
 _BYTES_PER_SOURCE = 64 << 10  # of a window; less, and reading is system calls
@@ -67,6 +67,7 @@ def copy_with_gather(job: CopyJob, start: int, end: int) -> Outcome:
     for window in assembled_windows(job, start, end):
         system_calls += window.system_calls + job.write(window.content, window.position)
         job.tell(len(window.content))
+        del window  # with its bytes, before others are made
     return Outcome(end, system_calls)
 
 
@@ -100,7 +101,10 @@ def assembled_windows(job: CopyJob, start: int, end: int) -> Iterator[AssembledW
             content, calls = assembler.permuted(window)
         else:
             content, calls = assembler.scattered(window)
-        yield AssembledWindow(position, content[: window.byte_count], calls)
+        assembled = AssembledWindow(position, content[: window.byte_count], calls)
+        del content
+        yield assembled
+        del assembled
         position += window.byte_count
 
 
