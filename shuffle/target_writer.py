@@ -69,8 +69,9 @@ def write_merged(
     trailer = prepared.trailer
     experience = _EXPERIENCE if kernel is None else Experience()
     writer = _TargetWriter(prepared, pending, options, kernel or _SYSTEM, progress)
-    spans = choose(prepared.plan, options, look_around(prepared.sources, pending.fd, experience))
-    writer.check_room(spans)
+    around = look_around(prepared.sources, pending.fd, experience)
+    spans = choose(prepared.plan, options, around)
+    writer.check_room(written_bytes(spans, around))
     rebuilt = None
     try:
         result = writer.write(spans)
@@ -136,9 +137,9 @@ class _TargetWriter:
         self._told = 0
         self._lock = threading.Lock()
 
-    def check_room(self, spans: Sequence[Span]) -> None:
-        """Raise OSError where the target's file system has less room than will be written."""
-        needed = len(self._prepared.header) + written_bytes(spans) + len(self._trailer.content)
+    def check_room(self, range_bytes: int) -> None:
+        """Raise OSError where there is less room than for so many bytes of ranges and what surrounds them."""
+        needed = len(self._prepared.header) + range_bytes + len(self._trailer.content)
         free = free_bytes(self._pending.fd)
         if needed > free:
             problem = f"{os.strerror(errno.ENOSPC)}: {needed} bytes will be written, {free} are free"

@@ -48,12 +48,11 @@ def _compare_checksums(target: Target, offsets: list[int], checksums: RangeCheck
         start, end = offsets[partition], offsets[partition + 1]
         computed, position = algorithm.of_nothing, start
         while position < end:
-            wanted = buffer[: min(end - position, _BUFFER_BYTES)]
-            count = os.preadv(target.descriptor, [wanted], position)
-            if count == 0:
+            copied = _read_back(target, buffer[: min(end - position, _BUFFER_BYTES)], position)
+            if not copied:
                 break  # cut short: the checksum will tell
-            computed = algorithm.update(wanted[:count], computed)
-            position += count
+            computed = algorithm.update(copied, computed)
+            position += len(copied)
         if computed != recorded:
             raise ChecksumError(
                 f"{algorithm.name} of the {end - start} bytes copied",
@@ -69,7 +68,7 @@ def _compare_bytes(job: CopyJob) -> None:
     """Read the sources once more and compare, window by window."""
     for window in assembled_windows(job, job.plan.start, job.plan.end):
         expected = np.frombuffer(window.content, dtype=np.uint8)
-        copied = os.pread(job.target.descriptor, len(expected), window.position)
+        copied = _read_back(job.target, job.buffer("copied", len(expected)), window.position)
         actual = np.frombuffer(copied, dtype=np.uint8)
         if len(actual) < len(expected) or not np.array_equal(actual, expected):
             common = min(len(actual), len(expected))
@@ -83,3 +82,18 @@ def _compare_bytes(job: CopyJob) -> None:
                 expected=f"{expected[place]:02x}",
                 actual=f"{actual[place]:02x}" if place < len(actual) else "none",
             )
+
+
+def _read_back(target: Target, buffer: memoryview, position: int) -> memoryview:
+    """As many of the target's bytes as fill ``buffer``, or as there are from ``position`` on."""
+    filled = 0
+    while filled < len(buffer):
+        try:
+            count = os.preadv(target.descriptor, [buffer[filled:]], position + filled)
+        except OSError as error:
+            problem = f"{error.strerror}: reading back at offset {position + filled}"
+            raise OSError(error.errno, problem, target.path) from error
+        if count == 0:
+            break
+        filled += count
+    return buffer[:filled]

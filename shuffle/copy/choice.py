@@ -114,9 +114,9 @@ def ladder_for(options: MergeOptions, surroundings: Surroundings) -> Ladder:
     return tuple(method for method in chosen if method not in surroundings.refused)
 
 
-def written_bytes(spans: Sequence[Span]) -> int:
-    """Bytes that take room on the disk: what is cloned takes none."""
-    return sum(span.end - span.start for span in spans if span.ladder[0] != "clone")
+def written_bytes(spans: Sequence[Span], surroundings: Surroundings) -> int:
+    """Bytes that take room on the disk: what is cloned takes none, where it can be."""
+    return sum(span.end - span.start for span in spans if span.ladder[0] != "clone" or not surroundings.shares_blocks)
 
 
 def _split_for_cloning(plan: MergePlan, ladder: Ladder, block_bytes: int) -> list[Span]:
@@ -141,9 +141,10 @@ def _split_for_cloning(plan: MergePlan, ladder: Ladder, block_bytes: int) -> lis
 
 def _cloneable(plan: MergePlan, block_bytes: int) -> tuple[Int64Array, Int64Array]:
     """Starts and ends, in the target, of the whole blocks of each segment that can be cloned and is worth it."""
-    starts, ends = plan.positions[:-1], plan.positions[1:]
+    large = np.flatnonzero(np.diff(plan.positions) >= CLONED_BYTES)  # few, or there is nothing that grows with all
+    starts, ends = plan.positions[large], plan.positions[large + 1]
     first_blocks = -(-starts // block_bytes) * block_bytes
     last_blocks = ends // block_bytes * block_bytes
-    alike = (starts - plan.source_offsets) % block_bytes == 0
+    alike = (starts - plan.source_offsets[large]) % block_bytes == 0
     chosen = alike & (last_blocks - first_blocks >= CLONED_BYTES)
     return first_blocks[chosen], last_blocks[chosen]
