@@ -38,11 +38,8 @@ def assert_layout(
         if not isinstance(row_counts, Mapping):
             partition_count = len(row_counts)
             row_counts = dict(enumerate(row_counts))
-        if partition_count is None:
-            # A partition that is not there has no rows, and is worth the same message.
-            partition_count = spill.partition_count
-        if spill.partition_count != partition_count:
-            raise AssertionError(f"{fspath(path)} has {spill.partition_count} partitions, not {partition_count}")
+        if partition_count is not None and spill.partition_count != partition_count:
+            raise AssertionError(f"{fspath(path)} has {_partitions(spill.partition_count)}, not {partition_count}")
         assert spill.layout.rows is not None  # an index always has them
         actual = dict(enumerate(spill.layout.rows.tolist()))
         wrong = [p for p in sorted(actual.keys() | row_counts) if actual.get(p, 0) != row_counts.get(p, 0)]
@@ -86,7 +83,8 @@ def assert_partitioned_by(path: str | PathLike[str], partitioner: Partitioner) -
     with SpillFile(path) as spill:
         if spill.partition_count != partitioner.partition_count:
             raise AssertionError(
-                f"{fspath(path)} has {spill.partition_count} partitions, {partitioner!r} {partitioner.partition_count}"
+                f"{fspath(path)} has {_partitions(spill.partition_count)}, "
+                f"{partitioner!r} has {partitioner.partition_count}"
             )
         partitioner.check_schema(spill.schema)
         for partition in range(spill.partition_count):

@@ -127,7 +127,7 @@ def _check_large(bench: Bench) -> None:
 def _check_short_counts(bench: Bench) -> None:
     with bench.sources() as sources:
         for call in COUNTING.intersection(_calls_used(bench, sources)):
-            for step in (Always(Short(1)), Always(Short(2)), Short(1)):
+            for step in (Always(Short(bench.alignment)), Always(Short(2 * bench.alignment)), Short(1)):
                 attempt = bench.attempt(sources, f"{call} answers {step}", {call: [step]})
                 _ = attempt.outcome
 

@@ -97,7 +97,8 @@ def _numbers(data_type: pa.DataType, allow_nan: bool) -> st.SearchStrategy[objec
     if kinds.is_floating(data_type):
         return st.floats(width=data_type.bit_width, allow_nan=allow_nan)
     if kinds.is_decimal(data_type):
-        largest = 10**data_type.precision - 1
+        # With a negative scale Arrow multiplies before it divides, and would overflow.
+        largest = 10 ** (data_type.precision + min(data_type.scale, 0)) - 1
         # By its digits, since arithmetic would round to 28 of them.
         return st.integers(-largest, largest).map(lambda number: _decimal(number, data_type.scale))
     return None
