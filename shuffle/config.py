@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from shuffle.cores import usable_cores
 from spill_format.framing import check_alignment
 
 TransferTo = Literal["auto", "on", "off"]
@@ -29,11 +30,6 @@ def default_transfer_to() -> TransferTo:
     value = os.environ.get(TRANSFER_TO_VARIABLE) or "auto"
     _check_choice(f"the environment variable {TRANSFER_TO_VARIABLE}", value, get_args(TransferTo))
     return value  # type: ignore[return-value]  # checked in the line above
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,11 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from shuffle.config import METHOD_NAMES, MergeOptions, MethodName, usable_cores
+from shuffle.config import METHOD_NAMES, MergeOptions, MethodName
 from shuffle.copy.choice import Span, Surroundings, choose
 from shuffle.copy.job import CopyJob, Target
 from shuffle.copy.ladder import METHODS
 from shuffle.copy.workers import copy_spans
+from shuffle.cores import usable_cores
 from shuffle.file_systems import FileSystem, file_system_of, free_bytes
 from shuffle.kernel import SystemKernel
 from shuffle.plan import MergePlan, plan_merge

@@ -6,7 +6,8 @@ import os
 import pytest
 
 from shuffle import MapOptions, MergeOptions
-from shuffle.config import TRANSFER_TO_VARIABLE, usable_cores
+from shuffle.config import TRANSFER_TO_VARIABLE
+from shuffle.cores import usable_cores
 
 
 @pytest.fixture(autouse=True)
