@@ -108,6 +108,62 @@ class MapOptions:
             raise TypeError(f"spill_directories takes several, in a list: not {self.spill_directories!r}")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """How to serve partitions over HTTP.
+
+    Attributes:
+        transfer_to: ``"auto"``: sendfile, and through a buffer what the kernel has no sendfile for; ``"on"``: sendfile,
+            and an error where there is none; ``"off"``: through a buffer. TLS always takes a buffer. By default what
+            ``SHUFFLE_TRANSFER_TO`` says, else ``"auto"``.
+        token: bearer token that requests must have, or None. Without TLS it crosses the network readably.
+        certificate, key: paths of PEM files: TLS. The key may stand in the certificate's file.
+        client_authority: path of a PEM file of authorities; clients must have a certificate from one of them.
+        connections: how many at a time; further ones are answered 503 and closed.
+        sends: how many answers are being sent at a time; further ones wait.
+        queue_seconds: for so long, and are then answered 503.
+        bytes_in_flight: what all buffered sends together hold in memory, at most. sendfile holds nothing.
+        header_seconds: for a request to arrive, for a TLS handshake, and for a connection to stay without a request.
+        idle_seconds: for a client to take some more of an answer.
+        grace_seconds: for answers to be finished when the server is stopped.
+        open_files: how many are kept open that are not being sent.
+    """
+
+    transfer_to: TransferTo = field(default_factory=default_transfer_to)
+    token: str | None = field(default=None, repr=False)
+    certificate: str | os.PathLike[str] | None = None
+    key: str | os.PathLike[str] | None = None
+    client_authority: str | os.PathLike[str] | None = None
+    connections: int = 4096
+    sends: int = 1024
+    queue_seconds: float = 30
+    bytes_in_flight: int = 64 << 20
+    header_seconds: float = 30
+    idle_seconds: float = 60
+    grace_seconds: float = 30
+    open_files: int = 256
+
+    def __post_init__(self) -> None:
+        _check_choice("transfer_to", self.transfer_to, get_args(TransferTo))
+        for name in ("connections", "sends", "open_files"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
+        for name in ("queue_seconds", "header_seconds", "idle_seconds", "grace_seconds"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must be more than 0 and finite, not {getattr(self, name)}")
+        if self.bytes_in_flight < MINIMUM_MEMORY_BYTES:
+            raise ValueError(f"bytes_in_flight must be {MINIMUM_MEMORY_BYTES} or more, not {self.bytes_in_flight}")
+        if self.token is not None and not self.token.strip():
+            raise ValueError("an empty token protects nothing")
+        if self.certificate is None and (self.key is not None or self.client_authority is not None):
+            raise ValueError("a key or an authority of clients is of no use without a certificate")
+
+    @property
+    def buffer_bytes(self) -> int:
+        """What one buffered send may have read: twice that is held while asyncio copies what a socket did not take."""
+        return min(max(self.bytes_in_flight // (2 * self.sends), 1 << 10), 256 << 10)
+
+
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")

@@ -1,0 +1,1 @@
+"""Partitions over HTTP: the server. Needs the extra ``serve``; ``server.py`` is where to begin."""

@@ -1,0 +1,82 @@
+"""The bytes of an answer: what of them is in memory and what in a file. Pure: nothing is read here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from spill_format.checksum import concatenate
+from spill_format.framing import END_OF_STREAM
+
+if TYPE_CHECKING:
+    from shuffle.serve.catalog import ServedFile
+    from spill_format.structure import FileStructure
+
+
+class FileSpan(NamedTuple):
+    """The bytes ``[start, end)`` of a file."""
+
+    file: ServedFile
+    start: int
+    end: int
+
+
+Segment = bytes | FileSpan
+
+
+class PartitionsStream(NamedTuple):
+    """Partitions as an Arrow stream: schema message, their ranges, which touch each other, end-of-stream marker.
+
+    Attributes:
+        segments: its bytes.
+        byte_count: how many.
+        row_count: rows of the partitions.
+        crc32c: of their ranges.
+    """
+
+    segments: tuple[bytes, FileSpan, bytes]
+    byte_count: int
+    row_count: int
+    crc32c: int
+
+
+def partitions_stream(file: ServedFile, structure: FileStructure, first: int, last: int) -> PartitionsStream:
+    """The stream of partitions ``first`` … ``last - 1``, which must exist."""
+    layout = structure.index.layout
+    assert layout.crc32c is not None  # an index always has them
+    assert layout.rows is not None
+    start, end = int(layout.offsets[first]), int(layout.offsets[last])
+    if last - first == 1:
+        row_count, checksum = int(layout.rows[first]), int(layout.crc32c[first])
+    else:
+        row_count = int(layout.rows[first:last].sum())
+        lengths = np.diff(layout.offsets[first : last + 1])
+        checksum = int(concatenate(layout.crc32c[first:last], lengths, np.array([last - first]))[0])
+    segments = (structure.schema_message, FileSpan(file, start, end), END_OF_STREAM)
+    return PartitionsStream(segments, byte_count_of(segments), row_count, checksum)
+
+
+def byte_count_of(segments: Sequence[Segment]) -> int:
+    """Bytes of segments together."""
+    return sum(_length(segment) for segment in segments)
+
+
+def cut(segments: Sequence[Segment], first: int, last: int) -> Iterator[Segment]:
+    """The bytes ``[first, last)`` of segments, counted over all of them, as segments."""
+    position = 0
+    for segment in segments:
+        length = _length(segment)
+        start, end = max(first - position, 0), min(last - position, length)
+        position += length
+        if start >= end:
+            continue
+        if isinstance(segment, FileSpan):
+            yield segment._replace(start=segment.start + start, end=segment.start + end)
+        else:
+            yield segment[start:end]
+
+
+def _length(segment: Segment) -> int:
+    return segment.end - segment.start if isinstance(segment, FileSpan) else len(segment)

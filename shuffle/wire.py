@@ -1,0 +1,62 @@
+"""What server and client say to each other beyond HTTP: headers, media types, and the frames of several answers in one.
+
+Pure. The answer to a request for several places is ``multipart/mixed`` whose parts each have a ``Content-Length``, so
+that a reader never has to look for the boundary.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+STREAM_TYPE = "application/vnd.apache.arrow.stream"
+CHECKSUM_HEADER = "Shuffle-CRC32C"
+"""CRC-32C of the ranges, all that is between schema message and end-of-stream marker: eight hexadecimal digits."""
+ROWS_HEADER = "Shuffle-Rows"
+
+BOUNDARY = "partitions-of-a-shuffle"
+MULTIPART_TYPE = f"multipart/mixed; boundary={BOUNDARY}"
+MULTIPART_END = f"\r\n--{BOUNDARY}--\r\n".encode()
+MAXIMUM_PART_HEAD_BYTES = 8192
+
+_PART_START = f"\r\n--{BOUNDARY}\r\n".encode()
+_PART_HEAD = re.compile(rb"Content-Location: ([!-~]+)\r\n(?:[!-~]+: [ -~]*\r\n)*?Content-Length: ([0-9]{1,19})\r\n")
+_CHECKSUM = re.compile(rb"\r\nShuffle-CRC32C: ([0-9a-f]{8})\r\n")
+
+
+class PartHead(NamedTuple):
+    """What precedes each stream.
+
+    Attributes:
+        location: path of the place, percent-encoded, as it was asked for.
+        byte_count: length of the stream.
+        crc32c: of its ranges.
+    """
+
+    location: str
+    byte_count: int
+    crc32c: int
+
+
+def encode_part_head(head: PartHead) -> bytes:
+    """What precedes a stream, the line break behind the stream before it included."""
+    lines = (
+        f"Content-Location: {head.location}",
+        f"Content-Type: {STREAM_TYPE}",
+        f"{CHECKSUM_HEADER}: {head.crc32c:08x}",
+        f"Content-Length: {head.byte_count}",
+    )
+    return _PART_START + "".join(f"{line}\r\n" for line in lines).encode("ascii") + b"\r\n"
+
+
+def decode_part_head(encoded: bytes) -> PartHead:
+    """The head whose bytes, up to the empty line that ends it, these are.
+
+    Raises:
+        ValueError: it is none.
+    """
+    match = _PART_HEAD.search(encoded)
+    checksum = _CHECKSUM.search(encoded)
+    if not encoded.startswith(_PART_START) or match is None or checksum is None:
+        raise ValueError(f"no part of the answer starts with {encoded[:60]!r}")
+    return PartHead(match[1].decode(), int(match[2]), int(checksum[1], 16))

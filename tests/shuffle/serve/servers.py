@@ -1,0 +1,93 @@
+"""Real servers: the command in a process of its own, and raw connections to it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tests.shuffle.cli.commands import SCRIPTS, environment_with
+
+BOUND_SECONDS = 30
+
+
+class Server:
+    """A server that runs: its process and its URL, which has no slash at its end."""
+
+    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
+        self.process = process
+        self.url = url.rstrip("/")
+        parts = urlsplit(url)
+        self.address = (parts.hostname or "", parts.port or 0)
+
+    def connect(self) -> socket.socket:
+        """A new connection."""
+        return socket.create_connection(self.address, timeout=BOUND_SECONDS)
+
+    def exchange(self, request: bytes) -> bytes:
+        """What is answered to these bytes, up to where the server closes the connection."""
+        with self.connect() as connection, suppress(ConnectionError):
+            connection.sendall(request)
+            return read_all(connection)
+        return b""
+
+    def status_of(self, target: bytes, headers: bytes = b"", method: bytes = b"GET") -> int:
+        """The status that a request for ``target``, sent as it is, is answered with."""
+        head = method + b" " + target + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + headers + b"\r\n"
+        return int(self.exchange(head).split(b" ", 2)[1])
+
+    def stop(self, signal_number: int = signal.SIGTERM) -> int:
+        """Its exit code, after a signal."""
+        self.process.send_signal(signal_number)
+        return self.process.wait(BOUND_SECONDS)
+
+    def memory_bytes(self) -> int:
+        """Anonymous memory that it has now."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        (line,) = [line for line in status.splitlines() if line.startswith("RssAnon")]
+        return int(line.split()[1]) * 1024
+
+    def open_files_in(self, directory: Path) -> list[str]:
+        """Paths of files below a directory that it has open."""
+        links = Path(f"/proc/{self.process.pid}/fd")
+        paths = [os.readlink(links / name) for name in os.listdir(links)]
+        return [path for path in paths if path.startswith(f"{directory}/")]
+
+
+@contextmanager
+def running(
+    root: Path, *options: str, prefix: Sequence[str] = (), port: int = 0, **environment: str
+) -> Iterator[Server]:
+    """Run ``shuffle serve`` on a directory."""
+    command = [*prefix, str(SCRIPTS / "shuffle"), "serve", str(root), "--port", str(port), *options]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment_with(**environment)
+    ) as process:
+        try:
+            assert process.stdout is not None
+            url = process.stdout.readline().strip()
+            if not url.startswith("http"):
+                process.kill()
+                raise AssertionError(f"the server did not start: {process.communicate()[1]}")
+            yield Server(process, url)
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """Everything up to the end of a connection."""
+    pieces = []
+    while piece := connection.recv(1 << 20):
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def get(target: str) -> bytes:
+    """A request after whose answer the connection is closed."""
+    return f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
