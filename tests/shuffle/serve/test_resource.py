@@ -71,5 +71,6 @@ def test_no_path_leaves_the_root(text: str) -> None:
         resource = parse(f"/{text}.arrow")
     except NoResourceError:
         return
-    assert isinstance(resource, FileResource)
+    if isinstance(resource, Listing | Health | Metrics):  # the rest may be a query
+        return
     assert os.path.normpath(f"/root/{resource.name}") == f"/root/{resource.name}"
