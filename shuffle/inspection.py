@@ -8,109 +8,23 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from shuffle.copy.choice import CLONED_BYTES
+from shuffle.file_systems import FileSystem, file_system_of
+from shuffle.sizes import PartitionSizes
 from spill_format.errors import CorruptError, SpillError
 from spill_format.framing import FILE_START, MAGIC, read_codec
 from spill_format.index import PartitionIndex
-from spill_format.layout import Int64Array
 from spill_format.structure import FileStructure, read_exactly, read_structure
 
-Order = Literal["partition", "size", "rows", "batches"]
-
-_READ_BYTES = 1 << 20  # at once; stays in the cache until its checksum is computed
 _CODEC_SAMPLES = 64
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PartitionSizes:
-    """How large partitions are, in one file or in several together.
-
-    Attributes:
-        byte_counts, row_counts, batch_counts: each ``int64[P]``.
-    """
-
-    byte_counts: Int64Array
-    row_counts: Int64Array
-    batch_counts: Int64Array
-
-    @property
-    def partition_count(self) -> int:
-        """P."""
-        return len(self.byte_counts)
-
-    @property
-    def byte_count(self) -> int:
-        """Bytes of all ranges together."""
-        return int(self.byte_counts.sum())
-
-    @property
-    def row_count(self) -> int:
-        """Rows of all partitions together."""
-        return int(self.row_counts.sum())
-
-    @property
-    def batch_count(self) -> int:
-        """Record batches of all partitions together."""
-        return int(self.batch_counts.sum())
-
-    @property
-    def empty_count(self) -> int:
-        """Partitions without rows."""
-        return int(np.count_nonzero(self.byte_counts == 0))
-
-    @property
-    def smallest_bytes(self) -> int:
-        """Bytes of the smallest partition, 0 where one is empty."""
-        return int(self.byte_counts.min())
-
-    @property
-    def median_bytes(self) -> float:
-        """Half of the partitions, empty ones included, have at most so many bytes."""
-        return float(np.median(self.byte_counts))
-
-    @property
-    def largest_bytes(self) -> int:
-        """Bytes of the largest partition."""
-        return int(self.byte_counts.max())
-
-    @property
-    def skew(self) -> float | None:
-        """The largest partition over the median one; None where that is 0."""
-        return self.largest_bytes / self.median_bytes if self.median_bytes else None
-
-    def ordered(self, order: Order) -> Int64Array:
-        """The partitions' numbers, ``int64[P]``: ascending, or the largest first; equal ones in ascending order."""
-        if order == "partition":
-            return np.arange(self.partition_count)
-        keys = {"size": self.byte_counts, "rows": self.row_counts, "batches": self.batch_counts}[order]
-        return np.argsort(-keys, kind="stable")
-
-    def as_dict(self) -> dict[str, Any]:
-        """The summary as JSON has it, without the single partitions."""
-        return {
-            "partition_count": self.partition_count,
-            "row_count": self.row_count,
-            "batch_count": self.batch_count,
-            "range_bytes": self.byte_count,
-            "empty_partition_count": self.empty_count,
-            "smallest_bytes": self.smallest_bytes,
-            "median_bytes": self.median_bytes,
-            "largest_bytes": self.largest_bytes,
-            "skew": self.skew,
-        }
-
-    def partitions_as_dicts(self, partitions: Int64Array) -> list[dict[str, int]]:
-        """Single partitions as JSON has them."""
-        columns = [partitions, *(a[partitions] for a in (self.row_counts, self.byte_counts, self.batch_counts))]
-        names = ("partition", "row_count", "byte_count", "batch_count")
-        return [dict(zip(names, values, strict=True)) for values in zip(*(c.tolist() for c in columns), strict=True)]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -125,6 +39,7 @@ class FileInspection:
             files of different codecs were merged (up to 64 batches, spread over the file, were asked), none where
             there are no batches.
         sizes: of its partitions.
+        file_system: that it lies on.
     """
 
     path: str
@@ -132,6 +47,16 @@ class FileInspection:
     alignment: int
     codecs: tuple[str, ...]
     sizes: PartitionSizes
+    file_system: FileSystem
+
+    @property
+    def cloneable_bytes(self) -> int:
+        """Bytes of the ranges that a merge would clone on a file system that shares blocks: those made of whole blocks
+        and large enough to be worth it."""
+        if self.alignment % self.file_system.block_bytes:
+            return 0
+        lengths = self.sizes.byte_counts
+        return int(lengths[lengths >= CLONED_BYTES].sum())
 
     def as_dict(self) -> dict[str, Any]:
         """The summary as JSON has it, without the single partitions."""
@@ -140,6 +65,9 @@ class FileInspection:
             "byte_count": self.byte_count,
             "alignment": self.alignment,
             "codecs": list(self.codecs),
+            "file_system": self.file_system.name,
+            "shares_blocks": self.file_system.shares_blocks,
+            "cloneable_bytes": self.cloneable_bytes,
             **self.sizes.as_dict(),
         }
 
@@ -164,18 +92,8 @@ def inspect_file(path: str | PathLike[str]) -> FileInspection:
             alignment=index.alignment,
             codecs=codecs,
             sizes=sizes,
+            file_system=file_system_of(descriptor),
         )
-
-
-def combined(sizes: Sequence[PartitionSizes]) -> PartitionSizes | None:
-    """The sizes that a merge would have, or None where partition counts differ or there is nothing."""
-    if len({each.partition_count for each in sizes}) != 1:
-        return None
-    return PartitionSizes(
-        np.sum([each.byte_counts for each in sizes], axis=0),
-        np.sum([each.row_counts for each in sizes], axis=0),
-        np.sum([each.batch_counts for each in sizes], axis=0),
-    )
 
 
 def is_damage(error: SpillError | OSError) -> bool:

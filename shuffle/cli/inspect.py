@@ -8,10 +8,13 @@ from typing import Any, get_args
 import click
 
 from shuffle.cli.files import partitioned_files
+from shuffle.cli.inspect_text import as_csv, as_text
 from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, json_option, output_options
-from shuffle.cli.terminal import EXIT_DAMAGED, EXIT_ERROR, describe, progress_bar, say_error
-from shuffle.cli.wording import aligned, as_json_text, counted, sized
-from shuffle.inspection import FileInspection, Order, PartitionSizes, combined, inspect_file, is_damage
+from shuffle.cli.spark import inspect_spark, spark_outputs
+from shuffle.cli.terminal import EXIT_DAMAGED, EXIT_ERROR, describe, progress_bar, say, say_error
+from shuffle.cli.wording import as_json_text
+from shuffle.inspection import FileInspection, inspect_file, is_damage
+from shuffle.sizes import Order, combined
 from spill_format.errors import SpillError
 
 _DEFAULT_TOP = 20
@@ -25,6 +28,8 @@ _DEFAULT_TOP = 20
 Examples:
   shuffle inspect merged.arrow
   shuffle inspect spills/ --sort rows --top 5
+  shuffle inspect spills/ --plot spills.html
+  shuffle inspect merged.arrow --csv | sort -t, -k4 -n
   shuffle inspect merged.arrow --json | jq '.files[0].skew'
 """,
 )
@@ -39,33 +44,57 @@ Examples:
     "--top",
     type=click.IntRange(min=0),
     metavar="N",
-    help=f"Show at most N partitions, and N files.  [default: {_DEFAULT_TOP}; with --json all]",
+    help=f"Show at most N partitions, and N files.  [default: {_DEFAULT_TOP}; with --json and --csv all]",
+)
+@click.option("--csv", "csv_wanted", is_flag=True, help="Print a line for each partition of each file, as CSV.")
+@click.option(
+    "--plot",
+    "picture",
+    metavar="PICTURE",
+    type=PATH,
+    help="Draw the sizes into a .png, .svg or .html, which is replaced if it exists; of several files also which file "
+    "has how much of which partition. Needs matplotlib: pip install 'shuffle-merge[plot]'.",
 )
 @json_option
 @output_options
-def command(paths: tuple[str, ...], *, order: Order | None, top: int | None, as_json: bool, output: Output) -> int:
+def command(
+    paths: tuple[str, ...],
+    *,
+    order: Order | None,
+    top: int | None,
+    csv_wanted: bool,
+    picture: str | None,
+    as_json: bool,
+    output: Output,
+) -> int:
     """Show what files say of themselves: partitions, rows, bytes, batches, skew (the largest partition over the
-    median), alignment and codec; of several files also what they have together.
+    median, and Gini's coefficient), alignment, what a merge could clone, codec; of several files also what they have
+    together; and what to do about it.
 
     A directory stands for the *.arrow files in it. Everything but the rows is checked on the way; `shuffle verify`
     checks these, too. Exit code 1 if a file is damaged.
     """
+    if as_json and csv_wanted:
+        raise click.UsageError("--json or --csv, not both", click.get_current_context())
+    if picture is not None:
+        from shuffle.cli.pictures import check_picture
+
+        check_picture(picture)
+    if (outputs := spark_outputs(paths)) is not None:
+        return inspect_spark(outputs, order, top, as_json=as_json)
     files, problems, code = _inspect_all(partitioned_files(paths), output)
     if as_json:
         click.echo(as_json_text(_as_dict(files, problems, order or "partition", top)))
-        return code
-    top = _DEFAULT_TOP if top is None else top
-    together = combined([file.sizes for file in files])
-    if len(files) == 1:
-        click.echo(_heading(files[0]))
+    elif csv_wanted:
+        click.echo(as_csv(files, order or "partition", top), nl=False)
     elif files:
-        click.echo(_table_of_files(files, top))
-        if together is None:
-            click.echo("\nThe files have different numbers of partitions; each can be inspected by itself.")
-        else:
-            click.echo(f"\n{counted(len(files), 'file')} together\n{aligned(_facts(together), left=(0, 1))}")
-    if together is not None and top:
-        click.echo("\n" + _table_of_partitions(together, order, top))
+        click.echo(as_text(files, order, _DEFAULT_TOP if top is None else top))
+    if picture is not None:
+        from shuffle.cli.pictures import draw
+
+        draw(files, picture)
+        if not output.quiet:
+            say(f"{picture}: drawn")
     return code
 
 
@@ -98,68 +127,3 @@ def _as_dict(
         "files": [with_partitions(file) for file in files] + list(problems),
         "together": None if together is None else together.as_dict(),
     }
-
-
-def _heading(file: FileInspection) -> str:
-    facts = [
-        ("size", sized(file.byte_count)),
-        *_facts(file.sizes),
-        ("alignment", f"{file.alignment} bytes"),
-        ("codec", " and ".join(file.codecs) or "– (no batches)"),
-    ]
-    return f"{file.path}\n{aligned(facts, left=(0, 1))}"
-
-
-def _facts(sizes: PartitionSizes) -> list[tuple[str, str]]:
-    spread = f"{sized(sizes.smallest_bytes)}, {sized(sizes.median_bytes)}, {sized(sizes.largest_bytes)}"
-    skew = "– (most partitions are empty)" if sizes.skew is None else f"{sizes.skew:.2f} (largest over median)"
-    return [
-        ("rows", f"{sizes.row_count:,} in {counted(sizes.batch_count, 'batch')}"),
-        ("partitions", f"{sizes.partition_count:,}, of which {sizes.empty_count:,} empty"),
-        ("bytes each", f"{spread} (smallest, median, largest)"),
-        ("skew", skew),
-    ]
-
-
-def _table_of_files(files: Sequence[FileInspection], top: int) -> str:
-    rows = [("file", "rows", "bytes", "partitions", "empty", "batches", "skew", "alignment", "codec")]
-    rows += [
-        (
-            file.path,
-            f"{file.sizes.row_count:,}",
-            sized(file.byte_count),
-            f"{file.sizes.partition_count:,}",
-            f"{file.sizes.empty_count:,}",
-            f"{file.sizes.batch_count:,}",
-            "–" if file.sizes.skew is None else f"{file.sizes.skew:.2f}",
-            str(file.alignment),
-            "+".join(file.codecs) or "–",
-        )
-        for file in files[:top]
-    ]
-    return aligned(rows, left=(0, 8)) + _rest(len(files) - len(files[:top]), "file", "")
-
-
-def _table_of_partitions(sizes: PartitionSizes, order: Order | None, top: int) -> str:
-    order = order or ("partition" if sizes.partition_count <= top else "size")
-    numbers = sizes.ordered(order)
-    total = max(sizes.byte_count, 1)
-    rows = [("partition", "rows", "bytes", "share", "batches")]
-    rows += [
-        (
-            str(partition["partition"]),
-            f"{partition['row_count']:,}",
-            sized(partition["byte_count"]),
-            f"{partition['byte_count'] / total:.2%}",
-            f"{partition['batch_count']:,}",
-        )
-        for partition in sizes.partitions_as_dicts(numbers[:top])
-    ]
-    hidden = numbers[top:]
-    together = f", together {sized(int(sizes.byte_counts[hidden].sum()))}"
-    return aligned(rows) + _rest(len(hidden), "partition", together)
-
-
-def _rest(count: int, noun: str, together: str) -> str:
-    """The line about what a table leaves out."""
-    return f"\n… and {counted(count, f'further {noun}')}{together} (--top N shows more)" if count else ""

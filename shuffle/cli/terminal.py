@@ -61,9 +61,11 @@ def run(command: click.Command, program: str, arguments: Sequence[str] | None) -
             return _report(error, debug=debug)
 
 
-def say(line: str) -> None:
+def say(line: str, colour: str | None = None) -> None:
     """Print one line on stderr, above the progress bar where there is one."""
     line = _one_line(line)
+    if colour is not None:
+        line = coloured(line, colour, err=True)
     if "tqdm" in sys.modules:
         from tqdm import tqdm
 
@@ -74,12 +76,20 @@ def say(line: str) -> None:
 
 def say_error(message: str) -> None:
     """Print an error's one line."""
-    say(f"shuffle: error: {message}")
+    say(f"shuffle: error: {message}", "red")
 
 
 def say_warning(message: str) -> None:
     """Print a warning's one line."""
-    say(f"shuffle: warning: {message}")
+    say(f"shuffle: warning: {message}", "yellow")
+
+
+def coloured(text: str, colour: str, *, err: bool = False) -> str:
+    """``text`` in a colour, where stdout, or stderr, is a terminal and nobody asked for none (https://no-color.org)."""
+    stream = sys.stderr if err else sys.stdout
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or stream is None or not stream.isatty():
+        return text
+    return click.style(text, fg=colour)
 
 
 def standard_output() -> BinaryIO:

@@ -6,6 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+_BARS = " ▁▂▃▄▅▆▇█"
+
 
 def sized(byte_count: float) -> str:
     """A number of bytes with the largest unit that leaves it at least 1: ``17.4 MiB``."""
@@ -48,6 +50,13 @@ def aligned(rows: Sequence[Sequence[str]], left: Sequence[int] = ()) -> str:
         ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
+
+
+def sparkline(values: Sequence[int]) -> str:
+    """Values, none negative, as a line of bars: the largest is a full block, and only 0 is blank."""
+    largest = max(values, default=0)
+    # Rounded up, so that what is small beside the largest is still not nothing.
+    return "".join(_BARS[-(-value * (len(_BARS) - 1) // largest)] if value else _BARS[0] for value in values)
 
 
 def as_json_text(value: dict[str, Any]) -> str:

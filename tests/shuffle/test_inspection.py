@@ -9,15 +9,12 @@ import pyarrow as pa
 import pytest
 
 from shuffle import merge
-from shuffle.inspection import PartitionSizes, combined, inspect_file, is_damage
+from shuffle.copy.choice import CLONED_BYTES
+from shuffle.inspection import inspect_file, is_damage
+from shuffle.sizes import combined
 from spill_format import SpillFile, SpillWriter
 from spill_format.errors import CorruptError, NotPartitionedError, SpillError, TruncatedError
 from tests.spills import SCHEMA, batch_of, write_spill
-
-
-def sizes_of(*byte_counts: int) -> PartitionSizes:
-    array = np.array(byte_counts, dtype=np.int64)
-    return PartitionSizes(array, array // 2, (array > 0).astype(np.int64))
 
 
 def with_codec(path: Path, codec: Literal["lz4", "zstd"] | None) -> Path:
@@ -69,31 +66,6 @@ def test_a_file_without_rows_has_no_codec(tmp_path: Path) -> None:
     assert inspection.sizes.skew is None
 
 
-@pytest.mark.parametrize(
-    ("byte_counts", "smallest", "median", "largest", "skew", "empty"),
-    [
-        ([10], 10, 10, 10, 1.0, 0),
-        ([10, 20, 60], 10, 20, 60, 3.0, 0),
-        ([0, 10, 20, 60], 0, 15, 60, 4.0, 1),
-        ([0, 0, 0, 60], 0, 0, 60, None, 3),
-    ],
-)
-def test_skew_is_the_largest_over_the_median(
-    byte_counts: list[int], smallest: int, median: float, largest: int, skew: float | None, empty: int
-) -> None:
-    sizes = sizes_of(*byte_counts)
-    assert (sizes.smallest_bytes, sizes.median_bytes, sizes.largest_bytes) == (smallest, median, largest)
-    assert (sizes.skew, sizes.empty_count) == (skew, empty)
-
-
-def test_order_is_by_number_or_the_largest_first_and_stable() -> None:
-    sizes = sizes_of(5, 9, 5, 7)
-    assert sizes.ordered("partition").tolist() == [0, 1, 2, 3]
-    assert sizes.ordered("size").tolist() == [1, 3, 0, 2]
-    assert sizes.ordered("rows").tolist() == [1, 3, 0, 2]
-    assert sizes.ordered("batches").tolist() == [0, 1, 2, 3]
-
-
 def test_files_together_have_the_sizes_of_their_merge(tmp_path: Path) -> None:
     sources = [write_spill(tmp_path / f"{n}.spill.arrow", rows) for n, rows in enumerate([[9, 0, 70], [0, 0, 5]])]
     merge(sources, tmp_path / "merged.arrow")
@@ -102,9 +74,13 @@ def test_files_together_have_the_sizes_of_their_merge(tmp_path: Path) -> None:
     assert together.as_dict() == inspect_file(tmp_path / "merged.arrow").sizes.as_dict()
 
 
-def test_files_of_different_partition_counts_have_nothing_together() -> None:
-    assert combined([sizes_of(1), sizes_of(1, 2)]) is None
-    assert combined([]) is None
+@pytest.mark.parametrize(("alignment", "is_cloneable"), [(64, False), (4096, True), (8192, True)])
+def test_a_merge_clones_large_ranges_of_whole_blocks(tmp_path: Path, alignment: int, is_cloneable: bool) -> None:
+    path = write_spill(tmp_path / "a.spill.arrow", [20_000, 0, 5, 30_000], alignment=alignment)
+    inspection = inspect_file(path)
+    large = [length for length in inspection.sizes.byte_counts.tolist() if length >= CLONED_BYTES]
+    assert len(large) == 2
+    assert inspection.cloneable_bytes == (sum(large) if is_cloneable else 0)
 
 
 @pytest.mark.parametrize("kept", [0, 1, 7, 8, 100, -1])

@@ -128,7 +128,7 @@ def test_an_unexpected_error_is_one_line_that_names_debug(tmp_path: Path, spills
     # A defect, made by a module that cannot be imported.
     (tmp_path / "shuffle_defect").mkdir()
     (tmp_path / "shuffle_defect" / "sitecustomize.py").write_text(
-        "import shuffle.merge\n\ndef broken(_paths):\n    raise KeyError('lost')\n\n"
+        "import shuffle.merge\n\ndef broken(*_arguments):\n    raise KeyError('lost')\n\n"
         "import sys\nsys.modules['shuffle.merge'].prepare_merge = broken\n"
     )
     path = os.pathsep.join(filter(None, [str(tmp_path / "shuffle_defect"), os.environ.get("PYTHONPATH")]))

@@ -1,0 +1,92 @@
+"""What the sizes of partitions advise: sentences, each with the figure that it follows from.
+
+What to do about small ranges, skew and alignment is decided here and nowhere else; nothing here prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shuffle.cli.wording import counted, sized
+from shuffle.copy.choice import CLONED_BYTES
+from shuffle.inspection import FileInspection
+from shuffle.sizes import SKEW_FACTOR, PartitionSizes
+
+SMALL_RANGE_BYTES = 64 << 10
+"""Below it seeking, calling and decoding metadata cost more than the bytes: gathering moves so much in one call."""
+GOOD_PARTITION_BYTES = 64 << 20  # what a reduce task does not mind to hold
+
+_NAMED_PARTITIONS = 3
+_NOTABLE_BYTES = 1 << 20  # of so small a file nothing is slow
+
+
+def advise(files: Sequence[FileInspection], together: PartitionSizes | None) -> list[str]:
+    """What to do about files, most important first; nothing where nothing is notable.
+
+    Args:
+        files: at least one.
+        together: their sizes put together, or None where they do not fit together.
+    """
+    if not files:
+        return []
+    found = [_about_small_ranges(files), _about_alignment(files)]
+    if together is not None:
+        found = [_about_skew(together), *found, _about_emptiness(together)]
+    return [sentence for sentence in found if sentence is not None]
+
+
+def _about_skew(sizes: PartitionSizes) -> str | None:
+    skewed = sizes.skewed_partitions
+    if not len(skewed) or sizes.filled_median_bytes == 0 or sizes.byte_count < _NOTABLE_BYTES:
+        return None
+    named = ", ".join(map(str, skewed[:_NAMED_PARTITIONS].tolist())) + (
+        ", …" if len(skewed) > _NAMED_PARTITIONS else ""
+    )
+    times = sizes.largest_bytes / sizes.filled_median_bytes
+    share = sizes.byte_counts[skewed].sum() / sizes.byte_count
+    return (
+        f"skew: {counted(len(skewed), 'partition')} of {SKEW_FACTOR} times the median or more ({named}) "
+        f"{'has' if len(skewed) == 1 else 'have'} {share:.0%} of the bytes, the largest {times:,.0f} times the median; "
+        "partition by a further column, or look for a key that is null or a default"
+    )
+
+
+def _about_small_ranges(files: Sequence[FileInspection]) -> str | None:
+    range_count = sum(file.sizes.partition_count - file.sizes.empty_count for file in files)
+    byte_count = sum(file.sizes.byte_count for file in files)
+    if range_count < 2 or byte_count < _NOTABLE_BYTES or byte_count / range_count >= SMALL_RANGE_BYTES:
+        return None
+    if len(files) > 1:
+        cure = (
+            "merge them before they are read, or give map tasks more memory (--memory), so that they spill less often"
+        )
+    else:
+        partition_count = max(byte_count // GOOD_PARTITION_BYTES, 1)
+        cure = f"for these bytes {counted(partition_count, 'partition')} would do; or merge this file with others"
+    return (
+        f"small ranges: {range_count:,} of {sized(byte_count / range_count)} on average, "
+        f"and below {sized(SMALL_RANGE_BYTES)} calls and metadata cost more than the bytes; {cure}"
+    )
+
+
+def _about_alignment(files: Sequence[FileInspection]) -> str | None:
+    block_bytes = files[0].file_system.block_bytes
+    if not all(file.file_system.shares_blocks and file.alignment % block_bytes for file in files):
+        return None
+    worthwhile = sum(int(file.sizes.byte_counts[file.sizes.byte_counts >= CLONED_BYTES].sum()) for file in files)
+    if worthwhile < max(sum(file.sizes.byte_count for file in files) // 2, _NOTABLE_BYTES):
+        return None
+    return (
+        f"alignment: written with --alignment {block_bytes}, {sized(worthwhile)} could be cloned by a merge "
+        f"instead of copied, since {files[0].file_system.name} shares blocks"
+    )
+
+
+def _about_emptiness(sizes: PartitionSizes) -> str | None:
+    filled = sizes.partition_count - sizes.empty_count
+    if filled == 0 or sizes.empty_count <= filled:
+        return None
+    return (
+        f"empty partitions: {sizes.empty_count:,} of {sizes.partition_count:,}; "
+        f"the key may have few values, and {filled:,} partitions hold all rows"
+    )
