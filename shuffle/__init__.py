@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from shuffle.config import MapOptions, MergeOptions
+    from shuffle.job import run
     from shuffle.map_writer import MapWriter
     from shuffle.merge import merge
     from shuffle.partitioners import CallablePartitioner, HashPartitioner, RangePartitioner, RoundRobinPartitioner
@@ -31,6 +32,7 @@ __all__ = [
     "RoundRobinPartitioner",
     "ShuffleWarning",
     "merge",
+    "run",
 ]
 
 _LAZY = {
@@ -44,6 +46,7 @@ _LAZY = {
     "RangePartitioner": "shuffle.partitioners",
     "RoundRobinPartitioner": "shuffle.partitioners",
     "ShuffleWarning": "shuffle.warning",
+    "run": "shuffle.job",
 }
 
 
