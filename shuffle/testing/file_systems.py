@@ -18,7 +18,7 @@ _PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin
 _MKFS: dict[str, Sequence[str]] = {
     # Reserved blocks and lazy initialisation would make the free space of a small disk change by itself.
     "ext4": ("mkfs.ext4", "-q", "-F", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0"),
-    "xfs": ("mkfs.xfs", "-q", "-f", "-m", "reflink=1"),
+    "xfs": ("mkfs.xfs", "-q", "-f"),  # with reflink, unless told otherwise: since xfsprogs 5.1
     "btrfs": ("mkfs.btrfs", "-q", "-f"),
 }
 MINIMUM_SIZE_MIB = {"ext4": 1, "xfs": 300, "btrfs": 110}  # below, mkfs refuses
