@@ -16,6 +16,7 @@ from shuffle.testing.rows import describe_row
 from spill_format import SpillFile
 from spill_format.schemas import describe_difference
 
+# Functions that raise say __tracebackhide__, so that pytest shows the line of the test, not one of these.
 _OTHERS_SHOWN = 5
 
 
@@ -34,6 +35,7 @@ def assert_layout(
             or its last one where rows are missing.
         SpillError, OSError: the file cannot be read.
     """
+    __tracebackhide__ = True
     with SpillFile(path) as spill:
         if not isinstance(row_counts, Mapping):
             partition_count = len(row_counts)
@@ -78,6 +80,7 @@ def assert_partitioned_by(path: str | PathLike[str], partitioner: Partitioner) -
         ValueError: the partitioner cannot place rows of this schema.
         SpillError, OSError: the file cannot be read.
     """
+    __tracebackhide__ = True
     if isinstance(partitioner, RoundRobinPartitioner):
         raise TypeError(f"{partitioner!r} places rows by their turn, which a file does not record")
     with SpillFile(path) as spill:
@@ -92,6 +95,7 @@ def assert_partitioned_by(path: str | PathLike[str], partitioner: Partitioner) -
 
 
 def _assert_partition_by(spill: SpillFile, partition: int, partitioner: Partitioner) -> None:
+    __tracebackhide__ = True
     table = spill.read(partition)
     if table.num_rows == 0:
         return
@@ -122,6 +126,7 @@ def assert_same_rows(first: Comparable, second: Comparable, *, any_order: bool =
         AssertionError: partition counts, schemas or rows differ; it shows the first row that does.
         SpillError, OSError: a file cannot be read.
     """
+    __tracebackhide__ = True
     one, other = _contents_of_both(first, second)
     _assert_same_schema([one, other])
     if len(one.tables) != len(other.tables):
@@ -151,6 +156,7 @@ def _contents_of_both(first: Comparable, second: Comparable) -> tuple[Contents, 
 
 
 def _assert_same_sequence(one: Contents, other: Contents, partition: int) -> None:
+    __tracebackhide__ = True
     table, other_table = one.tables[partition], other.tables[partition]
     keys, other_keys = list(row_keys(table)), list(row_keys(other_table))
     if keys == other_keys:
@@ -165,6 +171,7 @@ def _assert_same_sequence(one: Contents, other: Contents, partition: int) -> Non
 
 
 def _assert_same_multiset(one: Contents, other: Contents, partition: int) -> None:
+    __tracebackhide__ = True
     counts = Counter(row_keys(one.tables[partition]))
     other_counts = Counter(row_keys(other.tables[partition]))
     if counts == other_counts:
@@ -198,6 +205,7 @@ def assert_rows_conserved(
         AssertionError: schemas differ, or rows were lost or added; it shows the first such row and where it is.
         SpillError, OSError: a file cannot be read.
     """
+    __tracebackhide__ = True
     before, after = _contents_of_all(inputs, outputs)
     _assert_same_schema(before + after)
     counts, counts_after = _count_rows(before), _count_rows(after)
@@ -253,6 +261,7 @@ def _first_surplus(all_contents: Iterable[Contents], surplus: Counter[Key]) -> t
 
 
 def _assert_same_schema(all_contents: Sequence[Contents]) -> None:
+    __tracebackhide__ = True
     for contents in all_contents[1:]:
         if (difference := describe_difference(all_contents[0].schema, contents.schema)) is not None:
             raise AssertionError(f"{contents.name} has another schema than {all_contents[0].name}: {difference}")
