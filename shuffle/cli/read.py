@@ -15,6 +15,7 @@ from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, output_options
 from shuffle.cli.terminal import progress_bar, say, standard_output
 from shuffle.cli.wording import counted
 from spill_format.publish import open_pending
+from spill_format.spark import DATA_SUFFIX
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,6 +54,7 @@ class Partitions(click.ParamType["tuple[int, int]"]):
 Examples:
   shuffle read merged.arrow -p 3 --format csv | head
   shuffle read merged.arrow -p 3-6 -o four.parquet
+  shuffle read --raw shuffle_0_0_0.data -p 3 | zstd -d | xxd | head
   shuffle read merged.arrow | python -c 'import sys, pyarrow as pa; print(pa.ipc.open_stream(sys.stdin.buffer).schema)'
 """,
 )
@@ -73,6 +75,7 @@ Examples:
     type=click.Choice(get_args(Format)),
     help="arrow is Arrow's streaming format.  [default: what OUT's name ends with, else arrow]",
 )
+@click.option("--raw", is_flag=True, help="The bytes of the ranges as they are, undecoded; also of Spark's X.data.")
 @output_options
 def command(
     path: str,
@@ -81,12 +84,25 @@ def command(
     target: str | None,
     overwrite: bool,
     format_name: Format | None,
+    raw: bool,
     output: Output,
 ) -> None:
     """Write the rows of one partition, of several, or of all, in file order, to stdout or to a file OUT.
 
     OUT appears whole or not at all.
     """
+    if raw:
+        if format_name is not None:
+            raise click.UsageError("--raw or --format, not both", click.get_current_context())
+        from shuffle.cli.raw import write_raw
+
+        with _sink(target, "raw bytes", overwrite=overwrite) as sink:
+            byte_count = write_raw(path, partitions, sink, bar_shown=output.bar_shown and not sink.isatty())
+        if target is not None and not output.quiet:
+            say(f"{target}: {counted(byte_count, 'byte')}")
+        return
+    if path.endswith(DATA_SUFFIX):
+        raise click.ClickException(f"{path}: what Spark's ranges hold is opaque: --raw gives it as it is")
     from spill_format.reader import SpillFile
 
     format_name = format_name or _FORMATS_BY_SUFFIX.get(os.path.splitext(target or "")[1].lower(), "arrow")
@@ -113,7 +129,7 @@ def command(
 
 
 @contextmanager
-def _sink(target: str | None, format_name: Format, *, overwrite: bool) -> Iterator[IO[bytes]]:
+def _sink(target: str | None, format_name: str, *, overwrite: bool) -> Iterator[IO[bytes]]:
     """Where the bytes go: stdout, or a file that appears when all has gone well."""
     if target is None:
         stdout = standard_output()

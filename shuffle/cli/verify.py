@@ -10,6 +10,7 @@ import click
 
 from shuffle.cli.files import partitioned_files
 from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, json_option, output_options
+from shuffle.cli.spark import spark_outputs, verify_spark
 from shuffle.cli.terminal import EXIT_DAMAGED, EXIT_ERROR, describe, progress_bar, say_error
 from shuffle.cli.wording import as_json_text, as_ranges, counted, sized
 from shuffle.soundness import Unverifiable, Verification, verify_files
@@ -46,7 +47,12 @@ def command(paths: tuple[str, ...], *, fast: bool, threads: int | None, as_json:
     A directory stands for the *.arrow files in it. Prints a line for each file: "ok", or what is damaged, and which
     partitions are sound and which are not; with --quiet only the damaged ones. Exit code 1 if a file is damaged, 2 if
     one could not be checked.
+
+    Spark's shuffle files, X.data with its companions, and directories of them, are checked likewise, by the checksums
+    that Spark recorded; what their ranges hold is not looked at.
     """
+    if (outputs := spark_outputs(paths)) is not None:
+        return verify_spark(outputs, as_json=as_json, quiet=output.quiet, bar_shown=output.bar_shown)
     files = partitioned_files(paths)
     threads = threads or min(os.cpu_count() or 1, _MAXIMUM_THREADS)
     total = 0 if fast else sum(os.path.getsize(path) for path in files if os.path.isfile(path))

@@ -16,7 +16,17 @@ from shuffle.sources import SPILL_PATTERN
 from spill_format.spark import DATA_SUFFIX
 from spill_format.spark_discovery import is_plainly_sparks
 
-__all__ = ["ARROW", "SPARK", "FormatName", "MergeFormat", "SparkFormat", "Trailer", "guess_format", "resolve_format"]
+__all__ = [
+    "ARROW",
+    "SPARK",
+    "FormatName",
+    "MergeFormat",
+    "SparkFormat",
+    "Trailer",
+    "guess_format",
+    "looks_like_sparks",
+    "resolve_format",
+]
 
 FormatName = Literal["auto", "arrow", "spark"]
 
@@ -44,14 +54,15 @@ def guess_format(paths: Sequence[str]) -> MergeFormat:
         ValueError: some are and some are not.
         OSError: a directory cannot be listed.
     """
-    are_spark = [_is_plainly_sparks(path) for path in paths]
+    are_spark = [looks_like_sparks(path) for path in paths]
     if any(are_spark) and not all(are_spark):
         spark, other = paths[are_spark.index(True)], paths[are_spark.index(False)]
         raise ValueError(f"Spark's files and Arrow files cannot be merged: {spark} and {other}")
     return SPARK if any(are_spark) else ARROW
 
 
-def _is_plainly_sparks(path: str) -> bool:
+def looks_like_sparks(path: str) -> bool:
+    """Whether a path is plainly that of Spark's files; OSError where a directory cannot be listed."""
     if not os.path.isdir(path):
         return path.endswith(DATA_SUFFIX)
     return is_plainly_sparks(path) and not any(name.endswith(SPILL_PATTERN) for name in os.listdir(path))
