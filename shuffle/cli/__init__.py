@@ -13,7 +13,7 @@ import click
 from shuffle.cli.options import CONTEXT_SETTINGS, debug_option, version_option
 from shuffle.cli.terminal import run
 
-COMMANDS = ("merge", "partition", "inspect", "verify", "repair", "read", "doctor", "serve")
+COMMANDS = ("merge", "partition", "inspect", "verify", "repair", "diff", "read", "doctor", "serve")
 """Each is the attribute ``command`` of the module of its name, in the order in which the help lists them."""
 
 
