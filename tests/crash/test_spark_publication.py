@@ -98,3 +98,13 @@ def test_a_kill_at_any_call_leaves_the_old_output_the_new_one_or_none(
         assert_spark_output(target, MERGED)
     assert None in states
     assert states[0] == (OLD if old else None)
+
+
+@needs_strace
+def test_a_durable_merge_syncs_each_file_before_it_appears_and_the_directory_after(maps: Path, tmp_path: Path) -> None:
+    target = tmp_path / "outputs" / "merged.data"
+    target.parent.mkdir()
+    assert merge_under_strace(maps, target, tmp_path / "trace", ["durable"]) == 0
+    calls = [call.name for call in calls_of_merge(tmp_path / "trace") if call.name in {"fsync", "linkat"}]
+
+    assert calls == ["fsync", "linkat", "fsync"] * 3  # data, checksums, index
