@@ -107,7 +107,9 @@ def _keys(column: pa.ChunkedArray) -> list[Any]:
     if "[ns" in str(data_type):  # in it, however deep: Python's datetime holds no nanoseconds, but Arrow's scalars do
         return list(column)
     values: list[Any] = column.to_pylist()
-    if pa.types.is_floating(data_type) or data_type.num_fields or isinstance(data_type, pa.BaseExtensionType):
+    if pa.types.is_floating(data_type):
+        return [_NAN if value != value else value for value in values]  # noqa: PLR0124 -- what NaN is
+    if data_type.num_fields or isinstance(data_type, pa.BaseExtensionType):
         return [_frozen(value) for value in values]
     return values
 

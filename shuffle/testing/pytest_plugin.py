@@ -52,7 +52,7 @@ def spill_factory(spill_dir: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def reflink_mount() -> Iterator[Path]:
+def _reflink_mount() -> Iterator[Path]:
     """An XFS of the test session's own, which shares blocks; skips with the reason where none can be mounted."""
     from shuffle.testing.file_systems import CannotMountError, loop_mounted
 
@@ -65,8 +65,8 @@ def reflink_mount() -> Iterator[Path]:
 
 
 @pytest.fixture
-def reflink_dir(reflink_mount: Path) -> Iterator[Path]:
+def reflink_dir(_reflink_mount: Path) -> Iterator[Path]:
     """An empty directory on XFS, where files can share blocks: a loop mount, so root and mkfs.xfs are needed."""
-    directory = tempfile.mkdtemp(dir=reflink_mount)
+    directory = tempfile.mkdtemp(dir=_reflink_mount)
     yield Path(directory)
     shutil.rmtree(directory)

@@ -119,7 +119,7 @@ class TestPartitionedBy:
         assert failure(assert_partitioned_by, path, RangePartitioner("n", [2, 20])) == (
             "x.arrow: row 0 of partition 1 belongs to partition 0 by RangePartitioner(['n'], 2 bounds, 3 partitions)\n"
             "  {'n': 1}\n"
-            "  3 of the 5 rows of this partition are misplaced"
+            "  misplaced in this partition: 3 of 5 rows"
         )
 
     def test_a_row_of_a_later_batch_has_its_number_in_the_partition(self, spill_dir: Path) -> None:
