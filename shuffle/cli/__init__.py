@@ -44,12 +44,21 @@ class LazyGroup(click.Group):
         return command
 
 
-@click.group(cls=LazyGroup, context_settings=CONTEXT_SETTINGS)
+@click.group(
+    cls=LazyGroup,
+    context_settings=CONTEXT_SETTINGS,
+    epilog="""\b
+Completion of commands, options and files, for this shell:
+  eval "$(_SHUFFLE_COMPLETE=bash_source shuffle)"
+  eval "$(_SHUFFLE_MERGE_COMPLETE=bash_source shuffle-merge)"
+With zsh: zsh_source. With fish: _SHUFFLE_COMPLETE=fish_source shuffle | source
+""",
+)
 @version_option
 @debug_option
 def shuffle() -> None:
     """A shuffle for Arrow data: partition rows, merge spill files, look into them, read partitions back.
 
-    Data goes to stdout, everything else to stderr. Exit codes: 0 done; 1 a check found damage; 2 wrong usage or an
-    error, told in one line.
+    Data goes to stdout, everything else to stderr. Exit codes: 0 done; 1 a check found damage, a loss or a difference;
+    2 wrong usage or an error, told in one line.
     """

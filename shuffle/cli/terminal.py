@@ -40,6 +40,7 @@ def run(command: click.Command, program: str, arguments: Sequence[str] | None) -
     """Run a command and report how it ended, in one line on stderr where it did not end well; the exit code.
 
     That is what the command returns (None is 0), 2 after an error, 128 and the signal's number after a signal.
+    Where the shell asks what a word could become, that is answered instead.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     # Looked for here, since the parsing of arguments may be what fails.
@@ -47,6 +48,12 @@ def run(command: click.Command, program: str, arguments: Sequence[str] | None) -
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a file's name need not be text that the terminal can show
             stream.reconfigure(errors="backslashreplace")
+    # As click has it: _SHUFFLE_COMPLETE=bash_source shuffle, which the shell then asks for each word.
+    variable = f"_{program}_COMPLETE".replace("-", "_").upper()
+    if instruction := os.environ.get(variable):
+        from click.shell_completion import shell_complete
+
+        return shell_complete(command, {}, program, variable, instruction)
     with _signals_raised(), _warnings_in_one_line():
         try:
             # Not command.main(), which answers a closed pipe and Ctrl-C with an exit code that means damage here.

@@ -6,11 +6,12 @@ import subprocess
 import sys
 import termios
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from shuffle.cli import COMMANDS
-from tests.shuffle.cli.commands import command_line, environment_with, error_of, run, succeeded
+from tests.shuffle.cli.commands import SCRIPTS, command_line, environment_with, error_of, run, succeeded
 from tests.spills import write_spills
 
 
@@ -147,3 +148,51 @@ def test_every_command_has_help_with_an_example(tmp_path: Path, name: str) -> No
     assert "Examples:" in text
     assert "  shuffle" in text.split("Examples:")[1]
     assert name in succeeded("shuffle --help", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "completions"),
+    [
+        ("shuffle ins", ["plain,inspect"]),
+        ("shuffle inspect --plo", ["plain,--plot"]),
+        ("shuffle inspect --sort ba", ["plain,batches"]),
+        ("shuffle verify spi", ["file,spi"]),
+        ("shuffle-merge --method g", ["plain,gather"]),
+    ],
+)
+def test_words_are_completed(tmp_path: Path, words: str, completions: list[str]) -> None:
+    script, *_ = words.split()
+    variable = f"_{script.replace('-', '_').upper()}_COMPLETE"
+    count = str(len(words.split()) - 1)
+    asked: dict[str, Any] = {variable: "bash_complete", "COMP_WORDS": words, "COMP_CWORD": count}
+    completed = run(script, tmp_path, **asked)
+    assert (completed.returncode, completed.stderr) == (0, "")
+    assert completed.stdout.splitlines() == completions
+
+
+@pytest.mark.parametrize("script", ["shuffle", "shuffle-merge"])
+def test_bash_takes_the_completion_that_help_names(tmp_path: Path, script: str) -> None:
+    line = f'eval "$(_{script.replace("-", "_").upper()}_COMPLETE=bash_source {script})"'
+    assert line in succeeded("shuffle --help", tmp_path)
+    path = os.pathsep.join([str(SCRIPTS), os.environ["PATH"]])
+    completed = subprocess.run(
+        ["bash", "-c", f"{line}; complete -p {script}"],
+        env=environment_with(PATH=path),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert completed.stdout.rstrip().endswith(f" {script}")
+
+
+def test_errors_are_red_on_a_terminal_alone(tmp_path: Path) -> None:
+    words = command_line("shuffle verify gone.arrow")
+    for variables, is_coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
+        reader, terminal = pty.openpty()
+        environment = environment_with(TERM="xterm", **variables)
+        if not variables:
+            environment.pop("NO_COLOR", None)
+        subprocess.run(words, cwd=tmp_path, env=environment, stderr=terminal, check=False)
+        os.close(terminal)
+        assert (b"\x1b[31m" in os.read(reader, 1 << 16)) == is_coloured
+        os.close(reader)
