@@ -33,6 +33,7 @@ from spill_format.publish import PendingFile, open_pending
 
 SAMPLE_BYTES = 16 << 20  # a source's; large enough that opening files does not count
 RANGE_BYTES = (1 << 10, 16 << 10, 128 << 10, 1 << 20)
+_RANGE_COUNT = 4096  # a source's, at most: small ranges take long, and a few thousand tell as much
 _SOURCE_COUNT = 4
 _ROUNDS = 3
 _IN_KERNEL: tuple[MethodName, ...] = ("clone", "copy_file_range", "sendfile")
@@ -204,12 +205,12 @@ def _measure(directory: str, plan: MergePlan, sources: Sequence[Source], method:
 def _sample(directory: str, range_bytes: int) -> Iterator[tuple[MergePlan, list[Source]]]:
     """A plan of ranges of one size, and its sources: files without a name, written back to the disk."""
     layouts = _layouts(range_bytes)
-    content = np.random.default_rng(0).bytes(SAMPLE_BYTES // 16)
+    content = np.random.default_rng(0).bytes(layouts[0].byte_count // 16)
     with ExitStack() as stack:
         sources = []
         for number, layout in enumerate(layouts):
             file = stack.enter_context(_scratch_file(directory))
-            for offset in range(0, SAMPLE_BYTES, len(content)):
+            for offset in range(0, layout.byte_count, len(content)):
                 _write(file, content, offset)
             os.fsync(file.fd)  # cloning would otherwise be measured with the writing back of its sources
             name = f"sample {number} in {directory}"
@@ -218,7 +219,8 @@ def _sample(directory: str, range_bytes: int) -> Iterator[tuple[MergePlan, list[
 
 
 def _layouts(range_bytes: int) -> list[PartitionLayout]:
-    offsets = np.arange(0, SAMPLE_BYTES + 1, range_bytes, dtype=np.int64)
+    sample_bytes = min(SAMPLE_BYTES, _RANGE_COUNT * range_bytes)
+    offsets = np.arange(0, sample_bytes + 1, range_bytes, dtype=np.int64)
     return [PartitionLayout(offsets) for _ in range(_SOURCE_COUNT)]
 
 
