@@ -42,10 +42,10 @@ from spill_format.publish import PendingFile, open_pending
 from spill_format.schemas import describe_difference, storage_schema, to_storage
 from spill_format.writer import SpillEncoder
 
-# Of the budget, a block takes at most one part in 32; 26 parts hold sorted blocks, and the other six are for a block
-# that gathers and for those being sorted, whose unsorted rows are still there.
+# Of the budget, a block takes at most one part in 32; 22 parts hold sorted blocks, and the other ten are for a block
+# that gathers, for those being sorted, whose unsorted rows are still there, and for what malloc cannot give back.
 _BUDGET_PARTS = 32
-_HELD_PARTS = 26
+_HELD_PARTS = 22
 _MOST_SORTING = 4
 
 _CONVERTED_ROWS = 8 << 10  # at once: decoding a dictionary may make rows many times larger
@@ -218,13 +218,15 @@ class MapWriter:
         most_held = self._options.memory_bytes // _BUDGET_PARTS * _HELD_PARTS
         if self._blocks and self._held_bytes + needed > most_held:
             self._spill()
+            if needed > most_held:  # a single row; there is no room for what malloc keeps of the others
+                pa.system_memory_pool().release_unused()
         self._blocks.append(self._threads.submit(self._sorted, rows))
         self._held_bytes += needed
         self._row_count += sum(batch.num_rows for batch, _ in rows)
         self._row_bytes += row_bytes
         if len(self._blocks) > self._most_sorting:
             self._blocks[-1 - self._most_sorting].result()
-        if self._held_bytes > most_held:  # a single row
+        if needed > most_held:
             self._spill()
 
     def _sorted(self, rows: list[_Rows]) -> SortedBlock:
@@ -262,6 +264,7 @@ class MapWriter:
             return None
         if self._blocks or self._spills.count == 0:
             self._spill()
+        self._threads.close()  # what their memory holds can be given back once they are gone
         if self._spills.publish_only_one():
             return None
         merged = self._spills.merge_into(self._output)

@@ -14,11 +14,15 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from shuffle.partitioners.protocol import PartitionNumbers
 from shuffle.sortable import has_unions
 
 BLOCK_ROWS = 256 << 10
+
+# Arrow's usual pool, mimalloc, keeps much of what one thread allocated and another one freed: 70 MiB, seen.
+_POOL = pa.system_memory_pool()
 
 _BATCH_BYTES = 1 << 20  # a message's frame costs about 1 KiB and 50 µs; beyond this size, batches leave the cache
 _BLOCK_OVERHEAD_BYTES = 4 << 10  # what Python and Arrow keep for a batch of no rows
@@ -100,7 +104,7 @@ def sort_block(batches: Sequence[pa.RecordBatch], partition_numbers: Sequence[Pa
     numbers = _concatenated(partition_numbers)
     if rows.num_rows > 1:
         order = stable_order(numbers)
-        rows, numbers = rows.take(pa.array(order)), numbers[order]
+        rows, numbers = _taken(rows, order), numbers[order]
     return SortedBlock(rows, numbers, int(rows.nbytes))
 
 
@@ -143,7 +147,7 @@ def window_batches(window: Sequence[Piece]) -> list[tuple[int, pa.RecordBatch]]:
     )
     if len(window) > 1 and numbers.min() < numbers.max():
         order = stable_order(numbers)
-        rows, numbers = rows.take(pa.array(order)), numbers[order]
+        rows, numbers = _taken(rows, order), numbers[order]
     begins = np.flatnonzero(np.diff(numbers, prepend=numbers[:1] + 1)).tolist()
     return [
         (int(numbers[begin]), rows.slice(begin, end - begin))
@@ -195,9 +199,15 @@ def _concatenated(parts: Sequence[PartitionNumbers]) -> PartitionNumbers:
     return cast("PartitionNumbers", np.concatenate(parts))
 
 
+def _taken(batch: pa.RecordBatch, order: npt.NDArray[np.intp]) -> pa.RecordBatch:
+    # Not pa.array(order), which imports pandas where it is installed: 26 MiB.
+    indices = pa.Array.from_buffers(pa.int64(), len(order), [None, pa.py_buffer(order)])
+    return pc.take(batch, indices, boundscheck=False, memory_pool=_POOL)
+
+
 def _joined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
     if len(batches) == 1:
         return batches[0]
-    joined = pa.concat_batches(batches)
+    joined = pa.concat_batches(batches, memory_pool=_POOL)
     # Dense unions keep the values of all rows of their blocks when they are joined; taking rows drops them.
-    return joined.take(pa.array(np.arange(joined.num_rows))) if has_unions(joined.schema) else joined
+    return _taken(joined, np.arange(joined.num_rows)) if has_unions(joined.schema) else joined

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import pyarrow as pa
+
 from shuffle.config import MapOptions
 from shuffle.formats.arrow import ARROW, borrow_source
 from shuffle.merge import plan_sources
@@ -71,6 +73,8 @@ class SpillStore:
 
     def merge_into(self, output: PendingFile) -> MergeReport:
         """Write the merge of all spills into ``output``."""
+        # What the rows of the last spill took is free, but still the process's; planning needs memory of its own.
+        pa.system_memory_pool().release_unused()
         sources: list[Source] = [ARROW.open_source(path) for path in self.names]
         for number, spill in enumerate(self._unnamed):
             sources.append(borrow_source(spill.fd, f"spill {number} of {self._target}"))

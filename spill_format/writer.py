@@ -12,7 +12,7 @@ import os
 from array import array
 from os import PathLike
 from types import TracebackType
-from typing import NamedTuple, Protocol, Self
+from typing import Protocol, Self
 
 import numpy as np
 import pyarrow as pa
@@ -38,6 +38,7 @@ from .index import MAJOR_VERSION, MINOR_VERSION, PartitionIndex
 from .layout import PartitionLayout
 from .publish import PendingFile, open_pending
 from .schemas import describe_difference, storage_schema, to_storage
+from .serializer import Message, Serializer
 
 COMPRESSIONS = (None, "lz4", "zstd")
 DEFAULT_ALIGNMENT = 64
@@ -45,14 +46,6 @@ MAXIMUM_PARTITION_COUNT = 2**31 - 1
 
 _PENDING_BYTES = 4 << 20  # written at once; below it, system calls for small messages outweigh copying
 _PENDING_PIECES = 1000  # under IOV_MAX, 1,024
-
-
-class _Message(NamedTuple):
-    """A serialized record batch whose padding is not yet known."""
-
-    partition: int
-    metadata: memoryview
-    body: memoryview
 
 
 class WritableFile(Protocol):
@@ -91,7 +84,7 @@ class SpillEncoder:
         self.alignment = int(alignment)
         self._file = file
         self._stored_schema = storage_schema(schema)
-        self._serializer = _Serializer(self._stored_schema, compression)
+        self._serializer = Serializer(self._stored_schema, compression)
         schema_message, self._footer_template = describe_schema(self._stored_schema)
         header = encode_header(schema_message, self.alignment, self.partition_count)
         self._first_offset = self._position = len(header)
@@ -99,7 +92,8 @@ class SpillEncoder:
         self._pending_bytes = len(header)
         self._unusable: str | None = None  # why nothing may follow
         self._partition = 0  # of the last call
-        self._last: _Message | None = None
+        self._last: Message | None = None  # its padding is not yet known
+        self._last_partition = 0
         self._rows = np.zeros(self.partition_count, dtype=np.int64)
         self._partitions = array("q")  # one element a message, like the four arrays below
         self._metadata_lengths = array("i")
@@ -128,7 +122,7 @@ class SpillEncoder:
         self._check_usable()
         try:
             self._flush_last(next_partition=partition)
-            self._last = _Message(partition, memoryview(metadata), memoryview(body))
+            self._last, self._last_partition = Message(memoryview(metadata), (memoryview(body),)), partition
             self._rows[partition] += row_count
         except BaseException as error:
             self._unusable = _reason(error)
@@ -187,25 +181,28 @@ class SpillEncoder:
         self._flush_last(next_partition=partition)
         if self._stored_schema is not self.schema:
             batch = to_storage(batch, self._stored_schema)
-        self._last = _Message(partition, *self._serializer.serialize(batch))
+        self._last, self._last_partition = self._serializer.serialize(batch), partition
         self._rows[partition] += batch.num_rows
 
     def _flush_last(self, next_partition: int | None) -> None:
         """Put the held-back message behind the others, padded if it is its partition's last."""
         if self._last is None:
             return
-        partition, metadata, body = self._last
-        end = self._position + len(metadata) + SEAL_LENGTH + len(body)
+        (metadata, body), partition = self._last, self._last_partition
+        body_length, body_checksum = sum(map(len, body)), 0
+        for piece in body:
+            body_checksum = crc32c(piece, body_checksum)
+        end = self._position + len(metadata) + SEAL_LENGTH + body_length
         padding = padding_to(8 if partition == next_partition else self.alignment, end)
-        body_checksum = crc32c(body)
         sealed = seal_metadata(metadata, partition, body_checksum, padding)
         self._partitions.append(partition)
         self._metadata_lengths.append(len(sealed))
-        self._body_lengths.append(len(body))
+        self._body_lengths.append(body_length)
         self._metadata_checksums.append(crc32c(sealed))
         self._body_checksums.append(body_checksum)
         self._append(sealed)
-        self._append(body)
+        for piece in body:
+            self._append(piece)
         self._last = None
 
     def _index(self) -> PartitionIndex:
@@ -348,32 +345,6 @@ class SpillWriter:
             self.close()
         else:
             self.discard()
-
-
-class _Serializer:
-    """Turns record batches of one schema into Arrow messages."""
-
-    def __init__(self, schema: pa.Schema, compression: str | None) -> None:
-        self._sink = io.BytesIO()
-        self._stream = None
-        self._schema_length = 0  # bytes of the schema message that a stream puts before its first batch
-        if compression is not None:  # RecordBatch.serialize() takes no options, a stream writer does
-            options = pa.ipc.IpcWriteOptions(compression=compression)
-            self._stream = pa.ipc.new_stream(self._sink, schema, options=options)
-            self._schema_length = schema.serialize().size
-
-    def serialize(self, batch: pa.RecordBatch) -> tuple[memoryview, memoryview]:
-        """Metadata, with its prefix, and body of the batch's message."""
-        if self._stream is None:
-            message = memoryview(batch.serialize())
-        else:
-            self._sink.seek(0)
-            self._sink.truncate()
-            self._stream.write_batch(batch)
-            message = memoryview(self._sink.getvalue())[self._schema_length :]
-            self._schema_length = 0
-        metadata_length = metadata_length_of(message)
-        return message[:metadata_length], message[metadata_length:]
 
 
 def describe_schema(stored_schema: pa.Schema) -> tuple[bytes, bytes]:
