@@ -160,6 +160,10 @@ def test_off_makes_no_call_that_copies_inside_the_kernel(place: Place, tmp_path:
     [
         ("copy_file_range", "copy_file_range:error=EXDEV:when=1"),
         ("copy_file_range", "copy_file_range:error=ENOSYS:when=3+"),
+        ("copy_file_range", "copy_file_range:error=EPERM:when=1+"),
+        ("copy_file_range", "copy_file_range:error=EIO:when=2"),
+        ("copy_file_range", "copy_file_range:error=ETXTBSY:when=1"),
+        ("sendfile", "sendfile:error=EPERM:when=1+"),
         ("copy_file_range", "copy_file_range:retval=0:when=2+"),
         ("sendfile", "sendfile:error=EINVAL:when=2+"),
         ("sendfile", "sendfile:retval=0:when=1+"),
