@@ -272,7 +272,7 @@ def sparse_source(directory: Path, byte_count: int) -> tuple[Path, PartitionLayo
 
 
 class RecordingKernel(SystemKernel):
-    """Claims to have copied what it was asked to, less the bits that libfuse and glibc lost, and notes how much it was."""
+    """Claims to have copied what it was asked to, less the bits that libfuse and glibc lost, and notes how much."""
 
     def __init__(self) -> None:
         self.asked: list[int] = []
