@@ -163,7 +163,7 @@ def _salvage(descriptor: int, path: str, progress: Progress) -> Salvage:
     is_decodable = _decoder(description.stored_schema)
     reader = MessageReader(descriptor, path, byte_count, description.partition_count, is_decodable, progress)
     start = description.first_offset or len(FILE_START)
-    scan = _scan(reader, description, start)
+    scan = _scan(reader, description)
     messages = in_order([message for message in scan.messages if message.is_whole])
     partition_count = description.partition_count or 1 + max((m.partition for m in scan.messages), default=0)
     # Without an end everything up to the end of the file may have been record batches.
@@ -205,10 +205,12 @@ def _node_count(data_type: pa.DataType) -> int:
     return 1 + sum(_node_count(storage.field(number).type) for number in range(storage.num_fields))
 
 
-def _scan(reader: MessageReader, description: Description, start: int) -> Scan:
+def _scan(reader: MessageReader, description: Description) -> Scan:
     """The messages where a sound index expects them, else wherever they are."""
     if description.old_index is None or not description.old_index.is_in_place:
-        return reader.scan(start)
+        # Where the header is lost, the first range's place is hearsay.
+        start = None if "header" in description.lost_parts else description.first_offset
+        return reader.scan(start or len(FILE_START))
     index = description.old_index.index
     offsets = index.message_offsets.tolist()
     partitions = np.repeat(np.arange(index.layout.partition_count), np.diff(index.first_messages)).tolist()

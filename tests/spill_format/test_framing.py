@@ -20,6 +20,7 @@ from spill_format.framing import (
     encode_place,
     find_place_note,
     metadata_length_of,
+    read_batch_size,
     read_blocks,
     read_header_seal,
     read_seal,
@@ -160,3 +161,17 @@ def test_what_is_no_footer_is_corrupt(footer: bytes) -> None:
 )
 def test_what_is_no_note_names_no_place(note: str) -> None:
     assert decode_place(note.encode()) is None
+
+
+@pytest.mark.parametrize("row_count", [0, 1, 1000])
+def test_a_record_batch_says_how_large_it_is(row_count: int) -> None:
+    message = memoryview(flat_batch(row_count).serialize())
+    length = metadata_length_of(message)
+    size = read_batch_size(message[:length])
+    assert (size.row_count, size.body_bytes, size.node_count) == (row_count, len(message) - length, 2)
+
+
+@pytest.mark.parametrize("flatbuffer", [b"", bytes(8), b"\xff" * 64, bytes(FLAT_SCHEMA.serialize())[8:60]])
+def test_what_is_no_record_batch_has_no_size(flatbuffer: bytes) -> None:
+    with pytest.raises(ValueError, match="flatbuffer|header|claims"):
+        read_batch_size(bytes(8) + flatbuffer)
