@@ -171,7 +171,7 @@ def test_a_record_batch_says_how_large_it_is(row_count: int) -> None:
     assert (size.row_count, size.body_bytes, size.node_count) == (row_count, len(message) - length, 2)
 
 
-@pytest.mark.parametrize("flatbuffer", [b"", bytes(8), b"\xff" * 64, bytes(FLAT_SCHEMA.serialize())[8:60]])
+@pytest.mark.parametrize("flatbuffer", [b"", bytes(8), b"\xff" * 64])
 def test_what_is_no_record_batch_has_no_size(flatbuffer: bytes) -> None:
-    with pytest.raises(ValueError, match="flatbuffer|header|claims"):
+    with pytest.raises(ValueError, match=r"flatbuffer|header|claims"):
         read_batch_size(bytes(8) + flatbuffer)
