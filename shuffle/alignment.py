@@ -32,25 +32,19 @@ def choose_alignment(expected_bytes: int, partition_count: int, block_bytes: int
 
 
 def shared_block_bytes(directories: Sequence[str | PathLike[str]], kernel: Kernel | None = None) -> int | None:
-    """The size of blocks that files of all these directories can share with those of the first, or None: tried, with
-    files that have no names.
-
-    Raises:
-        OSError: a directory is missing or not writable.
-    """
+    """The size of blocks that files of all these directories can share with those of the first: tried, with files that
+    have no names. None where they cannot, or where it cannot be tried."""
     kernel = kernel or SystemKernel()
-    with _scratch_file(directories[0]) as target:
-        block_bytes = os.fstatvfs(target.fd).f_frsize
-        if not is_alignment(block_bytes):
-            return None
-        for directory in directories:
-            with _scratch_file(directory) as source:
-                # No hole, which some file systems clone as one without having to share anything.
-                os.write(source.fd, b"\1" * block_bytes)
-                try:
+    try:
+        with _scratch_file(directories[0]) as target:
+            block_bytes = os.fstatvfs(target.fd).f_frsize
+            for directory in directories:
+                with _scratch_file(directory) as source:
+                    # No hole, which some file systems clone as one without having to share anything.
+                    os.write(source.fd, b"\1" * block_bytes)
                     kernel.clone_range(source.fd, target.fd, block_bytes, 0, 0)
-                except OSError:
-                    return None
+    except OSError:
+        return None
     return block_bytes
 
 

@@ -84,7 +84,9 @@ class MapOptions:
         threads: how many sort and join rows beside the caller's; by default one a usable core, at most 4. With 1
             the caller's thread does everything. The bytes written are the same.
         compression: of record batch bodies: None, ``"lz4"`` or ``"zstd"``.
-        alignment: bytes, a power of two from 8 to 65536; every range starts at a multiple of it.
+        alignment: bytes, a power of two from 8 to 65536; every range starts at a multiple of it. ``"auto"`` tries, when
+            the first file is written, whether the directories' file system shares blocks: if so, and if padding costs
+            under 2 %, alignment is that of its blocks, so that merges share them instead of copying; else it is 64.
         merge: how the spills are merged on closing; its ``overwrite`` and ``durable`` concern the target.
     """
 
@@ -93,7 +95,7 @@ class MapOptions:
     keep_spills: bool = False
     threads: int = field(default_factory=lambda: min(usable_cores(), 4))
     compression: Literal["lz4", "zstd"] | None = None
-    alignment: int = 64
+    alignment: int | Literal["auto"] = "auto"
     merge: MergeOptions = field(default_factory=MergeOptions)
 
     def __post_init__(self) -> None:
@@ -103,7 +105,8 @@ class MapOptions:
             raise ValueError(f"threads must be 1 or more, not {self.threads}")
         if self.compression not in {None, "lz4", "zstd"}:
             raise ValueError(f"compression must be None, lz4 or zstd, not {self.compression!r}")
-        check_alignment(self.alignment)
+        if self.alignment != "auto":
+            check_alignment(self.alignment)
         if isinstance(self.spill_directories, (str, os.PathLike)):
             raise TypeError(f"spill_directories takes several, in a list: not {self.spill_directories!r}")
 

@@ -20,6 +20,7 @@ from typing import Self
 
 import pyarrow as pa
 
+from shuffle.alignment import choose_alignment, shared_block_bytes
 from shuffle.config import MapOptions
 from shuffle.ordered_threads import OrderedThreads
 from shuffle.partitioners import Partitioner
@@ -95,6 +96,7 @@ class MapWriter:
         except BaseException:
             self._output.discard()
             raise
+        self._alignment = None if self._options.alignment == "auto" else self._options.alignment
         self._threads = OrderedThreads(self._options.threads)
         self._most_sorting = min(self._options.threads, _MOST_SORTING)
         self._block_rows = block_rows(partitioner.partition_count)
@@ -242,15 +244,22 @@ class MapWriter:
         """Write a whole partitioned file of the blocks; its size."""
         blocks = [block.result() for block in self._blocks]
         partition_count = self._partitioner.partition_count
+        if self._alignment is None:
+            self._alignment = self._chosen_alignment()
         with self._timed("writing"):
             encoder = SpillEncoder(
-                file, self._stored_schema, partition_count, self._options.compression, self._options.alignment
+                file, self._stored_schema, partition_count, self._options.compression, self._alignment
             )
             for batches in self._threads.map(self._stored_batches, plan_windows(blocks, partition_count)):
                 for partition, batch in batches:
                     encoder.write(partition, batch)
             encoder.finish()
         return encoder.byte_count
+
+    def _chosen_alignment(self) -> int:
+        """For all files of this task, from what the first one will hold."""
+        directories = [self._target.absolute().parent, *self._options.spill_directories]
+        return choose_alignment(self._row_bytes, self._partitioner.partition_count, shared_block_bytes(directories))
 
     def _stored_batches(self, window: list[Piece]) -> list[tuple[int, pa.RecordBatch]]:
         return [(partition, from_sortable(rows, self._stored_schema)) for partition, rows in window_batches(window)]

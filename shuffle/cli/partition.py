@@ -29,6 +29,16 @@ class Columns(click.ParamType["tuple[str, ...]"]):
         return names
 
 
+class Alignment(click.ParamType["int | Literal['auto']"]):
+    """A number of bytes, or ``auto``."""
+
+    name = "alignment"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int | Literal["auto"]:
+        """The bytes, or ``auto`` as it is."""
+        return "auto" if value == "auto" else Size().convert(value, param, ctx)
+
+
 @click.command(
     "partition",
     context_settings=CONTEXT_SETTINGS,
@@ -86,11 +96,12 @@ Examples:
 )
 @click.option(
     "--alignment",
-    type=Size(),
-    default="64",
+    type=Alignment(),
+    default="auto",
     show_default=True,
     metavar="SIZE",
-    help="Partitions start at multiples of it; with 4096, merges on XFS and btrfs share blocks instead of copying.",
+    help="Partitions start at multiples of it. auto: 4096 where merges can then share blocks instead of copying (XFS, "
+    "btrfs) and partitions are large; else 64.",
 )
 @merge_options
 @json_option
@@ -105,7 +116,7 @@ def command(  # noqa: PLR0913 (one argument an option)
     spill_directories: tuple[str, ...],
     keep_spills: bool,
     compression: Compression,
-    alignment: int,
+    alignment: int | Literal["auto"],
     options: MergeOptions,
     as_json: bool,
     output: Output,

@@ -2,13 +2,20 @@
 
 import errno
 import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from shuffle import MapOptions, MapWriter, RoundRobinPartitioner
 from shuffle.alignment import TOLERATED_PADDING, choose_alignment, shared_block_bytes
 from shuffle.testing import Fail, ScriptedKernel
+from spill_format import SpillFile
+from tests.shuffle.cli.commands import error_of, run, succeeded
 from tests.spills import open_files_in, write_spill
 
 MIB = 1 << 20
@@ -69,6 +76,59 @@ def test_a_file_system_that_says_no_shares_nothing(xfs_dir: Path) -> None:
     assert kernel.unplayed == {}
 
 
-def test_a_directory_that_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="missing"):
-        shared_block_bytes([tmp_path / "missing"])
+def test_where_it_cannot_be_tried_nothing_is_shared(xfs_dir: Path, small_ext4_dir: Path) -> None:
+    assert shared_block_bytes([xfs_dir / "missing"]) is None
+    with (small_ext4_dir / "filler").open("wb") as filler:
+        os.posix_fallocate(filler.fileno(), 0, shutil.disk_usage(small_ext4_dir).free)
+    assert shared_block_bytes([small_ext4_dir]) is None
+
+
+class TestMapWriter:
+    SCHEMA = pa.schema([("key", pa.int64())])
+
+    def written(self, directory: Path, row_count: int, partition_count: int, **options: Any) -> int:
+        """The alignment of a map output, and of its spills if there are any."""
+        target = directory / "map.arrow"
+        map_options = MapOptions(memory_bytes=MIB, **options)
+        with MapWriter(target, self.SCHEMA, RoundRobinPartitioner(partition_count), map_options) as mapper:
+            for start in range(0, row_count, 10_000):
+                mapper.write(pa.table({"key": np.arange(start, min(start + 10_000, row_count))}))
+        alignments = set()
+        for path in directory.rglob("*.arrow"):
+            with SpillFile(path) as spill:
+                spill.verify()
+                alignments.add(spill.alignment)
+        (alignment,) = alignments
+        return alignment
+
+    @pytest.mark.parametrize(
+        ("row_count", "partition_count", "expected"),
+        [
+            pytest.param(60_000, 2, 4096, id="large ranges, in memory"),
+            pytest.param(500_000, 2, 4096, id="large ranges, spilled"),
+            pytest.param(60_000, 200, 64, id="small ranges"),
+            pytest.param(0, 2, 64, id="no rows"),
+        ],
+    )
+    def test_auto_aligns_large_ranges_to_blocks_that_can_be_shared(
+        self, xfs_dir: Path, ext4_dir: Path, row_count: int, partition_count: int, expected: int
+    ) -> None:
+        assert self.written(xfs_dir, row_count, partition_count, keep_spills=row_count > 100_000) == expected
+        assert self.written(ext4_dir, row_count, partition_count) == 64
+
+    def test_spills_elsewhere_share_nothing_with_the_target(self, xfs_dir: Path, btrfs_dir: Path) -> None:
+        assert self.written(xfs_dir, 500_000, 2, spill_directories=[btrfs_dir]) == 64
+
+    def test_what_was_asked_for_is_taken_anywhere(self, xfs_dir: Path, ext4_dir: Path) -> None:
+        assert self.written(xfs_dir, 60_000, 2, alignment=8) == 8
+        assert self.written(ext4_dir, 60_000, 2, alignment=4096) == 4096
+
+
+def test_the_command_takes_auto_and_sizes(xfs_dir: Path) -> None:
+    pq.write_table(pa.table({"key": np.arange(100_000)}), xfs_dir / "rows.parquet")
+    for option, expected in [("", 4096), ("--alignment auto", 4096), ("--alignment 1KiB", 1024)]:
+        succeeded(f"shuffle partition rows.parquet --by key --partitions 2 --overwrite -o map.arrow {option}", xfs_dir)
+        with SpillFile(xfs_dir / "map.arrow") as output:
+            assert output.alignment == expected
+    refused = run("shuffle partition rows.parquet --by key --partitions 2 -o other.arrow --alignment some", xfs_dir)
+    assert "'some' is no size" in error_of(refused)
