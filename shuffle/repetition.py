@@ -29,7 +29,7 @@ def is_merged_already(prepared: PreparedMerge, target: str | PathLike[str], opti
     state = prepared.format.compare_target(target, prepared.trailer)
     if state in {"none", "other"}:
         return False
-    if (state != "same" or options.verify) and not _holds_the_same_bytes(prepared, os.fspath(target)):
+    if (state != "same" or options.verify) and not holds_the_same_bytes(prepared, os.fspath(target)):
         return False
     if state == "unfinished":
         try:
@@ -39,7 +39,8 @@ def is_merged_already(prepared: PreparedMerge, target: str | PathLike[str], opti
     return True
 
 
-def _holds_the_same_bytes(prepared: PreparedMerge, target: str) -> bool:
+def holds_the_same_bytes(prepared: PreparedMerge, target: str) -> bool:
+    """Whether the ranges of an existing target are those of the sources, by reading both; OSError if they cannot be."""
     if os.path.getsize(target) != prepared.plan.end:
         return False
     descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from os import PathLike
 
@@ -52,12 +52,22 @@ def publish_output(
             data are gone is no output.
         OSError: as the operating system gives it.
     """
+    publish_with_companions(pending, _contents(pending.path, offsets, checksums), overwrite=overwrite, durable=durable)
+
+
+def publish_with_companions(
+    pending: PendingFile, contents: Mapping[str, bytes], *, overwrite: bool = False, durable: bool = False
+) -> None:
+    """Make a complete data file appear, then other files with these contents, in order; the last is its index.
+
+    Arguments and errors as for ``publish_output``.
+    """
     with _locked(pending.path.parent):
         if overwrite:
             _withdraw(pending.path, durable=durable)
         else:
             _refuse_existing(pending.path)
-        with _companions(pending.path, offsets, checksums, durable=durable) as companions:
+        with _companions(contents, durable=durable) as companions:
             pending.publish()
             for companion in companions:
                 companion.publish()
@@ -75,7 +85,7 @@ def finish_output(
     path = os.path.abspath(data_path)
     with (
         _locked(os.path.dirname(path)),
-        _companions(path, offsets, checksums, durable=durable) as companions,
+        _companions(_contents(path, offsets, checksums), durable=durable) as companions,
     ):
         for companion in companions:
             companion.publish()
@@ -135,20 +145,24 @@ def _locked(directory: str | PathLike[str]) -> Iterator[None]:
         os.close(descriptor)
 
 
-@contextmanager
-def _companions(
-    data_path: str | PathLike[str], offsets: Int64Array, checksums: RangeChecksums | None, *, durable: bool
-) -> Iterator[list[PendingFile]]:
-    """Checksums and index, written but not published: there was room for all of them before anything appears."""
+def _contents(
+    data_path: str | PathLike[str], offsets: Int64Array, checksums: RangeChecksums | None
+) -> dict[str, bytes]:
+    """The companions of an output's data, the index last."""
     contents = {index_path_of(data_path): encode_index(offsets)}
     if checksums is not None:
         contents = {checksum_path_of(data_path, checksums.algorithm): encode_checksums(checksums), **contents}
+    return contents
+
+
+@contextmanager
+def _companions(contents: Mapping[str, bytes], *, durable: bool) -> Iterator[list[PendingFile]]:
+    """Files written but not published: there was room for all of them before anything appears."""
     with ExitStack() as stack:
         opened = []
-        for path, content in contents.items():
-            # Checksums without an index belong to nothing; an index must not be there.
-            is_index = path == index_path_of(data_path)
-            companion = stack.enter_context(open_pending(path, overwrite=not is_index, durable=durable))
+        for number, (path, content) in enumerate(contents.items(), start=1):
+            # The last, an index, must not be there; without it the others belong to nothing.
+            companion = stack.enter_context(open_pending(path, overwrite=number < len(contents), durable=durable))
             with open(companion.fd, "wb", closefd=False) as file:
                 file.write(content)
             opened.append(companion)

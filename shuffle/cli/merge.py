@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import click
 
@@ -24,6 +25,8 @@ from shuffle.formats import FormatName, MergeFormat, SparkFormat
 from shuffle.merge import merge_prepared, prepare_merge
 from shuffle.target_writer import PreparedMerge
 
+_PUSH: Literal["spark-push"] = "spark-push"
+
 
 @click.command(
     "merge",
@@ -35,6 +38,7 @@ Examples:
   shuffle-merge a.spill.arrow b.spill.arrow -o merged.arrow --durable --delete-sources
   shuffle-merge spills/ --dry-run
   shuffle-merge /tmp/spark/blockmgr-*/ --shuffle 3 -o shuffle_3_0_0.data
+  shuffle-merge /tmp/spark/blockmgr-*/ --format spark-push -o merged/
 """,
 )
 @click.argument("sources", nargs=-1, required=True, metavar="DIR|FILE…", type=PATH)
@@ -42,10 +46,12 @@ Examples:
 @click.option(
     "--format",
     "format_name",
-    type=click.Choice(get_args(FormatName)),
+    type=click.Choice((*get_args(FormatName), _PUSH)),
     default="auto",
-    help="What is merged: Arrow files, or Spark's own shuffle files.  [default: what the sources plainly are]",
+    help="What is merged: Arrow files, Spark's shuffle files, or these into its push-based layout, a file for each "
+    "partition in the directory OUT.  [default: what the sources plainly are]",
 )
+@click.option("--app-id", default="app", metavar="ID", help="The application in the names of files of spark-push.")
 @click.option(
     "--shuffle", type=click.IntRange(min=0), metavar="N", help="Of Spark's directories: this shuffle's outputs."
 )
@@ -60,7 +66,8 @@ def command(  # noqa: PLR0913 (one argument an option)
     sources: tuple[str, ...],
     target: str | None,
     *,
-    format_name: FormatName,
+    format_name: FormatName | Literal["spark-push"],
+    app_id: str,
     shuffle: int | None,
     codec: str | None,
     delete_sources: bool,
@@ -85,6 +92,12 @@ def command(  # noqa: PLR0913 (one argument an option)
             click.get_current_context(),
         )
     started = time.perf_counter()
+    if format_name == _PUSH:
+        if target is None or dry_run:
+            raise click.UsageError("spark-push has no --dry-run", click.get_current_context())
+        options = replace(options, delete_sources=delete_sources)
+        _merge_pushed(sources, target, options, SparkFormat(shuffle, codec), app_id, as_json=as_json, output=output)
+        return
     prepared = prepare_merge(sources, _format_of(format_name, shuffle, codec))
     if target is None or dry_run:
         click.echo(as_json_text(_plan_as_dict(prepared, target)) if as_json else str(prepared.plan))
@@ -92,6 +105,26 @@ def command(  # noqa: PLR0913 (one argument an option)
     options = replace(options, delete_sources=delete_sources)
     with progress_bar(prepared.plan.byte_count, "B", "merging", shown=output.bar_shown) as progress:
         report = merge_prepared(prepared, target, options, progress=progress, started=started)
+    if as_json:
+        click.echo(as_json_text(report.as_dict()))
+    if not output.quiet:
+        say(f"{target}: {report}")
+
+
+def _merge_pushed(
+    sources: tuple[str, ...],
+    target: str,
+    options: MergeOptions,
+    spark_format: SparkFormat,
+    app_id: str,
+    *,
+    as_json: bool,
+    output: Output,
+) -> None:
+    from shuffle.push_merge import merge_pushed
+
+    os.makedirs(target, exist_ok=True)
+    report = merge_pushed(sources, target, options, application=app_id, spark_format=spark_format)
     if as_json:
         click.echo(as_json_text(report.as_dict()))
     if not output.quiet:

@@ -15,12 +15,14 @@ import pytest
 
 from shuffle import MergeOptions, merge
 from shuffle.formats import SparkFormat
+from shuffle.push_merge import merge_pushed
 from spill_format.range_checksums import CRC32C
 from spill_format.spark import encode_checksums, encode_index, read_output
 from spill_format.spark_codecs import recognize_codec
 from spill_format.spark_discovery import find_outputs
 from spill_format.spark_publish import write_output
-from tests.interop.spark_shuffles import JOBS, MAPS, ROWS, SESSIONS, shuffle_of
+from spill_format.spark_push import encode_meta
+from tests.interop.spark_shuffles import JOBS, MAPS, ROWS, SESSIONS, jobs_of, shuffle_of
 from tests.spark_files import ranges_of_spark
 
 HERE = Path(__file__).parent
@@ -68,6 +70,11 @@ def merged(kept: Path, session: str, job: str, target: Path, **options: Any) -> 
     return target
 
 
+def added(sums: list[list[int]]) -> list[int]:
+    """Column by column."""
+    return [sum(column) for column in zip(*sums, strict=True)]
+
+
 def install(reader: Any, data: Path, shuffle: int, algorithm: str) -> int:
     """Put an output where Spark's resolver looks for that of a map of a shuffle."""
     places = reader.places(shuffle, 0, algorithm)
@@ -79,7 +86,8 @@ def install(reader: Any, data: Path, shuffle: int, algorithm: str) -> int:
 
 @pytest.mark.parametrize("session", SESSIONS)
 def test_sparks_files_are_found_and_mean_to_us_what_they_mean_to_spark(kept: Path, session: str, reader: Any) -> None:
-    for job, (partition_count, _) in JOBS.items():
+    for job in jobs_of(session):
+        partition_count = JOBS[job][0]
         outputs = find_outputs([kept / session], shuffle_of(job))
         assert len(outputs) == MAPS
         for _, paths in outputs:
@@ -98,7 +106,7 @@ def test_sparks_files_are_found_and_mean_to_us_what_they_mean_to_spark(kept: Pat
 
 @pytest.mark.parametrize("session", SESSIONS)
 def test_what_we_write_is_byte_for_byte_what_spark_wrote(kept: Path, session: str, tmp_path: Path) -> None:
-    for job in JOBS:
+    for job in jobs_of(session):
         for name, paths in find_outputs([kept / session], shuffle_of(job)):
             output = read_output(paths)
             assert paths.checksum is not None
@@ -112,8 +120,7 @@ def test_what_we_write_is_byte_for_byte_what_spark_wrote(kept: Path, session: st
                 assert (tmp_path / Path(file).name).read_bytes() == Path(file).read_bytes()
 
 
-@pytest.mark.parametrize("job", JOBS)
-@pytest.mark.parametrize("session", SESSIONS)
+@pytest.mark.parametrize(("session", "job"), [(session, job) for session in SESSIONS for job in jobs_of(session)])
 def test_spark_reads_every_row_of_our_merge(
     kept: Path, tmp_path: Path, reader: Any, configured: Callable[[str], Any], session: str, job: str
 ) -> None:
@@ -128,9 +135,7 @@ def test_spark_reads_every_row_of_our_merge(
         list(reader.readBlock(conf, number, 0, partition)) if content else [0, 0, 0]  # Spark never fetches empty blocks
         for partition, content in enumerate(ranges_of_spark(target))
     ]
-    assert [sum(column) for column in zip(*sums, strict=True)] == json.loads((kept / "sums.json").read_text())[session][
-        job
-    ]
+    assert added(sums) == json.loads((kept / "sums.json").read_text())[session][job]
     rows = [row_count for *_, row_count in sums]
     assert sum(rows) == ROWS
     if job == "one partition of everything":
@@ -166,3 +171,56 @@ def test_a_merge_of_spark_is_merged_already_when_it_is_started_again(kept: Path,
 
     assert again.repeated
     assert CRC32C.name in {path.suffix[1:] for path in tmp_path.iterdir()}
+
+
+def java_hash(text: str) -> int:
+    """``String.hashCode``, made non-negative as Spark does."""
+    value = 0
+    for character in text:
+        value = (31 * value + ord(character)) & 0xFFFFFFFF
+    return abs(value - (1 << 32) if value & 0x80000000 else value)
+
+
+@pytest.mark.parametrize("session", ["lz4", "snappy"])
+def test_spark_reads_every_row_and_every_map_of_the_push_based_layout(
+    kept: Path, tmp_path: Path, reader: Any, spark: Any, configured: Callable[[str], Any], session: str
+) -> None:
+    application, shuffle = spark.sparkContext.applicationId, shuffle_of("usual")
+    (tmp_path / "merged").mkdir()
+    report = merge_pushed(
+        [kept / session],
+        tmp_path / "merged",
+        application=application,
+        spark_format=SparkFormat(shuffle=shuffle),
+        chunk_bytes=1500,
+    )
+    for file in (tmp_path / "merged").iterdir():  # into the subdirectories where Spark looks for them
+        place = tmp_path / f"{java_hash(file.name) % 64:02x}"
+        place.mkdir(exist_ok=True)
+        shutil.move(file, place)
+
+    sums = []
+    chunk_count = 0
+    for partition in range(JOBS["usual"][0]):
+        chunks = [list(maps) for maps in reader.chunkMaps(str(tmp_path), shuffle, 0, partition)]
+        assert sorted(number for maps in chunks for number in maps) == [0, 1, 2]
+        chunk_count += len(chunks)
+        sums += [
+            list(reader.readChunk(configured(session), str(tmp_path), shuffle, 0, partition, chunk))
+            for chunk in range(len(chunks))
+        ]
+    assert added(sums) == json.loads((kept / "sums.json").read_text())[session]["usual"]
+    assert chunk_count == report.chunk_count > JOBS["usual"][0]
+
+
+def test_bitmaps_are_those_that_sparks_library_writes(spark: Any) -> None:
+    for maps in ([0, 1, 2], list(range(100, 5000)), [7, 70_000, 2**31 - 1], list(range(0, 20_000, 7))):
+        bitmap = spark.sparkContext._jvm.org.roaringbitmap.RoaringBitmap()
+        for number in maps:
+            bitmap.add(number)
+        written = encode_meta([maps])
+        buffer = spark.sparkContext._jvm.java.nio.ByteBuffer.wrap(written)
+        readable = spark.sparkContext._jvm.org.roaringbitmap.RoaringBitmap()
+        readable.deserialize(buffer)
+
+        assert readable.equals(bitmap)

@@ -1,0 +1,199 @@
+"""Merging map outputs into Spark's push-based layout: one file a partition, in chunks whose maps are recorded.
+
+Each file is planned, copied, checked and published as any merge is; here is only what is around that.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+from shuffle.config import MergeOptions
+from shuffle.formats import SPARK, SparkFormat
+from shuffle.plan import plan_merge
+from shuffle.repetition import holds_the_same_bytes
+from shuffle.sources import Source, check_partition_counts, list_of
+from shuffle.target_writer import PreparedMerge, write_merged
+from spill_format.errors import SpillError, TargetExistsError
+from spill_format.layout import PartitionLayout
+from spill_format.publish import open_pending
+from spill_format.spark import DATA_SUFFIX, encode_index, index_path_of
+from spill_format.spark_discovery import parse_name
+from spill_format.spark_publish import publish_with_companions
+from spill_format.spark_push import MAXIMUM_MAP, PushedName, cut_chunks, encode_meta, meta_path_of, read_pushed
+
+CHUNK_BYTES = 2 << 20
+"""The default of Spark's minChunkSizeInMergedShuffleFile."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushReport:
+    """What merging into the push-based layout did.
+
+    Attributes:
+        directory: of the merged partitions.
+        source_count: map outputs merged.
+        duplicate_maps: those that were given more than once, and of which the first was taken.
+        partition_count: P.
+        file_count: partitions that have bytes, each a ``.data`` with ``.index`` and ``.meta``.
+        repeated_count: of these, how many were there already, as the result of this very merge.
+        chunk_count: chunks of all files.
+        byte_count: bytes of all files.
+        seconds: from opening the first source to publication of the last file.
+    """
+
+    directory: str
+    source_count: int
+    duplicate_maps: tuple[int, ...]
+    partition_count: int
+    file_count: int
+    repeated_count: int
+    chunk_count: int
+    byte_count: int
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as JSON has it."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        """The report in one line."""
+        duplicates = f", {len(self.duplicate_maps)} duplicates dropped" if self.duplicate_maps else ""
+        return (
+            f"{self.source_count} maps{duplicates}, {self.file_count} of {self.partition_count} partitions not empty, "
+            f"{self.chunk_count} chunks, {self.byte_count} bytes in {self.seconds:.3f} s"
+        )
+
+
+def merge_pushed(
+    sources: Iterable[str | PathLike[str]],
+    directory: str | PathLike[str],
+    options: MergeOptions | None = None,
+    *,
+    application: str,
+    spark_format: SparkFormat = SPARK,
+    merge_id: int = 0,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> PushReport:
+    """Merge the map outputs of one shuffle into a file for each partition that is not empty, as an external shuffle
+    service does with the blocks pushed to it.
+
+    Args:
+        sources: map outputs named as Spark names them, or directories of them. Blocks stand in the order of maps; of a
+            map that is there more than once, the first counts.
+        directory: where the files go, which are ``shuffleMerged_<application>_<shuffle>_<merge_id>_<partition>.*``; it
+            must exist.
+        options: see ``MergeOptions``; sources are never deleted.
+        application: the application's id.
+        spark_format: which shuffle, which codec.
+        merge_id: tells one try of merging a shuffle from the next.
+        chunk_bytes: a chunk ends as soon as it has so many.
+
+    Raises:
+        ValueError: the name of a source does not tell its map, or tells one that a bitmap cannot hold; sources are of
+            several shuffles; an argument is out of its range.
+        TargetExistsError: a partition is there, and is not the result of this very merge.
+        ModuleNotFoundError: pyroaring is not installed.
+        SpillError, OSError: as for ``merge``. Partitions published before the error remain, and are recognized.
+    """
+    started = time.perf_counter()
+    options = options or MergeOptions()
+    if chunk_bytes < 1 or merge_id < 0 or options.delete_sources:
+        raise ValueError("chunk_bytes must be 1 or more, merge_id 0 or more, and sources are never deleted")
+    opened = [source for path in list_of(sources) for source in spark_format.open_sources([path])]
+    shuffle, by_map, duplicates = _by_map(opened)
+    check_partition_counts(list(by_map.values()))
+    partition_count = next(iter(by_map.values())).layout.partition_count
+    totals = {"file_count": 0, "repeated_count": 0, "chunk_count": 0, "byte_count": 0}
+    for partition in range(partition_count):
+        blocks = {number: source for number, source in by_map.items() if source.layout.lengths[partition]}
+        if not blocks:
+            continue
+        name = PushedName(application, shuffle, merge_id, partition)
+        target = os.path.join(os.fspath(directory), f"{name}{DATA_SUFFIX}")
+        merge = _PartitionMerge(target, partition, blocks, chunk_bytes)
+        totals["repeated_count"] += merge.run(options)
+        totals["file_count"] += 1
+        totals["chunk_count"] += len(merge.chunks)
+        totals["byte_count"] += merge.prepared.plan.end
+    return PushReport(
+        directory=os.fspath(directory),
+        source_count=len(by_map),
+        duplicate_maps=duplicates,
+        partition_count=partition_count,
+        seconds=time.perf_counter() - started,
+        **totals,
+    )
+
+
+class _PartitionMerge:
+    """The merge of one partition's blocks, by the numbers of their maps."""
+
+    def __init__(self, target: str, partition: int, blocks: dict[int, Source], chunk_bytes: int) -> None:
+        sources = [_only(source, partition) for source in blocks.values()]
+        lengths = np.array([source.layout.byte_count for source in sources], dtype=np.int64)
+        ends = cut_chunks(lengths, chunk_bytes)
+        maps = list(blocks)
+        self._target = target
+        self.chunks = [maps[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        self.prepared = PreparedMerge(sources, SPARK, b"", plan_merge([source.layout for source in sources]))
+        block_ends = np.cumsum(lengths)
+        offsets = np.array([0, *(block_ends[end - 1] for end in ends)], dtype=np.int64)
+        self._contents = {meta_path_of(target): encode_meta(self.chunks), index_path_of(target): encode_index(offsets)}
+
+    def run(self, options: MergeOptions) -> bool:
+        """Write and publish it; whether it was there already."""
+        if not options.overwrite and self._is_there():
+            return True
+        try:
+            with open_pending(self._target, overwrite=options.overwrite, durable=options.durable) as pending:
+                write_merged(self.prepared, pending, options)
+                publish_with_companions(pending, self._contents, overwrite=options.overwrite, durable=options.durable)
+        except TargetExistsError:
+            if not self._is_there():
+                raise
+            return True
+        return False
+
+    def _is_there(self) -> bool:
+        """Whether the files hold the very same chunks, of the same maps."""
+        try:
+            read_pushed(self._target)
+            for path, content in self._contents.items():
+                with open(path, "rb") as file:
+                    if file.read() != content:
+                        return False
+        except (SpillError, FileNotFoundError):
+            return False
+        return holds_the_same_bytes(self.prepared, self._target)
+
+
+def _by_map(sources: Sequence[Source]) -> tuple[int, dict[int, Source], tuple[int, ...]]:
+    """The shuffle, its outputs by map in ascending order, and the maps that were there more than once."""
+    shuffles: set[int] = set()
+    by_map: dict[int, Source] = {}
+    duplicates: set[int] = set()
+    for source in sources:
+        name = parse_name(source.path)
+        if name is None:
+            raise ValueError(f"the name does not tell the map, as shuffle_0_7_0.data does: {source.path}")
+        if name.map > MAXIMUM_MAP:
+            raise ValueError(f"a bitmap holds maps up to {MAXIMUM_MAP}, not {name.map}: {source.path}")
+        shuffles.add(name.shuffle)
+        if by_map.setdefault(name.map, source) is not source:
+            duplicates.add(name.map)
+    if len(shuffles) != 1:
+        raise ValueError(f"sources of one shuffle are needed, not of {len(shuffles)}")
+    return shuffles.pop(), dict(sorted(by_map.items())), tuple(sorted(duplicates))
+
+
+def _only(source: Source, partition: int) -> Source:
+    """A source that has one partition alone."""
+    layout = PartitionLayout(source.layout.offsets[partition : partition + 2].copy())
+    return replace(source, layout=layout, checksums=None, companions=())

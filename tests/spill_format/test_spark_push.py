@@ -1,0 +1,125 @@
+"""Files of the push-based layout: read as they are written, each defect told, cut off behind the last good chunk."""
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyroaring
+import pytest
+
+from spill_format import CorruptError, SpillError, TruncatedError
+from spill_format.spark_push import cut_chunks, encode_meta, meta_path_of, read_pushed, recover_pushed
+
+CHUNKS = [([0, 2, 70_000], b"blocks of three maps"), (list(range(100, 400)), b"of many"), ([3], b"and of one")]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A merged partition of ``CHUNKS``, written from the layout's definition."""
+    path = tmp_path / "shuffleMerged_app-1_0_0_7.data"
+    path.write_bytes(b"".join(content for _, content in CHUNKS))
+    ends = [sum(len(content) for _, content in CHUNKS[:number]) for number in range(len(CHUNKS) + 1)]
+    path.with_suffix(".index").write_bytes(struct.pack(f">{len(ends)}q", *ends))
+    path.with_suffix(".meta").write_bytes(b"".join(pyroaring.BitMap(maps).serialize() for maps, _ in CHUNKS))
+    return path
+
+
+def state(data: Path) -> list[bytes]:
+    return [data.with_suffix(suffix).read_bytes() for suffix in (".data", ".index", ".meta")]
+
+
+def test_chunks_and_their_maps_are_read(data: Path) -> None:
+    pushed = read_pushed(data)
+
+    assert pushed.chunk_count == 3
+    assert [list(maps) for maps in pushed.maps] == [maps for maps, _ in CHUNKS]
+    assert [pushed.read(chunk) for chunk in range(3)] == [content for _, content in CHUNKS]
+    assert encode_meta(pushed.maps) == data.with_suffix(".meta").read_bytes()
+    with pytest.raises(IndexError, match="there are 3"):
+        pushed.read(3)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "minimum_bytes", "ends"),
+    [
+        ([10, 0, 20], 100, [3]),
+        ([10, 0, 20], 1, [1, 3]),
+        ([10, 5, 20, 1], 15, [2, 3, 4]),
+        ([100], 100, [1]),
+        ([], 1, []),
+    ],
+)
+def test_a_chunk_ends_as_soon_as_it_is_large_enough(lengths: list[int], minimum_bytes: int, ends: list[int]) -> None:
+    assert cut_chunks(np.array(lengths, dtype=np.int64), minimum_bytes) == ends
+
+
+@pytest.mark.parametrize(
+    ("suffix", "change", "kind", "problem"),
+    [
+        (".data", lambda content: content[:-1], TruncatedError, "size of the data"),
+        (".data", lambda content: content + b"x", CorruptError, "size of the data"),
+        (".index", lambda content: content[:-8], CorruptError, "bitmaps, one for each chunk"),
+        (".index", lambda content: content[:-3], TruncatedError, "length of the index"),
+        (".meta", lambda content: content[:-1], TruncatedError, "a bitmap is cut off"),
+        (".meta", lambda content: content + b"\xff" * 9, TruncatedError, "a bitmap is cut off or damaged"),
+    ],
+)
+def test_every_defect_has_its_own_error(
+    data: Path, suffix: str, change: Callable[[bytes], bytes], kind: type[SpillError], problem: str
+) -> None:
+    file = data.with_suffix(suffix)
+    file.write_bytes(change(file.read_bytes()))
+    with pytest.raises(SpillError, match=problem) as caught:
+        read_pushed(data)
+
+    assert type(caught.value) is kind
+
+
+def test_recovering_a_sound_partition_changes_nothing(data: Path) -> None:
+    before = state(data)
+
+    assert recover_pushed(data) == (3, 0, 0, 0)
+    assert state(data) == before
+
+
+@pytest.mark.parametrize(
+    ("suffix", "cut_bytes", "chunk_count"),
+    [
+        (".data", 1, 2),  # the last chunk was not whole
+        (".data", 11, 1),  # nor was the one before it
+        (".data", 37, 0),
+        (".index", 8, 2),  # a chunk whose offset was not written
+        (".index", 3, 2),
+        (".meta", 1, 2),  # a chunk whose maps were not
+    ],
+)
+def test_recovering_cuts_off_behind_the_last_good_chunk(
+    data: Path, suffix: str, cut_bytes: int, chunk_count: int
+) -> None:
+    file = data.with_suffix(suffix)
+    file.write_bytes(file.read_bytes()[:-cut_bytes])
+    recovery = recover_pushed(data)
+
+    assert recovery.chunk_count == chunk_count
+    if chunk_count:
+        pushed = read_pushed(data)
+        assert [pushed.read(chunk) for chunk in range(chunk_count)] == [each for _, each in CHUNKS[:chunk_count]]
+        assert [list(maps) for maps in pushed.maps] == [maps for maps, _ in CHUNKS[:chunk_count]]
+    else:
+        assert state(data) == [b"", bytes(8), b""]
+
+
+def test_recovering_cuts_off_blocks_that_no_chunk_has(data: Path) -> None:
+    before = state(data)
+    with data.open("ab") as file:
+        file.write(b"a block that was being appended")
+
+    assert recover_pushed(data).data_bytes == 31
+    assert state(data) == before
+
+
+def test_the_names_of_companions_follow_from_the_datas(tmp_path: Path) -> None:
+    assert meta_path_of(tmp_path / "a.data") == str(tmp_path / "a.meta")
+    with pytest.raises(ValueError, match=r"ends with \.data"):
+        meta_path_of("a.meta")
