@@ -1,4 +1,7 @@
-"""Assertions about partitioned files; each fails with a message that shows the first partition and row at fault."""
+"""Assertions about partitioned files; each fails with a message that shows the first partition and row at fault.
+
+Functions that raise say ``__tracebackhide__``, so that pytest shows the line of the test and not one of these.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,6 @@ from shuffle.testing.rows import describe_row
 from spill_format import SpillFile
 from spill_format.schemas import describe_difference
 
-# Functions that raise say __tracebackhide__, so that pytest shows the line of the test, not one of these.
 _OTHERS_SHOWN = 5
 
 
