@@ -74,6 +74,7 @@ CASES = {
     "merge over an existing file": (f"{MERGE} --method copy_file_range --overwrite", "copy_file_range"),
     "partition": (PARTITION, "writev"),
     "partition that keeps spills": (f"{PARTITION} --keep-spills", "writev"),
+    "repair": ("shuffle repair spills/0.spill.arrow -o new.arrow", "writev"),
     "read to a file": ("shuffle read spills/0.spill.arrow -o new.parquet", "write"),
 }
 
