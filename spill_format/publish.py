@@ -12,7 +12,6 @@ import fcntl
 import io
 import os
 import re
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from os import PathLike
@@ -251,7 +250,7 @@ def _move_without_replacing(temporary: Path, path: Path) -> None:
 
 
 def _temporary_path(directory: Path, name: str) -> Path:
-    return directory / f"{_temporary_prefix(name)}{secrets.token_hex(8)}.tmp"
+    return directory / f"{_temporary_prefix(name)}{os.urandom(8).hex()}.tmp"
 
 
 def _temporary_prefix(name: str) -> str:

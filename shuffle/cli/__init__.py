@@ -6,12 +6,16 @@ One module a command, imported when it is asked for, so that none waits for what
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Sequence
 
 import click
 
-from shuffle.cli.options import CONTEXT_SETTINGS, debug_option, version_option
-from shuffle.cli.terminal import run
+# Before numpy is imported: it would start a thread a core for linear algebra, of which there is none here.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+from shuffle.cli.options import CONTEXT_SETTINGS, debug_option, version_option  # noqa: E402
+from shuffle.cli.terminal import run  # noqa: E402
 
 COMMANDS = ("merge", "partition", "inspect", "verify", "repair", "diff", "read", "doctor", "serve")
 """Each is the attribute ``command`` of the module of its name, in the order in which the help lists them."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 
 from shuffle.copy.choice import Span
@@ -75,6 +74,9 @@ class _Shared(Iterator[Span]):
 
 
 def _in_threads(work: Callable[[], CopyResult], thread_count: int, cancelled: threading.Event) -> CopyResult:
+    # Small merges take no threads, and do not wait for the import.
+    from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+
     with ThreadPoolExecutor(thread_count, "shuffle-copy") as executor:
         futures = [executor.submit(work) for _ in range(thread_count)]
         try:
