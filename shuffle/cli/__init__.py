@@ -14,8 +14,8 @@ import click
 # Before numpy is imported: it would start a thread a core for linear algebra, of which there is none here.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from shuffle.cli.options import CONTEXT_SETTINGS, debug_option, version_option  # noqa: E402
-from shuffle.cli.terminal import run  # noqa: E402
+from shuffle.cli.options import CONTEXT_SETTINGS, debug_option, version_option
+from shuffle.cli.terminal import run
 
 COMMANDS = ("merge", "partition", "inspect", "verify", "repair", "diff", "read", "doctor", "serve")
 """Each is the attribute ``command`` of the module of its name, in the order in which the help lists them."""
