@@ -25,7 +25,7 @@ from spill_format.layout import PartitionLayout
 from spill_format.publish import open_pending
 from spill_format.spark import DATA_SUFFIX, encode_index, index_path_of
 from spill_format.spark_discovery import parse_name
-from spill_format.spark_publish import publish_with_companions
+from spill_format.spark_publish import finish_with_companions, publish_with_companions
 from spill_format.spark_push import MAXIMUM_MAP, PushedName, cut_chunks, encode_meta, meta_path_of, read_pushed
 
 CHUNK_BYTES = 2 << 20
@@ -149,7 +149,7 @@ class _PartitionMerge:
 
     def run(self, options: MergeOptions) -> bool:
         """Write and publish it; whether it was there already."""
-        if not options.overwrite and self._is_there():
+        if not options.overwrite and self._is_there_or_finished(options):
             return True
         try:
             with open_pending(self._target, overwrite=options.overwrite, durable=options.durable) as pending:
@@ -160,6 +160,18 @@ class _PartitionMerge:
                 raise
             return True
         return False
+
+    def _is_there_or_finished(self, options: MergeOptions) -> bool:
+        """Whether it is there, or its data are, which an interrupted merge left without their companions."""
+        if os.path.lexists(index_path_of(self._target)) or not os.path.lexists(self._target):
+            return self._is_there()
+        if not holds_the_same_bytes(self.prepared, self._target):
+            return False
+        try:
+            finish_with_companions(self._target, self._contents, durable=options.durable)
+        except TargetExistsError:  # by now: who published it was not dead but slow
+            return self._is_there()
+        return True
 
     def _is_there(self) -> bool:
         """Whether the files hold the very same chunks, of the same maps."""

@@ -82,11 +82,14 @@ def finish_output(
         TargetExistsError: there is an index by now.
         OSError: as the operating system gives it.
     """
-    path = os.path.abspath(data_path)
-    with (
-        _locked(os.path.dirname(path)),
-        _companions(_contents(path, offsets, checksums), durable=durable) as companions,
-    ):
+    finish_with_companions(data_path, _contents(data_path, offsets, checksums), durable=durable)
+
+
+def finish_with_companions(
+    data_path: str | PathLike[str], contents: Mapping[str, bytes], *, durable: bool = False
+) -> None:
+    """The same, for companions with these contents, the last of which is the index."""
+    with _locked(os.path.dirname(os.path.abspath(data_path))), _companions(contents, durable=durable) as companions:
         for companion in companions:
             companion.publish()
 
