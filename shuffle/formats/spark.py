@@ -42,16 +42,18 @@ class SparkFormat:
         self._shuffle = shuffle
 
     def open_sources(self, paths: Sequence[str | PathLike[str]]) -> list[Source]:
-        """See ``MergeFormat``. Directories stand for all outputs of a shuffle below them, in the order of maps."""
+        """See ``MergeFormat``. Directories stand, at the place of the first of them, for all outputs of a shuffle below
+        them, in the order of maps."""
+        listed = [os.fspath(path) for path in paths]
+        roots = [path for path in listed if os.path.isdir(path)]
         found: list[OutputPaths] = []
-        roots: list[str] = []
-        for path in [os.fspath(path) for path in paths]:
-            if os.path.isdir(path):
-                roots.append(path)
-            else:
+        for number, path in enumerate(listed):
+            if path not in roots:
                 found.append(find_paths(path))
-        if roots:
-            found += find_shuffle(roots, self._shuffle)
+            elif number == listed.index(roots[0]):
+                found += find_shuffle(roots, self._shuffle)
+        if roots and len({os.path.realpath(each.data) for each in found}) < len(found):
+            raise ValueError(f"a directory ({', '.join(roots)}) holds a file that is also given by its name")
         return [_source(read_output(each)) for each in found]
 
     def check_agreement(self, sources: Sequence[Source]) -> None:

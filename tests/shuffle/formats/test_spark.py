@@ -56,6 +56,22 @@ def test_a_data_file_finds_its_index_in_another_subdirectory(tmp_path: Path) -> 
     assert_spark_output(tmp_path / "m.data", MAPS[0])
 
 
+def test_files_and_directories_stand_in_the_order_given(tmp_path: Path) -> None:
+    write_maps(tmp_path / "blockmgr-1")
+    other = write_spark(tmp_path / "other.data", [b"1", b"2", b"3"])
+    merge([tmp_path / "blockmgr-1", other], tmp_path / "behind.data")
+    merge([other, tmp_path / "blockmgr-1"], tmp_path / "before.data")
+
+    assert_spark_output(tmp_path / "behind.data", [MERGED[0] + b"1", MERGED[1] + b"2", MERGED[2] + b"3"])
+    assert_spark_output(tmp_path / "before.data", [b"1" + MERGED[0], b"2" + MERGED[1], b"3" + MERGED[2]])
+
+
+def test_a_file_given_besides_its_directory_is_refused(tmp_path: Path) -> None:
+    (first, *_) = write_maps(tmp_path / "blockmgr-1")
+    with pytest.raises(ValueError, match="also given by its name"):
+        merge([first, tmp_path / "blockmgr-1"], tmp_path / "m.data")
+
+
 def test_of_several_shuffles_one_must_be_chosen(tmp_path: Path) -> None:
     write_maps(tmp_path / "blockmgr-1", shuffle=3)
     write_maps(tmp_path / "blockmgr-1", shuffle=4)
