@@ -12,40 +12,52 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from shuffle.config import MapOptions, MergeOptions
+    from shuffle.client import PartitionClient, fetch
+    from shuffle.config import FetchOptions, MapOptions, MergeOptions, ServeOptions
     from shuffle.job import run
     from shuffle.map_writer import MapWriter
     from shuffle.merge import merge
     from shuffle.partitioners import CallablePartitioner, HashPartitioner, RangePartitioner, RoundRobinPartitioner
+    from shuffle.reduce import read_partition
     from shuffle.report import MapReport, MergeReport
     from shuffle.warning import ShuffleWarning
 
 __all__ = [
     "CallablePartitioner",
+    "FetchOptions",
     "HashPartitioner",
     "MapOptions",
     "MapReport",
     "MapWriter",
     "MergeOptions",
     "MergeReport",
+    "PartitionClient",
     "RangePartitioner",
     "RoundRobinPartitioner",
+    "ServeOptions",
     "ShuffleWarning",
+    "fetch",
     "merge",
+    "read_partition",
     "run",
 ]
 
 _LAZY = {
     "CallablePartitioner": "shuffle.partitioners",
+    "FetchOptions": "shuffle.config",
     "HashPartitioner": "shuffle.partitioners",
     "MapOptions": "shuffle.config",
     "MapReport": "shuffle.report",
     "MapWriter": "shuffle.map_writer",
     "MergeOptions": "shuffle.config",
     "MergeReport": "shuffle.report",
+    "PartitionClient": "shuffle.client",
     "RangePartitioner": "shuffle.partitioners",
     "RoundRobinPartitioner": "shuffle.partitioners",
+    "ServeOptions": "shuffle.config",
     "ShuffleWarning": "shuffle.warning",
+    "fetch": "shuffle.client",
+    "read_partition": "shuffle.reduce",
     "run": "shuffle.job",
 }
 

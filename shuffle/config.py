@@ -167,6 +167,42 @@ class ServeOptions:
         return min(max(self.bytes_in_flight // (2 * self.sends), 1 << 10), 256 << 10)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchOptions:
+    """How to fetch partitions from servers.
+
+    Attributes:
+        token: bearer token that the servers want, or None.
+        authority: path of a PEM file with the authorities of servers' certificates; by default the system's.
+        certificate, key: paths of PEM files: what this client is known by. The key may stand in the certificate's file.
+        connections: how many requests are made at a time, each with its own connection.
+        memory_bytes: what partitions take that have arrived, or are about to, and the one given out last. A single
+            larger one is fetched alone.
+        attempts: how often in a row a request may fail that got no byte further.
+        backoff_seconds: wait after the first failure, doubled by each further one, up to 30 s; of that a random part
+            from half on.
+        timeout_seconds: for a connection to be made, and for some more of an answer to arrive.
+    """
+
+    token: str | None = field(default=None, repr=False)
+    authority: str | os.PathLike[str] | None = None
+    certificate: str | os.PathLike[str] | None = None
+    key: str | os.PathLike[str] | None = None
+    connections: int = 4
+    memory_bytes: int = 256 << 20
+    attempts: int = 6
+    backoff_seconds: float = 0.2
+    timeout_seconds: float = 60
+
+    def __post_init__(self) -> None:
+        for name in ("connections", "attempts", "memory_bytes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
+        for name in ("backoff_seconds", "timeout_seconds"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must be more than 0 and finite, not {getattr(self, name)}")
+
+
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")

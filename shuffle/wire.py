@@ -20,8 +20,7 @@ MULTIPART_END = f"\r\n--{BOUNDARY}--\r\n".encode()
 MAXIMUM_PART_HEAD_BYTES = 8192
 
 _PART_START = f"\r\n--{BOUNDARY}\r\n".encode()
-_PART_HEAD = re.compile(rb"Content-Location: ([!-~]+)\r\n(?:[!-~]+: [ -~]*\r\n)*?Content-Length: ([0-9]{1,19})\r\n")
-_CHECKSUM = re.compile(rb"\r\nShuffle-CRC32C: ([0-9a-f]{8})\r\n")
+_FIELD = re.compile(rb"([!-9;-~]+): ([ -~]*)\r\n")
 
 
 class PartHead(NamedTuple):
@@ -31,11 +30,13 @@ class PartHead(NamedTuple):
         location: path of the place, percent-encoded, as it was asked for.
         byte_count: length of the stream.
         crc32c: of its ranges.
+        entity_tag: by which the rest of it can be asked for, alone.
     """
 
     location: str
     byte_count: int
     crc32c: int
+    entity_tag: str
 
 
 def encode_part_head(head: PartHead) -> bytes:
@@ -44,6 +45,7 @@ def encode_part_head(head: PartHead) -> bytes:
         f"Content-Location: {head.location}",
         f"Content-Type: {STREAM_TYPE}",
         f"{CHECKSUM_HEADER}: {head.crc32c:08x}",
+        f"ETag: {head.entity_tag}",
         f"Content-Length: {head.byte_count}",
     )
     return _PART_START + "".join(f"{line}\r\n" for line in lines).encode("ascii") + b"\r\n"
@@ -55,8 +57,15 @@ def decode_part_head(encoded: bytes) -> PartHead:
     Raises:
         ValueError: it is none.
     """
-    match = _PART_HEAD.search(encoded)
-    checksum = _CHECKSUM.search(encoded)
-    if not encoded.startswith(_PART_START) or match is None or checksum is None:
-        raise ValueError(f"no part of the answer starts with {encoded[:60]!r}")
-    return PartHead(match[1].decode(), int(match[2]), int(checksum[1], 16))
+    fields = {name.decode(): value.decode() for name, value in _FIELD.findall(encoded)}
+    if encoded.startswith(_PART_START):
+        try:
+            return PartHead(
+                fields["Content-Location"],
+                int(fields["Content-Length"]),
+                int(fields[CHECKSUM_HEADER], 16),
+                fields["ETag"],
+            )
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"a part of the answer has no readable head: {encoded[:200]!r}") from error
+    raise ValueError(f"no part of the answer starts with {encoded[:60]!r}")

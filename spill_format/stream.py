@@ -39,9 +39,14 @@ def ranges_within(stream: Bytes, path: str) -> memoryview:
 
 def check_ranges(ranges: Bytes, recorded_crc32c: int, path: str, partition: int | None = None) -> None:
     """Raise ChecksumError unless the bytes have the checksum that is recorded for them."""
-    if (computed := crc32c(ranges)) != recorded_crc32c:
+    check_crc32c(crc32c(ranges), recorded_crc32c, len(ranges), path, partition)
+
+
+def check_crc32c(computed: int, recorded_crc32c: int, byte_count: int, path: str, partition: int | None = None) -> None:
+    """Raise ChecksumError unless the checksum of bytes that arrived is the one that is recorded for them."""
+    if computed != recorded_crc32c:
         raise ChecksumError(
-            f"CRC-32C of the {len(ranges)} bytes that arrived",
+            f"CRC-32C of the {byte_count} bytes that arrived",
             path=path,
             partition=partition,
             expected=f"{recorded_crc32c:08x}",

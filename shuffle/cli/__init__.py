@@ -17,7 +17,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 from shuffle.cli.options import CONTEXT_SETTINGS, debug_option, version_option
 from shuffle.cli.terminal import run
 
-COMMANDS = ("merge", "partition", "inspect", "verify", "repair", "diff", "read", "doctor", "serve")
+COMMANDS = ("merge", "partition", "inspect", "verify", "repair", "diff", "read", "doctor", "serve", "fetch")
 """Each is the attribute ``command`` of the module of its name, in the order in which the help lists them."""
 
 

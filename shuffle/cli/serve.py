@@ -35,7 +35,7 @@ def _count(name: str, text: str) -> Callable[[Function], Function]:
 Examples:
   shuffle serve outputs/ --port 8080
   curl -s http://127.0.0.1:8080/map-0.arrow/partitions/3-6 > some.arrows
-  shuffle fetch http://127.0.0.1:8080/map-0.arrow -p 3-6 -o some.parquet
+  shuffle fetch http://127.0.0.1:8080/map-0.arrow -p 3-6 -o some.arrows
 """,
 )
 @click.argument("root", type=PATH)

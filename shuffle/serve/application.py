@@ -10,6 +10,7 @@ import asyncio
 import errno
 import hmac
 import json
+import logging
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -53,6 +54,7 @@ from spill_format.errors import NotPartitionedError, SpillError
 MAXIMUM_PLACES = 1000
 """Of one request for several."""
 
+_LOGGER = logging.getLogger("shuffle.serve")
 _PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
     "connect-src 'self'",
@@ -133,7 +135,7 @@ class Application:
     async def _partitions(self, request: web.BaseRequest, resource: PartitionsResource) -> web.StreamResponse:
         async with self._file(resource.name) as file:
             stream = _stream_of(file, resource)
-            entity_tag = f'"{file.identity_text}-{stream.crc32c:08x}"'
+            entity_tag = _entity_tag(file, stream)
             answer = evaluate(request.headers, entity_tag, stream.byte_count)
             headers = {
                 "ETag": entity_tag,
@@ -161,7 +163,8 @@ class Application:
                 if resource.name not in files:
                     files[resource.name] = await stack.enter_async_context(self._file(resource.name))
                 stream = _stream_of(files[resource.name], resource)
-                segments.append(encode_part_head(PartHead(location, stream.byte_count, stream.crc32c)))
+                entity_tag = _entity_tag(files[resource.name], stream)
+                segments.append(encode_part_head(PartHead(location, stream.byte_count, stream.crc32c, entity_tag)))
                 segments += stream.segments
             segments.append(MULTIPART_END)
             return await self._send(request, 200, {"Content-Type": MULTIPART_TYPE}, segments)
@@ -202,16 +205,24 @@ class Application:
         async with self._turn():
             await response.prepare(request)
             transport = request.transport
-            if transport is None:
-                raise ConnectionResetError("the client has gone")
+            if transport is None:  # the client has gone
+                return response
             try:
                 await self._sender.send(segments, response, transport)
+            except (ConnectionError, TimeoutError):  # the client has gone, or takes nothing: that is its right
+                self._break_off(transport)
+            except (SpillError, OSError) as error:
+                _LOGGER.warning("broken off: %s", error)
+                self._break_off(transport)
             except BaseException:
-                # The head promised more: nobody may take this for an end.
-                self.metrics.broken_off.inc()
-                transport.abort()
+                self._break_off(transport)
                 raise
         return response
+
+    def _break_off(self, transport: asyncio.Transport) -> None:
+        """The head promised more: nobody may take this for an end."""
+        self.metrics.broken_off.inc()
+        transport.abort()
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -312,6 +323,10 @@ def _stream_of(file: ServedFile, resource: PartitionsResource) -> PartitionsStre
     if resource.last > count:
         raise Refusal(404, f"there is no partition {max(resource.first, count)}: they are 0 to {count - 1}")
     return partitions_stream(file, file.structure, resource.first, resource.last)
+
+
+def _entity_tag(file: ServedFile, stream: PartitionsStream) -> str:
+    return f'"{file.identity_text}-{stream.crc32c:08x}"'
 
 
 def _json(value: dict[str, Any]) -> web.Response:

@@ -1,0 +1,92 @@
+"""``shuffle fetch``: partitions from a server, as an Arrow stream."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from shuffle.cli.options import CONTEXT_SETTINGS, PATH, debug_option
+from shuffle.cli.read import Partitions
+from shuffle.cli.secrets import token_option
+from shuffle.cli.terminal import say, standard_output
+from shuffle.cli.wording import sized
+from shuffle.config import FetchOptions
+
+_DEFAULTS = FetchOptions()
+
+
+@click.command(
+    "fetch",
+    context_settings=CONTEXT_SETTINGS,
+    short_help="Fetch partitions from a server.",
+    epilog="""\b
+Examples:
+  shuffle fetch http://host:8080/map-0.arrow -p 3-6 -o some.arrows
+  shuffle fetch http://host:8080/map-0.arrow/partitions/3 | python reduce.py
+""",
+)
+@click.argument("url")
+@click.option(
+    "-p",
+    "--partition",
+    "partitions",
+    type=Partitions(),
+    metavar="N|N-M",
+    help="One, or from one to another, unless the URL names them.",
+)
+@click.option("-o", "--output", "target", metavar="OUT", type=PATH, help="Write a file instead of stdout.")
+@click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
+@token_option
+@click.option("--authority", type=PATH, metavar="PEM", help="Whose certificates servers have.  [default: the system's]")
+@click.option("--certificate", type=PATH, metavar="PEM", help="What servers know you by; PEM may hold its key, too.")
+@click.option("--key", type=PATH, metavar="PEM", help="The certificate's key.")
+@click.option(
+    "--attempts",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help=f"How often to try when nothing more arrives.  [default: {_DEFAULTS.attempts}]",
+)
+@click.option(
+    "--timeout",
+    "timeout_seconds",
+    type=float,
+    metavar="S",
+    help=f"For some more to arrive.  [default: {_DEFAULTS.timeout_seconds:g}]",
+)
+@click.option("--quiet", is_flag=True, help="Print nothing but data, warnings and errors.")
+@debug_option
+def command(
+    url: str,
+    *,
+    partitions: tuple[int, int] | None,
+    target: str | None,
+    overwrite: bool,
+    quiet: bool,
+    **chosen: Any,
+) -> None:
+    """Fetch partitions of the file that a server has at URL, as an Arrow stream on stdout or in a file OUT.
+
+    What breaks off is resumed where it broke. OUT appears whole and checked, or not at all; on stdout a stream has an
+    end only if its checksum was right.
+    """
+    from shuffle.client import PartitionClient, Place
+
+    place = Place.parse(url)
+    if (place is None) == (partitions is None):
+        raise click.UsageError("name partitions either in the URL or with -p")
+    if place is None:
+        assert partitions is not None  # by the line above
+        place = Place.of(url, *partitions)
+    file_url = f"{place.host}{place.file_path}"
+    options = FetchOptions(**{name: value for name, value in chosen.items() if value is not None})
+    with PartitionClient(options) as client:
+        if target is None:
+            stdout = standard_output()
+            if stdout.isatty():
+                raise click.ClickException("an Arrow stream is not for terminals: give -o OUT, or pipe it")
+            client.pipe(file_url, place.first, place.last, stdout)
+            return
+        byte_count = client.save(file_url, place.first, place.last, target, overwrite=overwrite)
+    if not quiet:
+        say(f"{target}: {sized(byte_count)} from {place.url}")

@@ -1,0 +1,41 @@
+"""Whose fault it was that partitions did not arrive: the network's, or the server's.
+
+That of the data is a ``SpillError``, as it is for files.
+"""
+
+from __future__ import annotations
+
+
+class FetchError(OSError):
+    """Partitions did not arrive. The message names the URL, and so host, file and partitions.
+
+    Attributes:
+        url: of what was asked for.
+    """
+
+    def __init__(self, url: str, problem: str) -> None:
+        super().__init__(f"{url}: {problem}")
+        self.url = url
+        self.problem = problem
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.url, self.problem)
+
+
+class NetworkError(FetchError):
+    """The server could not be reached, or broke off again and again."""
+
+
+class ServerError(FetchError):
+    """The server answered, but not with what was asked for.
+
+    Attributes:
+        status: of its answer.
+    """
+
+    def __init__(self, url: str, problem: str, status: int) -> None:
+        super().__init__(url, problem)
+        self.status = status
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.url, self.problem, self.status)

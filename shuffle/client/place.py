@@ -1,0 +1,89 @@
+"""Which partitions of which file of which server: URLs, taken apart and put together. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+_PARTITIONS = re.compile(r"(.*)/partitions/([0-9]{1,10})(?:-([0-9]{1,10}))?", re.ASCII)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class Host(NamedTuple):
+    """A server.
+
+    Attributes:
+        scheme: ``http`` or ``https``.
+        name: its name or address.
+        port: its port.
+    """
+
+    scheme: str
+    name: str
+    port: int
+
+    def __str__(self) -> str:
+        shown = f"[{self.name}]" if ":" in self.name else self.name
+        return f"{self.scheme}://{shown}:{self.port}"
+
+
+class Place(NamedTuple):
+    """Partitions ``first`` … ``last - 1`` of a file.
+
+    Attributes:
+        host: where it is served.
+        file_path: the path of the file's URL, percent-encoded.
+        first, last: the partitions.
+    """
+
+    host: Host
+    file_path: str
+    first: int
+    last: int
+
+    @classmethod
+    def of(cls, file_url: str, first: int, last: int | None = None) -> Place:
+        """Partitions of the file that a server has at ``file_url``.
+
+        Raises:
+            ValueError: it is no URL of a file, or there can be no such partitions.
+        """
+        host, path = _split(file_url)
+        last = first + 1 if last is None else last
+        if not 0 <= first < last:
+            raise ValueError(f"{file_url}: there are no partitions from {first} to {last - 1}")
+        return cls(host, path, first, last)
+
+    @classmethod
+    def parse(cls, url: str) -> Place | None:
+        """The place that the URL of partitions names; None for the URL of something else.
+
+        Raises:
+            ValueError: it is no URL.
+        """
+        host, path = _split(url)
+        match = _PARTITIONS.fullmatch(path)
+        if match is None:
+            return None
+        return cls(host, match[1], int(match[2]), int(match[3] or match[2]) + 1)
+
+    @property
+    def path(self) -> str:
+        """Of its URL."""
+        several = f"-{self.last - 1}" if self.last - self.first > 1 else ""
+        return f"{self.file_path}/partitions/{self.first}{several}"
+
+    @property
+    def url(self) -> str:
+        """Its URL."""
+        return f"{self.host}{self.path}"
+
+
+def _split(url: str) -> tuple[Host, str]:
+    parts = urlsplit(url)
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+        raise ValueError(f"{url}: not the URL of a server: it begins with http:// or https:// and a name")
+    if not parts.path.isascii() or not parts.path.isprintable() or " " in parts.path:
+        raise ValueError(f"{url}: a URL's path has other characters percent-encoded")
+    return Host(parts.scheme, parts.hostname, parts.port or _DEFAULT_PORTS[parts.scheme]), parts.path.rstrip("/")

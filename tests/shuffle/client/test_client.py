@@ -1,0 +1,242 @@
+"""Fetching from real servers, over networks that break and lie."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from shuffle.client import FetchError, NetworkError, PartitionClient, Place, ServerError, fetch
+from shuffle.client.connections import Connections
+from shuffle.client.download import Download
+from shuffle.client.sinks import FileSink
+from shuffle.config import FetchOptions
+from spill_format import ChecksumError, SpillFile, SpillWriter, TargetExistsError
+from tests.http_files import http_files
+from tests.shuffle.client.proxies import cut_after, flipped_at, proxied
+from tests.shuffle.serve.conftest import Authority
+from tests.shuffle.serve.servers import Server, running
+from tests.spills import write_spill
+
+QUICK = FetchOptions(backoff_seconds=0.001, attempts=4, timeout_seconds=20)
+LARGE = "deep/large.arrow"
+
+
+@pytest.fixture
+def client() -> Iterator[PartitionClient]:
+    with PartitionClient(QUICK) as made:
+        yield made
+
+
+def local(root: Path, name: str, first: int, last: int | None = None) -> pa.Table:
+    with SpillFile(root / name) as spill:
+        return spill.read(first, last)
+
+
+def stream_of(root: Path, name: str, first: int, last: int) -> bytes:
+    content = (root / name).read_bytes()
+    with SpillFile(root / name) as spill:
+        start, end = spill.range_of(first, last)
+        head = spill.range_of(0)[0]
+    return content[8:head] + content[start:end] + b"\xff\xff\xff\xff\0\0\0\0"
+
+
+def test_partitions_are_those_of_the_file(server: Server, shared_root: Path, client: PartitionClient) -> None:
+    for first in range(6):
+        for last in range(first + 1, 7):
+            table = client.read(f"{server.url}/a.arrow", first, last)
+            assert table == local(shared_root, "a.arrow", first, last)
+    assert client.read(f"{server.url}/a.arrow", 2, columns=["text"]).column_names == ["text"]
+
+
+def test_one_call_fetches(server: Server, shared_root: Path) -> None:
+    assert fetch(f"{server.url}/a.arrow/partitions/2-3") == local(shared_root, "a.arrow", 2, 4)
+    assert fetch(f"{server.url}/a.arrow", 2) == local(shared_root, "a.arrow", 2)
+    for wrong in ((f"{server.url}/a.arrow",), (f"{server.url}/a.arrow/partitions/1", 1)):
+        with pytest.raises(ValueError, match="either in the URL or beside it"):
+            fetch(*wrong)
+
+
+def test_dictionary_columns_have_their_types(tmp_path: Path) -> None:
+    batch = pa.record_batch({"d": pa.array(["a", "b", "a"]).dictionary_encode()})
+    with SpillWriter(tmp_path / "d.arrow", batch.schema, 1) as writer:
+        writer.write(0, batch)
+    with running(tmp_path) as server:
+        assert fetch(f"{server.url}/d.arrow", 0).to_batches() == [batch]
+
+
+@pytest.mark.parametrize("cuts", [[0], [10], [200], [1000], [300_000] * 3, [5_000_000, 100, 5_000_000, 0, 900_000]])
+def test_a_download_goes_on_where_it_broke(
+    server: Server, shared_root: Path, client: PartitionClient, cuts: list[int], tmp_path: Path
+) -> None:
+    expected = stream_of(shared_root, LARGE, 1, 2)
+    with proxied(server.address, *map(cut_after, cuts)) as proxy:
+        assert client.read(f"{proxy.url}/{LARGE}", 1) == local(shared_root, LARGE, 1)
+        assert len(proxy.heads) == len(cuts) + 1
+        starts = [int(found) for found in re.findall(rb"Range: bytes=(\d+)-", b"".join(proxy.heads))]
+        assert starts == sorted(starts)
+        if max(cuts) > 1000:
+            assert starts[-1] > sum(cuts) - 1000 * len(cuts)  # all but the heads of answers was of use
+    with proxied(server.address, *map(cut_after, cuts)) as proxy:
+        client.save(f"{proxy.url}/{LARGE}", 1, None, tmp_path / "saved")
+        assert (tmp_path / "saved").read_bytes() == expected
+    with proxied(server.address, *map(cut_after, cuts)) as proxy:
+        piped = io.BytesIO()
+        client.pipe(f"{proxy.url}/{LARGE}", 1, None, piped)
+        assert piped.getvalue() == expected
+
+
+def test_bytes_reach_a_file_without_this_process(server: Server, shared_root: Path, tmp_path: Path) -> None:
+    with open(tmp_path / "x", "w+b") as file:
+        sink = FileSink(file.fileno())
+        connections = Connections(QUICK)
+        Download(Place.of(f"{server.url}/{LARGE}", 1), sink, connections, QUICK).run()
+        connections.close()
+        assert sink.spliced > sink.received - (1 << 20)
+    assert (tmp_path / "x").read_bytes() == stream_of(shared_root, LARGE, 1, 2)
+
+
+def test_a_network_that_flips_a_bit_once_is_survived(
+    server: Server, shared_root: Path, client: PartitionClient
+) -> None:
+    with proxied(server.address, flipped_at(100_000)) as proxy:
+        # The second request comes on the same connection, behind the flipped byte.
+        assert client.read(f"{proxy.url}/{LARGE}", 1) == local(shared_root, LARGE, 1)
+
+
+def test_damaged_data_is_the_datas_fault(tmp_path: Path, client: PartitionClient) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    path = write_spill(root / "a.arrow", [10, 10])
+    content = bytearray(path.read_bytes())
+    with SpillFile(path) as spill:
+        content[spill.range_of(1)[0] + 400] ^= 1
+    path.write_bytes(content)
+    with running(root) as server:
+        url = f"{server.url}/a.arrow"
+        assert client.read(url, 0).num_rows == 10
+        with pytest.raises(ChecksumError, match=re.escape(f"{url}/partitions/1: CRC-32C")):
+            client.read(url, 1)
+        with pytest.raises(ChecksumError):
+            client.save(url, 1, None, tmp_path / "saved")
+        assert sorted(tmp_path.iterdir()) == [root]
+        piped = io.BytesIO()
+        with pytest.raises(ChecksumError):
+            client.pipe(url, 1, None, piped)
+        assert not piped.getvalue().endswith(b"\xff\xff\xff\xff\0\0\0\0")
+
+
+def test_an_existing_target_stays(server: Server, client: PartitionClient, tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"mine")
+    with pytest.raises(TargetExistsError):
+        client.save(f"{server.url}/a.arrow", 2, None, tmp_path / "x")
+    client.save(f"{server.url}/a.arrow", 2, None, tmp_path / "x", overwrite=True)
+    assert pa.ipc.open_stream((tmp_path / "x").read_bytes()).read_all().num_rows == 500
+
+
+def test_a_network_that_always_breaks_is_at_fault(server: Server, client: PartitionClient) -> None:
+    with proxied(server.address, last=cut_after(0)) as proxy:
+        with pytest.raises(NetworkError, match=rf"{proxy.url}/a\.arrow/partitions/2: the network failed"):
+            client.read(f"{proxy.url}/a.arrow", 2)
+        assert len(proxy.heads) == QUICK.attempts
+        url = proxy.url
+    with pytest.raises(NetworkError, match="Connection refused"):
+        client.read(f"{url}/a.arrow", 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "partition", "status", "said"),
+    [("a.arrow", 6, 404, "there is no partition 6: they are 0 to 5"), ("b.arrow", 0, 404, "no partitioned file")],
+)
+def test_what_a_server_refuses_is_said(
+    server: Server, client: PartitionClient, name: str, partition: int, status: int, said: str
+) -> None:
+    with pytest.raises(ServerError, match=said) as caught:
+        client.read(f"{server.url}/{name}", partition)
+    assert caught.value.status == status
+    assert caught.value.url == f"{server.url}/{name}/partitions/{partition}"
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert (type(copy), str(copy), copy.status) == (ServerError, str(caught.value), status)
+
+
+def test_another_kind_of_server_is_told_from_ours(tmp_path: Path, client: PartitionClient) -> None:
+    (tmp_path / "a.arrow" / "partitions").mkdir(parents=True)
+    (tmp_path / "a.arrow" / "partitions" / "0").write_bytes(b"x")
+    with http_files(tmp_path) as other, pytest.raises(ServerError, match="no server of partitions: no checksum"):
+        client.read(f"{other.url}/a.arrow", 0)
+
+
+def test_secrets(shared_root: Path, authority: Authority, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("open sesame\n")
+    options = ("--certificate", authority.certificate, "--client-authority", authority.root)
+    with running(shared_root, *map(str, options), "--token-file", str(tmp_path / "token")) as server:
+        url = f"{server.url}/{LARGE}"
+        known = FetchOptions(
+            token="open sesame", authority=authority.root, certificate=authority.client, backoff_seconds=0.001
+        )
+        assert fetch(url, 1, options=known) == local(shared_root, LARGE, 1)
+        with PartitionClient(known) as client:
+            client.save(url, 1, None, tmp_path / "saved")
+            assert (tmp_path / "saved").read_bytes() == stream_of(shared_root, LARGE, 1, 2)
+            assert [t.num_rows for t in client.read_many([Place.of(url, 0), Place.of(url, 2)])] == [5, 5]
+        for wrong in (
+            FetchOptions(token="open", authority=authority.root, certificate=authority.client),
+            FetchOptions(token="open sesame", authority=authority.root, attempts=1),
+            FetchOptions(token="open sesame", authority=authority.root, certificate=authority.stranger, attempts=1),
+            FetchOptions(token="open sesame", certificate=authority.client, attempts=1),
+        ):
+            with pytest.raises(FetchError):
+                fetch(url, 0, options=wrong)
+
+
+def places_of(url: str, name: str, *partitions: tuple[int, int]) -> list[Place]:
+    return [Place.of(f"{url}/{name}", first, last) for first, last in partitions]
+
+
+def test_many_places_come_by_one_request(server: Server, shared_root: Path, client: PartitionClient) -> None:
+    wanted = ((0, 1), (2, 5), (1, 2), (0, 6))
+    with proxied(server.address) as proxy:
+        places = places_of(proxy.url, "a.arrow", *wanted) + places_of(proxy.url, LARGE, (0, 1), (1, 2))
+        tables = list(client.read_many(places))
+        assert len(proxy.heads) <= 2  # head and body may come separately
+    expected = [local(shared_root, "a.arrow", *partitions) for partitions in wanted]
+    assert tables == [*expected, local(shared_root, LARGE, 0), local(shared_root, LARGE, 1)]
+
+
+@pytest.mark.parametrize("memory_bytes", [1, 1 << 20, 1 << 30])
+def test_many_places_of_several_servers_come_in_order(server: Server, shared_root: Path, memory_bytes: int) -> None:
+    options = FetchOptions(memory_bytes=memory_bytes, connections=3)
+    with running(shared_root, "--transfer-to", "off") as other, PartitionClient(options) as client:
+        places = [
+            Place.of(f"{url}/{name}", partition)
+            for partition in range(3)
+            for url in (server.url, other.url)
+            for name in ("a.arrow", LARGE)
+            for _ in range(20)
+        ]
+        rows = [table.num_rows for table in client.read_many(places)]
+    assert rows == [n for a, b in ((30, 5), (0, 600_000), (500, 5)) for n in ([a] * 20 + [b] * 20) * 2]
+
+
+@pytest.mark.parametrize("cuts", [[0], [100], [400], [2000], [50_000, 60_000], [4_000_000], [5_000_000, 0, 100]])
+def test_a_request_for_many_places_survives_breaks(
+    server: Server, shared_root: Path, client: PartitionClient, cuts: list[int]
+) -> None:
+    with proxied(server.address, *map(cut_after, cuts)) as proxy:
+        places = places_of(proxy.url, "a.arrow", (0, 1), (2, 3), (5, 6)) + places_of(
+            proxy.url, LARGE, (0, 1), (1, 2), (2, 3)
+        )
+        rows = [table.num_rows for table in client.read_many(places)]
+    assert rows == [30, 500, 2000, 5, 600_000, 5]
+
+
+def test_a_missing_place_is_named_in_its_turn(server: Server, client: PartitionClient) -> None:
+    tables = client.read_many(places_of(server.url, "a.arrow", (0, 1), (2, 3), (9, 10), (3, 4)))
+    assert [next(tables).num_rows, next(tables).num_rows] == [30, 500]
+    with pytest.raises(ServerError, match=r"partitions/9: .*there is no partition 9"):
+        next(tables)
