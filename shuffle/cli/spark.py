@@ -25,7 +25,7 @@ from shuffle.spark_inspection import (
 from spill_format.errors import SpillError
 from spill_format.layout import Int64Array
 from spill_format.spark import OutputPaths
-from spill_format.spark_discovery import find_outputs
+from spill_format.spark_discovery import find_outputs, parse_name
 
 _DEFAULT_TOP = 20
 
@@ -70,13 +70,14 @@ def inspect_spark(outputs: Sequence[OutputPaths], order: str | None, top: int | 
     if as_json:
         listed = [_with_partitions(file, order, top) for file in files]
         summary = None if together is None else together.as_dict()
-        click.echo(as_json_text({"files": listed + problems, "together": summary}))
+        click.echo(as_json_text({"files": listed + problems, "shuffles": _by_shuffle(files), "together": summary}))
         return code
     top = _DEFAULT_TOP if top is None else top
     if files:
         click.echo(_table_of_files(files, top))
-    if together is None and files:
-        click.echo("\nThe outputs have different numbers of partitions; each can be inspected by itself.")
+    shuffles = _by_shuffle(files)
+    if len(shuffles) > 1 or (together is None and files):
+        click.echo("\n" + _table_of_shuffles(shuffles))
     elif together is not None:
         click.echo(f"\n{aligned(_facts(together), left=(0, 1))}")
         if top:
@@ -158,6 +159,35 @@ def _table_of_files(files: Sequence[SparkInspection], top: int) -> str:
             )
         )
     return aligned(rows, left=(0, 5, 6)) + _rest(len(files) - len(rows) + 1, "output")
+
+
+def _by_shuffle(files: Sequence[SparkInspection]) -> list[dict[str, Any]]:
+    """What the outputs of each shuffle have together, as JSON has it; the shuffle is None where names do not tell it,
+    and sizes are missing where the outputs have different numbers of partitions."""
+    groups: dict[int | None, list[RangeSizes]] = {}
+    for file in files:
+        name = parse_name(file.path)
+        groups.setdefault(None if name is None else name.shuffle, []).append(file.sizes)
+    rows = []
+    for shuffle, sizes in groups.items():
+        together = combined_sizes(sizes)
+        summary = {} if together is None else together.as_dict()
+        rows.append({"shuffle": shuffle, "output_count": len(sizes), **summary})
+    return rows
+
+
+def _table_of_shuffles(shuffles: Sequence[dict[str, Any]]) -> str:
+    rows = [("shuffle", "outputs", "bytes", "partitions", "empty", "largest", "skew")]
+    for each in shuffles:
+        if "partition_count" in each:
+            skew = "–" if each["skew"] is None else f"{each['skew']:.2f}"
+            sizes = sized(each["range_bytes"]), f"{each['partition_count']:,}", f"{each['empty_partition_count']:,}"
+            cells = (*sizes, sized(each["largest_bytes"]), skew)
+        else:
+            cells = ("–", "differing", "–", "–", "–")
+        shuffle = "–" if each["shuffle"] is None else str(each["shuffle"])
+        rows.append((shuffle, f"{each['output_count']:,}", *cells))
+    return aligned(rows)
 
 
 def _facts(sizes: RangeSizes) -> list[tuple[str, str]]:

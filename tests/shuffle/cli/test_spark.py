@@ -109,6 +109,22 @@ class TestInspect:
         assert "3, of which 1 empty" in text
         assert "1 further partition" in text
 
+    def test_of_several_shuffles_each_is_summed_up(self, tmp_path: Path) -> None:
+        write_spark(tmp_path / "blockmgr-7" / "shuffle_5_7_0.data", [b"other"])
+        write_spark(tmp_path / "blockmgr-7" / "shuffle_6_8_0.data", [b"other", b"ones"])
+        write_spark(tmp_path / "blockmgr-7" / "shuffle_6_9_0.data", [b"of another partition count"])
+        found = json_of("shuffle inspect blockmgr-7 --json", tmp_path)
+        lines = succeeded("shuffle inspect blockmgr-7", tmp_path).splitlines()
+
+        assert found["together"] is None
+        assert [(each["shuffle"], each["output_count"]) for each in found["shuffles"]] == [(3, 2), (5, 1), (6, 2)]
+        assert found["shuffles"][0]["range_bytes"] == sum(map(len, MERGED))
+        assert [line.split()[:5] for line in lines[-3:]] == [
+            ["3", "2", "136", "bytes", "3"],
+            ["5", "1", "5", "bytes", "1"],
+            ["6", "2", "–", "differing", "–"],
+        ]
+
     def test_a_damaged_output_is_named_and_the_others_are_shown(self, tmp_path: Path, maps: list[Path]) -> None:
         maps[0].with_suffix(".index").unlink()
         completed = run("shuffle inspect blockmgr-7", tmp_path)
