@@ -118,10 +118,11 @@ class MessageReader:
         """All messages from ``start`` on, where the first one should be."""
         found: list[FoundMessage] = []
         position = start
+        is_border = start > PREFIX_LENGTH  # of the header or of a message: only there is an end to be believed
         while True:
             message = self.at(position)
             if message is None:
-                if self._read(position, len(END_OF_STREAM)) == END_OF_STREAM and (found or start > PREFIX_LENGTH):
+                if is_border and self._ends_at(position):
                     return Scan(found, position)
                 message, ranges_end = self._next_after(position)
                 if message is None:
@@ -129,7 +130,8 @@ class MessageReader:
             found.append(message)
             self.progress(message.metadata_length)
             # Where the body is damaged its end is a border all the same, unless bytes are missing.
-            if message.is_whole or self._continues_at(message.end):
+            is_border = message.is_whole or self.at(message.end) is not None or self._ends_at(message.end)
+            if is_border:
                 position = message.end
                 self.progress(message.body_length)
             else:
@@ -161,8 +163,8 @@ class MessageReader:
                 ranges_end = candidate  # the last one, since a file inside a value has such an end, too
         return None, ranges_end
 
-    def _continues_at(self, position: int) -> bool:
-        return self.at(position) is not None or self._read(position, len(END_OF_STREAM)) == END_OF_STREAM
+    def _ends_at(self, position: int) -> bool:
+        return self._read(position, len(END_OF_STREAM)) == END_OF_STREAM
 
     def _candidates(self, start: int) -> Iterator[int]:
         """Multiples of 8 from ``start`` on where a prefix or an end-of-stream marker may be."""

@@ -103,6 +103,18 @@ def test_an_end_is_believed_behind_a_message_and_else_with_an_index_behind_it(tm
             assert reader.scan(sound.offsets[0]).ranges_end == ranges_end
 
 
+def test_a_value_like_an_end_is_none_in_a_body_that_is_cut_short(tmp_path: Path) -> None:
+    schema = pa.schema([("n", pa.int64())])
+    batches = [pa.record_batch([[0xFFFFFFFF] * 8], schema=schema), pa.record_batch([[1]], schema=schema)]
+    outer = Anatomy.of(write_file(tmp_path / "b.arrow", {0: batches[:1], 1: batches[1:]}, 4, schema))
+    end = outer.offsets[1]
+    (tmp_path / "b.arrow").write_bytes(outer.spliced(end - 16, end))
+    with reading(tmp_path / "b.arrow") as reader:
+        scan = reader.scan(outer.offsets[0])
+    assert [(message.partition, message.is_whole) for message in scan.messages] == [(0, False), (1, True)]
+    assert scan.ranges_end == outer.marker - 16
+
+
 def test_a_file_inside_a_value_is_passed_over(tmp_path: Path, sound: Anatomy) -> None:
     schema = pa.schema([("file", pa.binary())])
     batch = pa.record_batch([[sound.raw]], schema=schema)
