@@ -14,6 +14,7 @@ import ssl
 from collections.abc import Callable
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from shuffle.config import ServeOptions
 from shuffle.serve.application import Application
@@ -99,7 +100,7 @@ class _Connections(web.Server):
             keepalive_timeout=options.header_seconds,
             lingering_time=options.header_seconds,
             access_log=None,
-            logger=logging.getLogger("shuffle.serve"),
+            logger=_logger(),
         )
         self._application = application
         self._options = options
@@ -126,6 +127,13 @@ class _Connections(web.Server):
         """Finish what is being answered, and close all connections."""
         self.pre_shutdown()
         await self.shutdown(grace_seconds)
+
+
+def _logger() -> logging.Logger:
+    """For faults of ours. What clients send is no news, and must not fill a disk: they are told themselves."""
+    logger = logging.getLogger("shuffle.serve.http")
+    logger.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError)))
+    return logger
 
 
 class _Busy(asyncio.Protocol):
