@@ -210,19 +210,20 @@ class Application:
             try:
                 await self._sender.send(segments, response, transport)
             except (ConnectionError, TimeoutError):  # the client has gone, or takes nothing: that is its right
-                self._break_off(transport)
+                self._break_off(request)
             except (SpillError, OSError) as error:
                 _LOGGER.warning("broken off: %s", error)
-                self._break_off(transport)
+                self._break_off(request)
             except BaseException:
-                self._break_off(transport)
+                self._break_off(request)
                 raise
         return response
 
-    def _break_off(self, transport: asyncio.Transport) -> None:
+    def _break_off(self, request: web.BaseRequest) -> None:
         """The head promised more: nobody may take this for an end."""
         self.metrics.broken_off.inc()
-        transport.abort()
+        if request.transport is not None:  # else the connection is lost already
+            request.transport.abort()
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
