@@ -24,6 +24,7 @@ from shuffle.serve.catalog import Catalog, ServedFile
 from shuffle.serve.conditions import evaluate
 from shuffle.serve.metrics import CONTENT_TYPE, ServerMetrics
 from shuffle.serve.representation import (
+    FileSpan,
     PartitionsStream,
     Segment,
     byte_count_of,
@@ -73,6 +74,12 @@ class Refusal(Exception):  # noqa: N818 (an answer, not a fault)
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
+class _StreamedResponse(web.StreamResponse):
+    """Its head goes out with the first bytes of its body that are in memory: a system call and a packet less."""
+
+    _send_headers_immediately = False
+
+
 class Application:
     """Answers requests for the files of a catalog. All but the catalog's slow methods run in the event loop's thread.
 
@@ -103,7 +110,7 @@ class Application:
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
-            resource = parse(request.message.path)
+            resource = parse(request.raw_path)
         except NoResourceError as error:
             raise Refusal(404, str(error)) from error
         if not (isinstance(resource, Health) or (isinstance(resource, Listing) and _is_browser(request))):
@@ -197,18 +204,17 @@ class Application:
     async def _send(
         self, request: web.BaseRequest, status: int, headers: dict[str, str], segments: Sequence[Segment]
     ) -> web.StreamResponse:
-        response = web.StreamResponse(status=status, headers=headers)
+        kind = web.StreamResponse if isinstance(segments[0], FileSpan) else _StreamedResponse
+        response = kind(status=status, headers=headers)
         response.content_length = byte_count_of(segments)
         if request.method == "HEAD":
             await response.prepare(request)
             return response
         async with self._turn():
-            await response.prepare(request)
-            transport = request.transport
-            if transport is None:  # the client has gone
-                return response
             try:
-                await self._sender.send(segments, response, transport)
+                await response.prepare(request)
+                if request.transport is not None:  # else the client has gone
+                    await self._sender.send(segments, response, request.transport)
             except (ConnectionError, TimeoutError):  # the client has gone, or takes nothing: that is its right
                 self._break_off(request)
             except (SpillError, OSError) as error:

@@ -7,6 +7,7 @@ leads out of the root, and nothing has two names.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes, urlsplit
 
@@ -56,6 +57,7 @@ class NoResourceError(ValueError):
     """Nothing can have this URL; the message says why."""
 
 
+@lru_cache(4096)
 def parse(target: str) -> Resource:
     """What the target of a request names; its query is not looked at.
 

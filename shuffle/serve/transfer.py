@@ -66,6 +66,7 @@ class Sender:
         for segment in segments:
             if sent is not None:
                 _check_unchanged(sent)
+                sent = None
             if isinstance(segment, FileSpan):
                 await self._send_span(segment, sink, transport)
                 sent = segment
