@@ -26,7 +26,9 @@ def test_partitions_are_fetched_to_a_file_or_a_pipe(root: Path, tmp_path: Path, 
     with running(root) as server, SpillFile(root / "a.arrow") as spill:
         succeeded(f"shuffle fetch {server.url}{arguments} -o x.arrows", tmp_path)
         assert pa.ipc.open_stream((tmp_path / "x.arrows").read_bytes()).read_all() == spill.read(0, 3)
-        assert "the target already exists" in error_of(run(f"shuffle fetch {server.url}{arguments} -o x.arrows", tmp_path))
+        assert "the target already exists" in error_of(
+            run(f"shuffle fetch {server.url}{arguments} -o x.arrows", tmp_path)
+        )
         piped = tmp_path / "piped"
         completed = run(f"shuffle fetch {server.url}{arguments} -o {piped} --quiet", tmp_path)
         assert (completed.returncode, completed.stderr) == (0, "")
