@@ -19,15 +19,15 @@ from typing import Any
 import numpy as np
 
 from shuffle.config import METHOD_NAMES, MergeOptions, MethodName
-from shuffle.copy.choice import Span, Surroundings, choose
-from shuffle.copy.job import CopyJob, Target
-from shuffle.copy.ladder import METHODS
-from shuffle.copy.workers import copy_spans
 from shuffle.cores import usable_cores
 from shuffle.file_systems import FileSystem, file_system_of, free_bytes
 from shuffle.kernel import SystemKernel
-from shuffle.plan import MergePlan, plan_merge
-from shuffle.sources import Source, SourceDescriptors, descriptor_limit, identity_of
+from shuffle.merging.copy.choice import Span, Surroundings, choose
+from shuffle.merging.copy.job import CopyJob, Target
+from shuffle.merging.copy.ladder import METHODS
+from shuffle.merging.copy.workers import copy_spans
+from shuffle.merging.plan import MergePlan, plan_merge
+from shuffle.merging.sources import Source, SourceDescriptors, descriptor_limit, identity_of
 from spill_format.layout import PartitionLayout
 from spill_format.publish import PendingFile, open_pending
 

@@ -20,14 +20,11 @@ from typing import Self
 
 import pyarrow as pa
 
-from shuffle.alignment import choose_alignment, shared_block_bytes
 from shuffle.config import MapOptions
-from shuffle.ordered_threads import OrderedThreads
-from shuffle.partitioners import Partitioner
-from shuffle.partitioners.protocol import PartitionNumbers
-from shuffle.report import MapReport, MergeReport
-from shuffle.sortable import from_sortable, sortable_schema, to_sortable
-from shuffle.sorted_block import (
+from shuffle.mapping.alignment import choose_alignment, shared_block_bytes
+from shuffle.mapping.ordered_threads import OrderedThreads
+from shuffle.mapping.sortable import from_sortable, sortable_schema, to_sortable
+from shuffle.mapping.sorted_block import (
     BLOCK_ROWS,
     Piece,
     SortedBlock,
@@ -38,7 +35,10 @@ from shuffle.sorted_block import (
     sort_block,
     window_batches,
 )
-from shuffle.spill_store import SpillStore
+from shuffle.mapping.spill_store import SpillStore
+from shuffle.partitioners import Partitioner
+from shuffle.partitioners.protocol import PartitionNumbers
+from shuffle.report import MapReport, MergeReport
 from spill_format.publish import PendingFile, open_pending
 from spill_format.schemas import describe_difference, storage_schema, to_storage
 from spill_format.writer import SpillEncoder

@@ -8,14 +8,14 @@ from collections.abc import Iterable, Sequence
 from os import PathLike
 
 from shuffle.config import MergeOptions
-from shuffle.copy.job import ignore_progress
-from shuffle.formats import FormatName, MergeFormat, resolve_format
 from shuffle.kernel import Kernel
-from shuffle.plan import plan_merge
-from shuffle.repetition import is_merged_already
+from shuffle.merging.copy.job import ignore_progress
+from shuffle.merging.formats import FormatName, MergeFormat, resolve_format
+from shuffle.merging.plan import plan_merge
+from shuffle.merging.repetition import is_merged_already
+from shuffle.merging.sources import Source, check_partition_counts, list_of
+from shuffle.merging.target_writer import PreparedMerge, Progress, write_merged
 from shuffle.report import MergeReport
-from shuffle.sources import Source, check_partition_counts, list_of
-from shuffle.target_writer import PreparedMerge, Progress, write_merged
 from shuffle.warning import warn
 from spill_format.errors import TargetExistsError
 from spill_format.publish import open_pending

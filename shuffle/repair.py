@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
 
-from shuffle.losses import Loss, gaps_between, losses_by_index, losses_by_scan
+from shuffle.inspecting.losses import Loss, gaps_between, losses_by_index, losses_by_scan
 from spill_format.checksum import crc32c
 from spill_format.errors import ChecksumError, CorruptError, SpillError, TargetExistsError
 from spill_format.framing import (

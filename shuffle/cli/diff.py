@@ -37,7 +37,7 @@ def command(first: str, second: str, *, any_order: bool, as_json: bool, output: 
 
     How rows are cut into batches, compressed and aligned does not count, nor does metadata. NaN equals NaN.
     """
-    from shuffle.comparison import first_difference
+    from shuffle.inspecting.comparison import first_difference
 
     with progress_bar(None, " partitions", "comparing", shown=output.bar_shown) as progress:
         difference = first_difference(first, second, any_order=any_order, progress=progress)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import click
 
-from shuffle.sources import natural_order
+from shuffle.merging.sources import natural_order
 
 _EXTENSION = ".arrow"
 

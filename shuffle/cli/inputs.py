@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shuffle.sources import natural_order
+from shuffle.merging.sources import natural_order
 
 if TYPE_CHECKING:
     import pyarrow as pa

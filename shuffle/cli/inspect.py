@@ -13,8 +13,8 @@ from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, json_option, out
 from shuffle.cli.spark import inspect_spark, spark_outputs
 from shuffle.cli.terminal import EXIT_DAMAGED, EXIT_ERROR, describe, progress_bar, say, say_error
 from shuffle.cli.wording import as_json_text
-from shuffle.inspection import FileInspection, inspect_file, is_damage
-from shuffle.sizes import Order, combined
+from shuffle.inspecting.inspection import FileInspection, inspect_file, is_damage
+from shuffle.inspecting.sizes import Order, combined
 from spill_format.errors import SpillError
 
 _DEFAULT_TOP = 20

@@ -21,9 +21,9 @@ from shuffle.cli.options import (
 from shuffle.cli.terminal import progress_bar, say
 from shuffle.cli.wording import as_json_text
 from shuffle.config import MergeOptions
-from shuffle.formats import FormatName, MergeFormat, SparkFormat
 from shuffle.merge import merge_prepared, prepare_merge
-from shuffle.target_writer import PreparedMerge
+from shuffle.merging.formats import FormatName, MergeFormat, SparkFormat
+from shuffle.merging.target_writer import PreparedMerge
 
 _PUSH: Literal["spark-push"] = "spark-push"
 

@@ -19,8 +19,8 @@ import numpy as np
 from shuffle.cli.advice import advise
 from shuffle.cli.inspect_text import facts_of
 from shuffle.cli.wording import counted, sized
-from shuffle.inspection import FileInspection
-from shuffle.sizes import SKEW_FACTOR, PartitionSizes, combined, peaks
+from shuffle.inspecting.inspection import FileInspection
+from shuffle.inspecting.sizes import SKEW_FACTOR, PartitionSizes, combined, peaks
 from spill_format.publish import open_pending
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import click
 
 from shuffle.cli.spark import spark_outputs
 from shuffle.cli.terminal import progress_bar
-from shuffle.inspection import opened
-from shuffle.spark_inspection import opened_output
+from shuffle.inspecting.inspection import opened
+from shuffle.inspecting.spark_inspection import opened_output
 from spill_format.layout import PartitionLayout
 from spill_format.structure import read_exactly
 

@@ -13,7 +13,7 @@ from shuffle.cli.terminal import EXIT_DAMAGED, progress_bar, say, say_warning
 from shuffle.cli.wording import as_json_text, counted, sized
 
 if TYPE_CHECKING:
-    from shuffle.losses import Loss
+    from shuffle.inspecting.losses import Loss
 
 _LISTED_LOSSES = 20
 

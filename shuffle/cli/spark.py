@@ -11,10 +11,8 @@ import numpy as np
 
 from shuffle.cli.terminal import EXIT_DAMAGED, EXIT_ERROR, describe, progress_bar, say_error
 from shuffle.cli.wording import aligned, as_json_text, as_ranges, counted, sized
-from shuffle.formats import looks_like_sparks
-from shuffle.formats.spark import find_paths
-from shuffle.inspection import is_damage
-from shuffle.spark_inspection import (
+from shuffle.inspecting.inspection import is_damage
+from shuffle.inspecting.spark_inspection import (
     RangeSizes,
     SparkInspection,
     SparkVerification,
@@ -22,6 +20,8 @@ from shuffle.spark_inspection import (
     inspect_output,
     verify_output,
 )
+from shuffle.merging.formats import looks_like_sparks
+from shuffle.merging.formats.spark import find_paths
 from spill_format.errors import SpillError
 from spill_format.layout import Int64Array
 from spill_format.spark import OutputPaths

@@ -13,7 +13,7 @@ from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, json_option, out
 from shuffle.cli.spark import spark_outputs, verify_spark
 from shuffle.cli.terminal import EXIT_DAMAGED, EXIT_ERROR, describe, progress_bar, say_error
 from shuffle.cli.wording import as_json_text, as_ranges, counted, sized
-from shuffle.soundness import Unverifiable, Verification, verify_files
+from shuffle.inspecting.soundness import Unverifiable, Verification, verify_files
 
 _MAXIMUM_THREADS = 8  # more gain nothing: few disks answer faster to more
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from shuffle.copy.buffered import copy_with_buffer
-from shuffle.copy.job import CopyJob
-from shuffle.copy.ladder import CopyMethod
-from shuffle.copy.outcome import Outcome
 from shuffle.kernel import SystemKernel
+from shuffle.merging.copy.buffered import copy_with_buffer
+from shuffle.merging.copy.job import CopyJob
+from shuffle.merging.copy.ladder import CopyMethod
+from shuffle.merging.copy.outcome import Outcome
 from shuffle.testing.opaque import OpaqueSources
 from shuffle.testing.scripted_kernel import ScriptedKernel, Step
 

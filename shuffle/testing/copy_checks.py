@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-from shuffle.copy.job import CancelledError, CopyJob
-from shuffle.copy.ladder import CopyMethod
+from shuffle.merging.copy.job import CancelledError, CopyJob
+from shuffle.merging.copy.ladder import CopyMethod
 from shuffle.testing.copy_attempts import COUNTING, IN_KERNEL, THROUGH_MEMORY, Attempt, Bench
 from shuffle.testing.opaque import OpaqueSources
 from shuffle.testing.scripted_kernel import Always, Fail, Lie, Real, Short, Step, Zero

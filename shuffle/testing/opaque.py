@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from shuffle.copy.job import CopyJob, Target
 from shuffle.kernel import Kernel, SystemKernel
-from shuffle.plan import plan_merge
-from shuffle.sources import FileIdentity, Source, SourceDescriptors
+from shuffle.merging.copy.job import CopyJob, Target
+from shuffle.merging.plan import plan_merge
+from shuffle.merging.sources import FileIdentity, Source, SourceDescriptors
 from spill_format.layout import PartitionLayout
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from shuffle import MergeOptions, MergeReport, ShuffleWarning, merge
 from shuffle.config import METHOD_NAMES, MethodName, TransferTo
-from shuffle.copy.errno_policy import FALL_BACK
+from shuffle.merging.copy.errno_policy import FALL_BACK
 from shuffle.testing import Always, Fail, Lie, Meanwhile, Real, ScriptedKernel, Short, Step, Zero, Zeroes
 from spill_format import ChecksumError, PositionError, SpillFile, TruncatedError
 from tests.spills import assert_merge_of, open_files_in, write_spills

@@ -14,11 +14,11 @@ import pytest
 
 from shuffle import MergeOptions, ShuffleWarning, merge
 from shuffle.config import MethodName, TransferTo
-from shuffle.copy.job import PIECE_BYTES, CopyJob, Target
-from shuffle.copy.ladder import METHODS, copy_span
 from shuffle.kernel import SystemKernel
-from shuffle.plan import plan_merge
-from shuffle.sources import SourceDescriptors
+from shuffle.merging.copy.job import PIECE_BYTES, CopyJob, Target
+from shuffle.merging.copy.ladder import METHODS, copy_span
+from shuffle.merging.plan import plan_merge
+from shuffle.merging.sources import SourceDescriptors
 from shuffle.testing import Always, Fail, Real, ScriptedKernel, Step, Zero, Zeroes
 from spill_format import ChecksumError, PositionError
 from spill_format.layout import PartitionLayout
@@ -84,7 +84,7 @@ QUIRKS = (
         "the next method; auto does not ask again between these devices",
         (
             f"{MOUNTS}test_across_file_systems_the_bytes_are_the_same",
-            "shuffle/copy/test_experience.py::test_only_an_answer_that_the_same_devices_give_again_is_remembered",
+            "shuffle/merging/copy/test_experience.py::test_only_an_answer_that_the_same_devices_give_again_is_remembered",
         ),
     ),
     Quirk(
@@ -111,7 +111,7 @@ QUIRKS = (
         "no call is asked for more than 128 MiB",
         (
             f"{HERE}test_results_cut_to_31_bits_lose_nothing",
-            "shuffle/copy/test_job.py::test_the_pieces_of_every_span_tile_it_and_say_where_their_bytes_are",
+            "shuffle/merging/copy/test_job.py::test_the_pieces_of_every_span_tile_it_and_say_where_their_bytes_are",
         ),
     ),
     Quirk(

@@ -174,7 +174,7 @@ def test_9_zeroes_that_the_kernel_left_instead_of_data_are_noticed(family: Famil
 
 
 class Test10NeverTestedInItsSuite:
-    """Here they are; beyond 32 bits: tests/shuffle/copy/test_beyond_32_bits.py; crashes: tests/crash."""
+    """Here they are; beyond 32 bits: tests/shuffle/merging/copy/test_beyond_32_bits.py; crashes: tests/crash."""
 
     @pytest.mark.parametrize("method", IN_KERNEL)
     @pytest.mark.parametrize("step", [Zero(), Fail(errno.EXDEV), Fail(errno.EINVAL)], ids=str)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from shuffle import MergeOptions, merge
-from shuffle.formats import SparkFormat
+from shuffle.merging.formats import SparkFormat
 from shuffle.push_merge import merge_pushed
 from spill_format.range_checksums import CRC32C
 from spill_format.spark import encode_checksums, encode_index, read_output

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from shuffle import MergeOptions, merge
 from shuffle.config import MethodName
-from shuffle.copy.ladder import METHODS, copy_span
-from shuffle.plan import MergePlan
+from shuffle.merging.copy.ladder import METHODS, copy_span
+from shuffle.merging.plan import MergePlan
 from shuffle.testing import Fail, Real, ScriptedKernel, Short, Step, Zero
 from shuffle.testing.strategies import range_lengths
 from tests.opaque import OpaqueSources

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 
-from shuffle.losses import lossy_partitions
+from shuffle.inspecting.losses import lossy_partitions
 from shuffle.repair import Salvage, repair, salvage
 from spill_format import SpillFile
 from spill_format.errors import CorruptError

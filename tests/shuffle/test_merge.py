@@ -14,7 +14,7 @@ import pytest
 
 from shuffle import MergeOptions, ShuffleWarning, merge
 from shuffle.config import MethodName
-from shuffle.copy.ladder import METHODS
+from shuffle.merging.copy.ladder import METHODS
 from shuffle.testing import Fail, Meanwhile, ScriptedKernel
 from spill_format import MismatchError, SpillError, SpillFile, TargetExistsError
 from tests.spills import SCHEMA, assert_merge_of, merged_ranges, open_files_in, ranges_of, write_spill, write_spills

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shuffle.config import MethodName
-from shuffle.copy.ladder import METHODS
+from shuffle.merging.copy.ladder import METHODS
 from tests.spills import ranges_of, write_spill
 
 ROOT = Path(__file__).parents[2]

@@ -11,8 +11,8 @@ import pytest
 
 from shuffle import MergeOptions, merge
 from shuffle.config import MethodName
-from shuffle.copy.errno_policy import FALL_BACK
-from shuffle.copy.ladder import METHODS
+from shuffle.merging.copy.errno_policy import FALL_BACK
+from shuffle.merging.copy.ladder import METHODS
 from shuffle.testing import Fail, Meanwhile, Real, ScriptedKernel, Step
 from tests.spills import assert_merge_of, open_files_in, write_spill, write_spills
 

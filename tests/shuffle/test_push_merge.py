@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from shuffle import MergeOptions
-from shuffle.formats import SparkFormat
+from shuffle.merging.formats import SparkFormat
 from shuffle.push_merge import merge_pushed
 from spill_format import MismatchError, TargetExistsError
 from spill_format.spark_push import read_pushed

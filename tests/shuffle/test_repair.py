@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from shuffle.losses import Loss
+from shuffle.inspecting.losses import Loss
 from shuffle.repair import repair, salvage
 from spill_format import SpillFile, SpillWriter
 from spill_format.errors import CorruptError, NotPartitionedError, SpillError, TargetExistsError, TruncatedError

@@ -9,8 +9,8 @@ import pytest
 
 from shuffle.cli.advice import advise
 from shuffle.file_systems import FileSystem
-from shuffle.inspection import FileInspection
-from shuffle.sizes import PartitionSizes, combined
+from shuffle.inspecting.inspection import FileInspection
+from shuffle.inspecting.sizes import PartitionSizes, combined
 
 KIB, MIB = 1 << 10, 1 << 20
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from shuffle.copy.buffered import copy_with_buffer
-from shuffle.copy.copy_file_range import copy_with_copy_file_range
-from shuffle.copy.errno_policy import fall_back
-from shuffle.copy.job import CopyJob, Piece
-from shuffle.copy.ladder import METHODS, CopyMethod
-from shuffle.copy.outcome import Outcome, Stop
-from shuffle.copy.sendfile import copy_with_sendfile
+from shuffle.merging.copy.buffered import copy_with_buffer
+from shuffle.merging.copy.copy_file_range import copy_with_copy_file_range
+from shuffle.merging.copy.errno_policy import fall_back
+from shuffle.merging.copy.job import CopyJob, Piece
+from shuffle.merging.copy.ladder import METHODS, CopyMethod
+from shuffle.merging.copy.outcome import Outcome, Stop
+from shuffle.merging.copy.sendfile import copy_with_sendfile
 from shuffle.testing import Check, conformance
 
 CHECK_NAMES = [str(check) for check in conformance(copy_with_buffer)]

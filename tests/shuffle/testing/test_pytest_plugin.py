@@ -111,7 +111,7 @@ def test_what_it_offers_works(site: Path, tmp_path: Path) -> None:
     test = f"""
         import shuffle
         from shuffle import merge
-        from shuffle.copy.buffered import copy_with_buffer
+        from shuffle.merging.copy.buffered import copy_with_buffer
         from shuffle.testing import assert_layout, assert_rows_conserved, conformance, layout_text
 
         def test_the_package_is_the_one_installed():

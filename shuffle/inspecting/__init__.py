@@ -1,0 +1,1 @@
+"""Looking into files: sizes, soundness, differences, losses. Nothing here prints; the commands do."""

@@ -1,0 +1,142 @@
+"""Where the spills of one map task lie: directories taken in turn, names if they are to be kept, and their removal.
+
+What is in a spill, and when there is to be one, is decided by ``map_writer.py``.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pyarrow as pa
+
+from shuffle.config import MapOptions
+from shuffle.merge import plan_sources
+from shuffle.merging.formats.arrow import ARROW, borrow_source
+from shuffle.merging.sources import SPILL_PATTERN, Source
+from shuffle.merging.target_writer import write_merged
+from shuffle.report import MergeReport
+from shuffle.warning import warn
+from spill_format.publish import PendingFile, open_pending
+
+_MAXIMUM_UNNAMED_SPILLS = 128  # each holds a descriptor
+
+
+class SpillStore:
+    """The spills of the map output ``target``, in the order in which they were written.
+
+    Raises:
+        OSError: no spill directory can be written.
+    """
+
+    def __init__(self, target: Path, options: MapOptions) -> None:
+        self.count = 0
+        """How many spills were written; joining them does not lessen it."""
+        self.byte_count = 0
+        """Their sizes together."""
+        self.seconds_joining = 0.0
+        """What it took to merge spills before the end."""
+        self.names: list[Path] = []
+        """Of spills that are to be kept."""
+        self._target = target
+        self._options = options
+        self._directories = [Path(place) for place in options.spill_directories] or [target.absolute().parent]
+        self._unnamed: list[PendingFile] = []
+        for _ in range(len(self._directories)):
+            self._in_some_directory(lambda directory: self._open(target, directory).discard())
+
+    def add(self, write: Callable[[PendingFile], int]) -> None:
+        """Write one spill more. ``write`` fills a file and answers its size; it is called again where that failed.
+
+        Raises:
+            OSError: no directory is left that takes it.
+        """
+        self._in_some_directory(lambda directory: self._add(directory, write))
+        self.count += 1
+        if len(self._unnamed) == _MAXIMUM_UNNAMED_SPILLS:
+            self._join()
+
+    def publish_only_one(self) -> bool:
+        """Give the only spill the target's name, without copying. False where there are more, where it is to be kept,
+        or where it lies on another file system."""
+        if len(self._unnamed) != 1:
+            return False
+        try:
+            self._unnamed[0].publish()
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            return False
+        return True
+
+    def merge_into(self, output: PendingFile) -> MergeReport:
+        """Write the merge of all spills into ``output``."""
+        # What the rows of the last spill took is free, but still the process's; planning needs memory of its own.
+        pa.system_memory_pool().release_unused()
+        sources: list[Source] = [ARROW.open_source(path) for path in self.names]
+        for number, spill in enumerate(self._unnamed):
+            sources.append(borrow_source(spill.fd, f"spill {number} of {self._target}"))
+        return write_merged(plan_sources(sources, ARROW), output, self._options.merge)
+
+    def remove_kept(self) -> None:
+        """Remove the spills that have names."""
+        for path in self.names:
+            with suppress(FileNotFoundError):
+                path.unlink()
+
+    def close(self) -> None:
+        """Let go of the spills that have no names: they vanish."""
+        for spill in self._unnamed:
+            spill.discard()
+
+    def _in_some_directory(self, act: Callable[[Path], None]) -> None:
+        """Act on the directory whose turn it is; on one that fails, while there is another, no more."""
+        while True:
+            directory = self._directories.pop(0)
+            try:
+                act(directory)
+            except OSError as error:
+                if not self._directories:
+                    raise
+                warn(f"no further spills in {directory}: {error.strerror or error}")
+            else:
+                self._directories.append(directory)
+                return
+
+    def _add(self, directory: Path, write: Callable[[PendingFile], int]) -> None:
+        if not self._options.keep_spills:
+            spill = self._open(self._target, directory)
+            try:
+                self.byte_count += write(spill)
+            except BaseException:
+                spill.discard()
+                raise
+            self._unnamed.append(spill)
+            return
+        name = directory / f"{self._target.name.removesuffix('.arrow')}-{self.count:05}{SPILL_PATTERN}"
+        with self._open(name, directory) as spill:
+            byte_count = write(spill)
+            spill.publish()
+        self.byte_count += byte_count
+        self.names.append(name)
+
+    def _join(self) -> None:
+        """Merge the spills so far into one, so that there are never too many descriptors."""
+
+        def join(directory: Path) -> None:
+            joined = self._open(self._target, directory)
+            try:
+                self.seconds_joining += self.merge_into(joined).seconds
+            except BaseException:
+                joined.discard()
+                raise
+            self.close()
+            self._unnamed = [joined]
+
+        self._in_some_directory(join)
+
+    def _open(self, path: Path, directory: Path) -> PendingFile:
+        merge = self._options.merge
+        return open_pending(path, directory=directory, overwrite=merge.overwrite, durable=merge.durable)

@@ -1,0 +1,1 @@
+"""From sources to a finished target: finding, planning, copying, rereading; ``shuffle.merge`` directs it."""

@@ -1,0 +1,210 @@
+"""Gathering: a window of the target is assembled in a buffer and written at once.
+
+The bytes that one source has in a window lie next to each other in that source, since both are in partition order. So a
+window takes one read a source, whatever the number of ranges, scattered over the buffer to where they belong; and one
+write. Ranges too small for a Python number each are read next to each other and permuted by Arrow's ``take``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from shuffle.merging.copy.job import CopyJob
+from shuffle.merging.copy.outcome import Outcome
+from shuffle.merging.plan import MergePlan
+from spill_format.layout import Int64Array
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SMALLEST_WINDOW_BYTES = 2 << 20  # stays in the cache between reading and writing; 1 and 8 MiB measured slower
+LARGEST_WINDOW_BYTES = 8 << 20
+BUFFERS_BYTES = 24 << 20
+"""Of all threads that gather beside each other: windows are smaller where there are many."""
+
+_BYTES_PER_SOURCE = 64 << 10  # of a window; less, and reading is system calls
+_PERMUTED_BYTES = 2048  # of a window's average segment; below it ``take`` is faster than a Python number a segment
+_PERMUTED_SEGMENTS = 100_000  # of a plan; below it importing pyarrow takes longer than it saves
+_BUFFERS = 3  # a window, the same bytes as they were read, and what ``take`` returns
+_MANY_SEGMENTS = 1 << 16  # the most that a window has; numbers about a segment take some 100 bytes
+_FEW_SEGMENTS = 8  # of a window; below it sorting them costs more than reading each by itself
+_IOV_MAX = 1024
+
+
+class Window(NamedTuple):
+    """Consecutive segments of a plan, cut to a window of the target: arrays of N, and the window's size."""
+
+    sources: npt.NDArray[np.int32]
+    source_offsets: Int64Array
+    places: Int64Array
+    """Where each segment starts in the window."""
+    lengths: Int64Array
+    byte_count: int
+
+
+class Run(NamedTuple):
+    """Segments of one source that lie next to each other in it: numbers ``[first, last)`` of a sorted window."""
+
+    source: int
+    source_offset: int
+    first: int
+    last: int
+
+
+def copy_with_gather(job: CopyJob, start: int, end: int) -> Outcome:
+    """Copy the target's bytes ``[start, end)``.
+
+    Raises:
+        TruncatedError: a source ends before its bytes do.
+        OSError: reading or writing failed; it names the file.
+    """
+    system_calls = 0
+    for window in assembled_windows(job, start, end):
+        system_calls += window.system_calls + job.write(window.content, window.position)
+        job.tell(len(window.content))
+        del window  # with its bytes, before others are made
+    return Outcome(end, system_calls)
+
+
+class AssembledWindow(NamedTuple):
+    """A window of the target as it must be: where it starts, its bytes, and the system calls that read them.
+
+    The bytes are in a buffer that the next window overwrites.
+    """
+
+    position: int
+    content: memoryview
+    system_calls: int
+
+
+def assembled_windows(job: CopyJob, start: int, end: int) -> Iterator[AssembledWindow]:
+    """The windows that tile the target's bytes ``[start, end)``, in order.
+
+    Raises:
+        TruncatedError, OSError: as ``copy_with_gather`` does while reading.
+    """
+    if start == end:
+        return
+    window_bytes = min(_window_bytes(job), end - start)
+    assembler = _Assembler(job, window_bytes)
+    position = start
+    while position < end:
+        window = _window(job.plan, position, min(position + window_bytes, end))
+        if len(window.sources) <= _FEW_SEGMENTS:
+            content, calls = assembler.read_one_by_one(window)
+        elif _is_worth_permuting(window, job.plan):
+            content, calls = assembler.permuted(window)
+        else:
+            content, calls = assembler.scattered(window)
+        assembled = AssembledWindow(position, content[: window.byte_count], calls)
+        del content
+        yield assembled
+        del assembled
+        position += window.byte_count
+
+
+class _Assembler:
+    """Fills windows; owns their buffers.
+
+    The sources are read to and fro: where not all may be open at a time, those that the last window left open come
+    first in the next.
+    """
+
+    def __init__(self, job: CopyJob, window_bytes: int) -> None:
+        self._job = job
+        self._window = job.buffer("window", window_bytes)
+        self._backwards = False
+
+    def read_one_by_one(self, window: Window) -> tuple[memoryview, int]:
+        """A window's bytes and the system calls they took: one a segment."""
+        calls = 0
+        columns = window.sources, window.source_offsets, window.places, window.lengths
+        for source, offset, place, length in zip(*(column.tolist() for column in columns), strict=True):
+            calls += self._job.read_scattered(source, [self._window[place : place + length]], offset)
+        return self._window, calls
+
+    def scattered(self, window: Window) -> tuple[memoryview, int]:
+        """A window's bytes and the system calls they took: one a source, for up to 1,024 segments."""
+        order, runs = self._runs(window)
+        places = window.places[order]
+        ends = places + window.lengths[order]
+        buffer = self._window
+        pieces = [buffer[place:end] for place, end in zip(places.tolist(), ends.tolist(), strict=True)]
+        calls = 0
+        for source, offset, first, last in runs:
+            position = offset
+            for begin in range(first, last, _IOV_MAX):
+                batch = pieces[begin : min(begin + _IOV_MAX, last)]
+                calls += self._job.read_scattered(source, batch, position)
+                position += sum(map(len, batch)) if begin + _IOV_MAX < last else 0
+        return buffer, calls
+
+    def permuted(self, window: Window) -> tuple[memoryview, int]:
+        """A window's bytes and the system calls they took: one a source, for any number of segments."""
+        import pyarrow as pa
+
+        staging = self._job.buffer("staging", len(self._window))
+        order, runs = self._runs(window)
+        borders = np.zeros(len(order) + 1, dtype=np.int32)  # of the segments in the staging buffer
+        np.cumsum(window.lengths[order], out=borders[1:])
+        calls = 0
+        for source, offset, first, last in runs:
+            calls += self._job.read_scattered(source, [staging[borders[first] : borders[last]]], offset)
+        staged_as = np.empty(len(order), dtype=np.int32)
+        staged_as[order] = np.arange(len(order), dtype=np.int32)
+        segments = _binary_array(borders, staging)
+        return memoryview(segments.take(pa.array(staged_as)).buffers()[2]), calls
+
+    def _runs(self, window: Window) -> tuple[Int64Array, list[Run]]:
+        order, runs = _runs(window)
+        self._backwards = not self._backwards
+        return order, runs if self._backwards else runs[::-1]
+
+
+def _binary_array(borders: npt.NDArray[np.int32], content: memoryview) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.Array.from_buffers(
+        pa.binary(), len(borders) - 1, [None, pa.py_buffer(borders), pa.py_buffer(content)], null_count=0
+    )
+
+
+def _window(plan: MergePlan, start: int, end: int) -> Window:
+    """The window from ``start`` to ``end``, or to where it has as many segments as one may have."""
+    first = int(np.searchsorted(plan.positions, start, side="right")) - 1
+    last = min(int(np.searchsorted(plan.positions, end, side="left")), first + _MANY_SEGMENTS)
+    borders = plan.positions[first : last + 1].clip(start, end)
+    source_offsets = plan.source_offsets[first:last].copy()
+    source_offsets[0] += start - int(plan.positions[first])
+    byte_count = int(borders[-1]) - start
+    return Window(plan.sources[first:last], source_offsets, borders[:-1] - start, np.diff(borders), byte_count)
+
+
+def _runs(window: Window) -> tuple[Int64Array, list[Run]]:
+    """The order that groups a window's segments by source, and the runs in that order."""
+    sources = window.sources
+    if len(sources) and int(sources.max()) < 1 << 16:
+        sources = sources.astype(np.uint16)  # numpy sorts these by radix
+    order = np.argsort(sources, kind="stable")
+    sources, offsets, lengths = window.sources[order], window.source_offsets[order], window.lengths[order]
+    begins = np.concatenate(([True], (sources[1:] != sources[:-1]) | (offsets[1:] != offsets[:-1] + lengths[:-1])))
+    firsts = np.flatnonzero(begins)
+    lasts = np.append(firsts[1:], len(order))
+    columns = sources[firsts], offsets[firsts], firsts, lasts
+    return order, [Run(*run) for run in zip(*(column.tolist() for column in columns), strict=True)]
+
+
+def _window_bytes(job: CopyJob) -> int:
+    wanted = min(max(SMALLEST_WINDOW_BYTES, job.plan.source_count * _BYTES_PER_SOURCE), LARGEST_WINDOW_BYTES)
+    return min(wanted, BUFFERS_BYTES // (_BUFFERS * job.threads))
+
+
+def _is_worth_permuting(window: Window, plan: MergePlan) -> bool:
+    if window.byte_count > _PERMUTED_BYTES * len(window.sources):
+        return False
+    return plan.segment_count >= _PERMUTED_SEGMENTS or "pyarrow" in sys.modules

@@ -1,0 +1,97 @@
+"""Arrow files with a partition index: the format of this project, specified in ``spill_format/FORMAT.md``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from os import PathLike
+
+from shuffle.config import MergeOptions
+from shuffle.merging.arrow_target import TrailerContent, target_header, target_index
+from shuffle.merging.formats.protocol import TargetState, Trailer
+from shuffle.merging.plan import MergePlan
+from shuffle.merging.sources import Source, find_sources, identity_of
+from spill_format.errors import MismatchError
+from spill_format.publish import PendingFile
+from spill_format.range_checksums import CRC32C, RangeChecksums
+from spill_format.structure import FileStructure, read_structure
+
+
+class ArrowFormat:
+    """See ``MergeFormat``."""
+
+    def open_sources(self, paths: Sequence[str | PathLike[str]]) -> list[Source]:
+        """See ``MergeFormat``. A directory stands for the spills in it."""
+        return [self.open_source(path) for path in find_sources(paths)]
+
+    def open_source(self, path: str | PathLike[str]) -> Source:
+        """One of them."""
+        path = os.fspath(path)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            structure = read_structure(descriptor, path)
+            return Source(path, structure.index.layout, identity_of(descriptor), structure)
+        finally:
+            os.close(descriptor)
+
+    def check_agreement(self, sources: Sequence[Source]) -> None:
+        """Raise MismatchError where schemas differ; it names both files and the difference."""
+        first, *others = _structures(sources)
+        for source, structure in zip(sources[1:], others, strict=True):
+            if structure.schema_message == first.schema_message:
+                continue
+            difference = _schema_difference(first, structure)
+            if difference is not None:
+                raise MismatchError(f"another schema than {sources[0].path}: {difference}", path=source.path)
+
+    def header(self, sources: Sequence[Source]) -> bytes:
+        """Magic and schema message."""
+        return target_header(_structures(sources))
+
+    def trailer(self, sources: Sequence[Source], plan: MergePlan) -> Trailer:
+        """End-of-stream marker, index section and Arrow footer."""
+        index = target_index(_structures(sources), plan)
+        assert index.layout.crc32c is not None  # an index always has them
+        return Trailer(TrailerContent(index), index.layout, RangeChecksums(CRC32C, index.layout.crc32c))
+
+    def check_target(self, target: str | PathLike[str]) -> None:
+        """Any name will do."""
+
+    def compare_target(self, target: str | PathLike[str], trailer: Trailer) -> TargetState:  # noqa: ARG002 -- see MergeFormat
+        """Never the same: an existing file is an error, as for any command that makes one."""
+        return "none"
+
+    def finish(self, target: str | PathLike[str], trailer: Trailer, options: MergeOptions) -> None:
+        """Never needed: the file is complete in itself."""
+
+    def publish(self, pending: PendingFile, trailer: Trailer, options: MergeOptions) -> None:  # noqa: ARG002 -- see MergeFormat
+        """The file is complete in itself."""
+        pending.publish()
+
+    def delete(self, source: Source) -> None:
+        """See ``MergeFormat``."""
+        os.unlink(source.path)
+
+
+ARROW = ArrowFormat()
+
+
+def borrow_source(descriptor: int, name: str) -> Source:
+    """A source that has no name but is open; the descriptor must stay open until the merge is done."""
+    structure = read_structure(descriptor, name)
+    return Source(name, structure.index.layout, identity_of(descriptor), structure, descriptor)
+
+
+def _structures(sources: Sequence[Source]) -> list[FileStructure]:
+    return [source.structure for source in sources if source.structure is not None]
+
+
+def _schema_difference(first: FileStructure, second: FileStructure) -> str | None:
+    # Only where the messages differ, as they do for another alignment or another version of Arrow, is it worth the
+    # import to see whether they mean the same.
+    import pyarrow as pa
+
+    from spill_format.schemas import describe_difference, original_schema
+
+    stored = [pa.ipc.read_schema(pa.py_buffer(structure.schema_message)) for structure in (first, second)]
+    return describe_difference(*stored) or describe_difference(*map(original_schema, stored))

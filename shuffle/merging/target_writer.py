@@ -1,0 +1,197 @@
+"""Writing a merge's whole output into a file that is not yet published: room, copying, checking, rebuilding."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from shuffle.config import KERNEL_METHODS, MergeOptions
+from shuffle.file_systems import free_bytes
+from shuffle.kernel import Kernel, SystemKernel
+from shuffle.merging.copy.choice import Span, choose, written_bytes
+from shuffle.merging.copy.experience import Experience
+from shuffle.merging.copy.job import Target, ignore_progress, switch_off_advice
+from shuffle.merging.copy.ladder import CopyResult
+from shuffle.merging.copy.workers import copy_spans
+from shuffle.merging.formats.protocol import MergeFormat, Trailer
+from shuffle.merging.plan import MergePlan
+from shuffle.merging.sources import Source
+from shuffle.merging.surroundings import look_around
+from shuffle.merging.verification import verify_target
+from shuffle.report import MergeReport
+from shuffle.warning import warn
+from spill_format.errors import ChecksumError, PositionError
+from spill_format.publish import PendingFile
+
+Progress = Callable[[int], None]
+"""Told how many further bytes are copied; negative when they were discarded. May be called from several threads."""
+
+_SYSTEM = SystemKernel()
+_EXPERIENCE = Experience()  # of that kernel; it survives a merge, so that the next one need not ask again
+
+
+@dataclass(frozen=True)  # without slots, which leave no place for what is computed once
+class PreparedMerge:
+    """Sources that were read and found to agree, and what to do with them. Nothing is open, nothing written."""
+
+    sources: Sequence[Source]
+    format: MergeFormat
+    header: bytes
+    plan: MergePlan
+
+    @cached_property
+    def trailer(self) -> Trailer:
+        """The target behind its last range."""
+        return self.format.trailer(self.sources, self.plan)
+
+
+def write_merged(
+    prepared: PreparedMerge,
+    pending: PendingFile,
+    options: MergeOptions,
+    *,
+    progress: Progress = ignore_progress,
+    kernel: Kernel | None = None,
+    started: float | None = None,
+) -> MergeReport:
+    """Write a merge's whole output into ``pending``.
+
+    Raises:
+        As ``shuffle.merge.merge`` does while copying. OSError with ENOSPC, before anything is copied, where there is
+        less room than will be written.
+    """
+    started = time.perf_counter() if started is None else started
+    trailer = prepared.trailer
+    experience = _EXPERIENCE if kernel is None else Experience()
+    writer = _TargetWriter(prepared, pending, options, kernel or _SYSTEM, progress)
+    around = look_around(prepared.sources, pending.fd, experience)
+    spans = choose(prepared.plan, options, around)
+    writer.check_room(written_bytes(spans, around))
+    rebuilt = None
+    try:
+        result = writer.write(spans)
+    except (PositionError, ChecksumError) as error:
+        if not _may_rebuild(error, options, spans):
+            raise
+        rebuilt = str(error)
+        warn(f"rebuilding {pending.path} with buffered copying: {error}")
+        writer.undo()
+        result = writer.write([Span(prepared.plan.start, prepared.plan.end, ("buffered",))])
+    _learn(experience, prepared, pending, result)
+    plan = prepared.plan
+    return MergeReport(
+        target=str(pending.path),
+        source_count=plan.source_count,
+        partition_count=plan.partition_count,
+        row_count=trailer.layout.row_count,
+        range_count=plan.range_count,
+        segment_count=plan.segment_count,
+        byte_count=plan.byte_count,
+        target_bytes=plan.end + len(trailer.content),
+        methods=result.methods,
+        fallbacks=tuple(result.fallbacks),
+        rebuilt=rebuilt,
+        verified=options.verify,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _may_rebuild(error: PositionError | ChecksumError, options: MergeOptions, spans: Sequence[Span]) -> bool:
+    """Whether buffered copying may succeed: not asked to raise, and something else than buffered copying was used."""
+    if options.transfer_to == "on" or all(span.ladder == ("buffered",) for span in spans):
+        return False
+    # Reading and writing that miscount are no better in another order; only wrong bytes may be another method's.
+    return isinstance(error, ChecksumError) or any(set(KERNEL_METHODS) & set(span.ladder) for span in spans)
+
+
+def _learn(experience: Experience, prepared: PreparedMerge, pending: PendingFile, result: CopyResult) -> None:
+    device = os.fstat(pending.fd).st_dev
+    for fallback in result.fallbacks:
+        source = prepared.sources[prepared.plan.source_at(fallback.position)]
+        experience.learn(fallback.method, source.identity.device, device, fallback.errno)
+
+
+class _TargetWriter:
+    """One target: written, checked, and if need be undone."""
+
+    def __init__(
+        self,
+        prepared: PreparedMerge,
+        pending: PendingFile,
+        options: MergeOptions,
+        kernel: Kernel,
+        progress: Progress,
+    ) -> None:
+        self._prepared = prepared
+        self._trailer = prepared.trailer
+        self._pending = pending
+        self._options = options
+        self._kernel = kernel
+        self._progress = progress
+        self._target = Target(pending.fd, str(pending.path))
+        self._told = 0
+        self._lock = threading.Lock()
+
+    def check_room(self, range_bytes: int) -> None:
+        """Raise OSError where there is less room than for so many bytes of ranges and what surrounds them."""
+        needed = len(self._prepared.header) + range_bytes + len(self._trailer.content)
+        free = free_bytes(self._pending.fd)
+        if needed > free:
+            problem = f"{os.strerror(errno.ENOSPC)}: {needed} bytes will be written, {free} are free"
+            raise OSError(errno.ENOSPC, problem, self._target.path)
+
+    def write(self, spans: Sequence[Span]) -> CopyResult:
+        """Write header, ranges and trailer, assert the size of what was copied and, if asked to, its checksums."""
+        plan = self._prepared.plan
+        _write(self._target, [self._prepared.header], 0)
+        result = copy_spans(
+            spans,
+            plan,
+            self._prepared.sources,
+            self._target,
+            threads=self._options.threads,
+            kernel=self._kernel,
+            progress=self._tell,
+        )
+        if (size := self._kernel.size(self._pending.fd)) != plan.end:
+            raise PositionError(
+                f"after {' and '.join(result.methods) or 'nothing'} of {plan.byte_count} bytes: the target's size",
+                path=self._target.path,
+                expected=plan.end,
+                actual=size,
+                advice=switch_off_advice(self._kernel),
+            )
+        if self._options.verify:
+            verify_target(self._target, plan, self._prepared.sources, self._kernel, self._trailer.checksums)
+        _write(self._target, self._trailer.content, plan.end)
+        return result
+
+    def undo(self) -> None:
+        """Make the target empty again."""
+        os.ftruncate(self._pending.fd, 0)
+        self._progress(-self._told)
+        self._told = 0
+
+    def _tell(self, byte_count: int) -> None:
+        with self._lock:
+            self._told += byte_count
+        self._progress(byte_count)
+
+
+def _write(target: Target, pieces: Iterable[bytes | memoryview], offset: int) -> None:
+    """Write pieces behind each other, from an offset on."""
+    for piece in pieces:
+        remaining = memoryview(piece)
+        while remaining:
+            try:
+                written = os.pwrite(target.descriptor, remaining, offset)
+            except OSError as error:
+                problem = f"{error.strerror}: writing {len(remaining)} bytes at offset {offset}"
+                raise OSError(error.errno, problem, target.path) from error
+            remaining = remaining[written:]
+            offset += written

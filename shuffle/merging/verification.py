@@ -1,0 +1,99 @@
+"""Rereading what was copied before it is published: all that notices a kernel which returns success and zeroes.
+
+Where the sources recorded checksums, the target's ranges are compared with what they combine to; elsewhere with the
+sources' bytes themselves.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from shuffle.kernel import Kernel
+from shuffle.merging.copy.gather import assembled_windows
+from shuffle.merging.copy.job import CopyJob, Target
+from shuffle.merging.plan import MergePlan
+from shuffle.merging.sources import Source, SourceDescriptors, descriptor_limit
+from spill_format.errors import ChecksumError
+from spill_format.range_checksums import RangeChecksums
+
+_BUFFER_BYTES = 1 << 20
+
+
+def verify_target(
+    target: Target,
+    plan: MergePlan,
+    sources: Sequence[Source],
+    kernel: Kernel,
+    checksums: RangeChecksums | None = None,
+) -> None:
+    """Check the bytes of the target's ranges: by their checksums if given, else by the sources' bytes.
+
+    Raises:
+        ChecksumError: they are not those of the sources; it names the partition and the place.
+    """
+    if checksums is not None:
+        _compare_checksums(target, plan.target_offsets.tolist(), checksums)
+        return
+    with SourceDescriptors(sources, descriptor_limit(1)) as descriptors:
+        _compare_bytes(CopyJob(kernel, plan, descriptors, target))
+
+
+def _compare_checksums(target: Target, offsets: list[int], checksums: RangeChecksums) -> None:
+    algorithm = checksums.algorithm
+    buffer = memoryview(bytearray(_BUFFER_BYTES))
+    for partition, recorded in enumerate(checksums.values.tolist()):
+        start, end = offsets[partition], offsets[partition + 1]
+        computed, position = algorithm.of_nothing, start
+        while position < end:
+            copied = _read_back(target, buffer[: min(end - position, _BUFFER_BYTES)], position)
+            if not copied:
+                break  # cut short: the checksum will tell
+            computed = algorithm.update(copied, computed)
+            position += len(copied)
+        if computed != recorded:
+            raise ChecksumError(
+                f"{algorithm.name} of the {end - start} bytes copied",
+                path=target.path,
+                partition=partition,
+                offset=start,
+                expected=f"{recorded:08x}",
+                actual=f"{computed:08x}",
+            )
+
+
+def _compare_bytes(job: CopyJob) -> None:
+    """Read the sources once more and compare, window by window."""
+    for window in assembled_windows(job, job.plan.start, job.plan.end):
+        expected = np.frombuffer(window.content, dtype=np.uint8)
+        copied = _read_back(job.target, job.buffer("copied", len(expected)), window.position)
+        actual = np.frombuffer(copied, dtype=np.uint8)
+        if len(actual) < len(expected) or not np.array_equal(actual, expected):
+            common = min(len(actual), len(expected))
+            different = np.flatnonzero(actual[:common] != expected[:common])
+            place = int(different[0]) if len(different) else common
+            raise ChecksumError(
+                "the byte copied differs from the source's",
+                path=job.target.path,
+                partition=job.plan.partition_at(window.position + place),
+                offset=window.position + place,
+                expected=f"{expected[place]:02x}",
+                actual=f"{actual[place]:02x}" if place < len(actual) else "none",
+            )
+
+
+def _read_back(target: Target, buffer: memoryview, position: int) -> memoryview:
+    """As many of the target's bytes as fill ``buffer``, or as there are from ``position`` on."""
+    filled = 0
+    while filled < len(buffer):
+        try:
+            count = os.preadv(target.descriptor, [buffer[filled:]], position + filled)
+        except OSError as error:
+            problem = f"{error.strerror}: reading back at offset {position + filled}"
+            raise OSError(error.errno, problem, target.path) from error
+        if count == 0:
+            break
+        filled += count
+    return buffer[:filled]

@@ -1,0 +1,161 @@
+"""Verifying finds damage wherever it is, says which partitions it leaves sound, and takes several files at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from shuffle.inspecting.inspection import inspect_file
+from shuffle.inspecting.soundness import Verification, verify_file, verify_files
+from spill_format import SpillFile
+from spill_format.errors import ChecksumError, CorruptError, NotPartitionedError, SpillError, TruncatedError
+from tests.faults.forgeries import range_forged, sealed_for, with_flatbuffer
+from tests.spills import SCHEMA, batch_of, write_spill, write_spills
+from tests.support import Anatomy
+
+
+def damaged(path: Path, *offsets: int) -> None:
+    content = bytearray(path.read_bytes())
+    for offset in offsets:
+        content[offset] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_verifying_a_sound_file_reads_every_range(tmp_path: Path, threads: int) -> None:
+    path = write_spill(tmp_path / "a.spill.arrow", [80_000, 0, 5])
+    read: list[int] = []
+    verification = verify_file(path, threads=threads, progress=read.append)
+    assert verification.first_damage is None
+    assert verification.sound_partitions.tolist() == [0, 1, 2]
+    assert verification.row_count == 80_005
+    assert sum(read) == inspect_file(path).sizes.byte_count > 1 << 20
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_every_damaged_partition_is_named_and_so_is_every_sound_one(tmp_path: Path, threads: int) -> None:
+    path = write_spill(tmp_path / "a.spill.arrow", [100, 100, 0, 100, 5])
+    with SpillFile(path) as spill:
+        offsets = spill.layout.offsets.tolist()
+    damaged(path, offsets[1], offsets[4] - 1)
+    verification = verify_file(path, threads=threads)
+    assert verification.damaged_partitions.tolist() == [1, 3]
+    assert verification.sound_partitions.tolist() == [0, 2, 4]
+    assert isinstance(verification.first_damage, ChecksumError)
+    assert (verification.first_damage.partition, verification.first_damage.offset) == (1, offsets[1])
+
+
+def test_no_byte_of_a_file_can_change_unnoticed(tmp_path: Path) -> None:
+    path = write_spill(tmp_path / "a.spill.arrow", [3, 0, 2])
+    sound = path.read_bytes()
+    for offset in range(len(sound)):
+        damaged(path, offset)
+        try:
+            noticed = verify_file(path).first_damage is not None
+        except SpillError:
+            noticed = True
+        assert noticed, f"offset {offset} of {len(sound)}"
+        path.write_bytes(sound)
+
+
+@pytest.mark.parametrize(
+    ("forge", "problem"),
+    [
+        (sealed_for(2), "written for another partition: expected 0, found 2"),
+        (with_flatbuffer(lambda flatbuffer: b"\xff" * len(flatbuffer)), "cannot be decoded"),
+    ],
+)
+def test_a_batch_that_is_wrong_under_right_checksums_is_found(
+    tmp_path: Path, forge: Callable[[bytes], bytes], problem: str
+) -> None:
+    path = write_spill(tmp_path / "a.spill.arrow", [3, 0, 2])
+    path.write_bytes(range_forged(Anatomy.of(path), 0, forge))
+    verification = verify_file(path)
+    assert isinstance(verification.first_damage, CorruptError)
+    assert problem in str(verification.first_damage)
+    assert verification.damaged_partitions.tolist() == [0]
+
+
+def test_rows_that_the_index_does_not_know_are_found(tmp_path: Path) -> None:
+    path = write_spill(tmp_path / "a.spill.arrow", [3, 0, 2])
+    anatomy = Anatomy.of(path)
+    path.write_bytes(anatomy.patched_index(anatomy.array("rows"), (4).to_bytes(8, "little")))
+    verification = verify_file(path)
+    assert "rows of the partition: expected 4, found 3" in str(verification.first_damage)
+
+
+@pytest.mark.parametrize(
+    ("cut", "sound"),
+    [
+        (lambda file: file.footer + 9, [0, 1, 2]),
+        (lambda file: file.offsets[3] - 8, [0, 1]),  # the metadata of partition 2's batch is left
+        (lambda file: file.offsets[2] + 9, []),  # nothing tells whether 0 or 1 had further batches
+        (lambda _: 40, []),
+    ],
+)
+def test_of_a_cut_file_the_partitions_known_to_be_whole_are_named(
+    tmp_path: Path, cut: Callable[[Anatomy], int], sound: list[int]
+) -> None:
+    path = write_spill(tmp_path / "a.spill.arrow", [3, 0, 2])
+    anatomy = Anatomy.of(path)
+    path.write_bytes(anatomy.raw[: cut(anatomy)])
+    verification = verify_file(path)
+    assert not verification.structure_is_sound
+    assert isinstance(verification.first_damage, TruncatedError)
+    assert verification.sound_partitions.tolist() == sound
+
+
+def test_fast_finds_damage_of_the_structure_and_reads_no_range(tmp_path: Path) -> None:
+    path = write_spill(tmp_path / "a.spill.arrow", [3, 0, 2])
+    anatomy = Anatomy.of(path)
+    read: list[int] = []
+    damaged(path, anatomy.offsets[0] + 100)
+    assert verify_file(path, fast=True, progress=read.append).first_damage is None
+    damaged(path, anatomy.footer + 8)
+    verification = verify_file(path, fast=True, progress=read.append)
+    assert (verification.partition_count, verification.structure_is_sound, read) == (None, False, [])
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_verdicts_of_many_files_come_in_order_and_none_stays_open(tmp_path: Path, threads: int) -> None:
+    paths = write_spills(tmp_path, *([number, 0, 7] for number in range(20)))
+    damaged(paths[3], Anatomy.of(paths[3]).offsets[2] + 40)
+    paths[5].unlink()
+    before = os.listdir("/proc/self/fd")
+    verdicts = list(verify_files(paths, threads=threads))
+    assert os.listdir("/proc/self/fd") == before
+    assert isinstance(verdicts[5], FileNotFoundError)
+    for number, verdict in enumerate(verdicts):
+        if number != 5:
+            assert isinstance(verdict, Verification)
+            assert (verdict.path, verdict.row_count) == (str(paths[number]), number + 7)
+            assert verdict.damaged_partitions.tolist() == ([2] if number == 3 else [])
+
+
+def test_verifying_may_be_given_up(tmp_path: Path) -> None:
+    before = os.listdir("/proc/self/fd")
+    verdicts = verify_files(write_spills(tmp_path, *([1, 2] for _ in range(9))), threads=3)
+    assert isinstance(next(verdicts), Verification)
+    verdicts.close()  # type: ignore[attr-defined]
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_large_files_are_cut_into_tasks_that_cover_every_partition(tmp_path: Path) -> None:
+    path = write_spill(tmp_path / "a.spill.arrow", [400_000, 0, 400_000, 1, 800_000, 3])
+    anatomy = Anatomy.of(path)
+    damaged(path, *(anatomy.offsets[partition + 1] - 1 for partition in (0, 2, 3, 4, 5)))
+    verification = verify_file(path, threads=2)
+    assert verification.damaged_partitions.tolist() == [0, 2, 3, 4, 5]
+    assert verification.sound_partitions.tolist() == [1]
+
+
+def test_an_arrow_file_without_an_index_cannot_be_verified(tmp_path: Path) -> None:
+    with pa.ipc.new_file(tmp_path / "plain.arrow", SCHEMA) as writer:
+        writer.write_batch(batch_of(np.arange(3)))
+    with pytest.raises(NotPartitionedError):
+        verify_file(tmp_path / "plain.arrow")
