@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Who partitions: ours, and each opponent, one of them in a process of its own; prints the seconds that it took.
 
     python -m tools.bench.partitioners CONTESTANT INPUT_DIRECTORY KEY PARTITIONS OUTPUT_DIRECTORY CORES
