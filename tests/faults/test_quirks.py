@@ -137,7 +137,7 @@ QUIRKS = (
             f"{HERE}test_zeroes_without_an_error_are_caught_by_verify_and_rebuilt",
             f"{HERE}test_what_is_wrong_again_after_rebuilding_is_not_published",
             f"{HERE}test_on_does_not_rebuild_but_raises",
-            "shuffle/test_verification.py::test_zeroes_in_place_of_bytes_are_found_with_their_partition",
+            "shuffle/merging/test_verification.py::test_zeroes_in_place_of_bytes_are_found_with_their_partition",
         ),
     ),
     Quirk(

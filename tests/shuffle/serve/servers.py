@@ -55,7 +55,10 @@ class Server:
     def open_files_in(self, directory: Path) -> list[str]:
         """Paths of files below a directory that it has open."""
         links = Path(f"/proc/{self.process.pid}/fd")
-        paths = [os.readlink(links / name) for name in os.listdir(links)]
+        paths = []
+        for name in os.listdir(links):
+            with suppress(FileNotFoundError):  # closed since it was listed
+                paths.append(os.readlink(links / name))
         return [path for path in paths if path.startswith(f"{directory}/")]
 
 
