@@ -78,8 +78,8 @@ def _in_threads(work: Callable[[], CopyResult], thread_count: int, cancelled: th
     from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
     with ThreadPoolExecutor(thread_count, "shuffle-copy") as executor:
-        futures = [executor.submit(work) for _ in range(thread_count)]
         try:
+            futures = [executor.submit(work) for _ in range(thread_count)]
             wait(futures, return_when=FIRST_EXCEPTION)
             if any(future.done() and future.exception() is not None for future in futures):
                 cancelled.set()
