@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -79,7 +80,8 @@ def _in_threads(work: Callable[[], CopyResult], thread_count: int, cancelled: th
 
     with ThreadPoolExecutor(thread_count, "shuffle-copy") as executor:
         try:
-            futures = [executor.submit(work) for _ in range(thread_count)]
+            with _signals_held():
+                futures = [executor.submit(work) for _ in range(thread_count)]
             wait(futures, return_when=FIRST_EXCEPTION)
             if any(future.done() and future.exception() is not None for future in futures):
                 cancelled.set()
@@ -93,6 +95,16 @@ def _in_threads(work: Callable[[], CopyResult], thread_count: int, cancelled: th
     for future in futures:
         result.add(future.result())
     return result
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait: a thread that is interrupted while it starts another knows nothing of that one."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _chunks(spans: Sequence[Span], thread_count: int) -> list[Span]:
