@@ -123,7 +123,7 @@ class MapWriter:
         After an error the writer can only be discarded: ``close`` refuses to publish what misses rows.
         """
         if self._closed:
-            raise ValueError("the writer is closed")
+            raise ValueError(f"{self._target}: the writer is closed")
         if not isinstance(rows, (pa.RecordBatch, pa.Table)):
             raise TypeError(f"rows come as a pyarrow.RecordBatch or Table, not as {type(rows).__name__}")
         if (difference := describe_difference(self._schema, rows.schema)) is not None:

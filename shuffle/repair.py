@@ -242,6 +242,7 @@ def _write(found: Salvage, descriptor: int, target: PendingFile, progress: Progr
                     path=found.path,
                     partition=message.partition,
                     offset=message.offset,
+                    advice="repair a copy that nobody writes to",
                 )
             encoder.write_message(message.partition, message.row_count, metadata[:-SEAL_LENGTH], body)
             progress(len(content))

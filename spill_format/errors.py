@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from os import PathLike
 
 
+REPAIR_ADVICE = "`shuffle repair FILE -o OUT` recovers what is whole"
+"""What to do about a damaged partitioned file."""
+
+
 class SpillError(Exception):
     """Something is wrong with a file. The message names the file, the place, what was expected and what is there.
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .checksum import crc32c
-from .errors import ChecksumError, CorruptError, TruncatedError, VersionError
+from .errors import REPAIR_ADVICE, ChecksumError, CorruptError, TruncatedError, VersionError
 from .framing import BLOCK_DTYPE, SMALLEST_METADATA_LENGTH, Blocks, is_alignment
 from .layout import Int64Array, PartitionLayout, find_defect
 
@@ -180,6 +180,7 @@ class _Place(NamedTuple):
             offset=self.offset,
             expected=expected,
             actual=actual,
+            advice=REPAIR_ADVICE,
         )
 
 
@@ -200,7 +201,7 @@ def decode(section: bytes, path: Path = None, section_offset: int = 0) -> Partit
     needed, there = head.content_length(), len(section) - _HEAD.size - _CHECKSUM.size
     # A newer minor version may put more behind what this one knows.
     if there < needed or (there > needed and head.minor <= MINOR_VERSION):
-        raise place.corrupt("bytes of its arrays", needed, there)
+        raise place.corrupt("its length differs from that of its arrays", needed, there)
     if not is_alignment(head.alignment):
         raise place.corrupt("alignment", "a power of two from 8 to 65536", head.alignment)
 
@@ -249,11 +250,12 @@ def _check_frame(section: bytes, place: _Place) -> _Head:
     smallest = _HEAD.size + _CHECKSUM.size
     if len(section) < smallest:
         raise TruncatedError(
-            "index section: bytes",
+            "index section: its length in bytes",
             path=place.path,
             offset=place.offset,
             expected=f"{smallest} or more",
             actual=len(section),
+            advice=REPAIR_ADVICE,
         )
     head = _Head(*_HEAD.unpack_from(section))
     if head.magic != MAGIC:
@@ -270,6 +272,7 @@ def _check_frame(section: bytes, place: _Place) -> _Head:
             offset=place.offset,
             expected=f"{recorded:08x}",
             actual=f"{computed:08x}",
+            advice=REPAIR_ADVICE,
         )
     return head
 
@@ -297,7 +300,9 @@ def _check_messages(index: PartitionIndex, place: _Place) -> None:
     # Lengths are positive: a sum that does not grow has passed 2**63, and wrapped around.
     if (reached[1:] <= reached[:-1]).any():
         batch = int(np.argmax(reached[1:] <= reached[:-1]))
-        raise place.corrupt(f"body length of record batch {batch}", "less", int(body_lengths[batch]))
+        raise place.corrupt(
+            f"body length of record batch {batch}", "one that ends before 2**63", int(body_lengths[batch])
+        )
     ends = reached[np.searchsorted(reached, offsets).clip(max=len(reached) - 1)]
     missed = ends != offsets
     if missed.any():
@@ -309,4 +314,4 @@ def _check_messages(index: PartitionIndex, place: _Place) -> None:
             border - 1,
         )
     if reached[-1] != offsets[-1]:
-        raise place.corrupt("the messages overrun the ranges", int(offsets[-1]), int(reached[-1]))
+        raise place.corrupt("the messages overrun the ranges: their end", int(offsets[-1]), int(reached[-1]))

@@ -188,11 +188,17 @@ def _refuse_existing(path: Path, overwrite: bool) -> None:
         raise _target_exists(path)
     if path.exists() and not path.is_file():
         # Writing to /dev/stdout or /dev/null is what was meant; replacing it would break the machine.
-        raise TargetExistsError("is a device, pipe or socket, which is never replaced", path=path)
+        raise TargetExistsError(
+            "a device, pipe or socket, which is never replaced", path=path, advice="choose another name"
+        )
 
 
 def _target_exists(path: Path) -> TargetExistsError:
-    return TargetExistsError("the target already exists", path=path, advice="choose another name, or overwrite it")
+    return TargetExistsError(
+        "the target already exists",
+        path=path,
+        advice="choose another name, or replace it with --overwrite or overwrite=True",
+    )
 
 
 def _open_unnamed(directory: Path) -> io.FileIO | None:

@@ -15,7 +15,7 @@ import pyarrow.ipc
 
 from .checksum import crc32c
 from .description import UNDECODABLE, DescribedFile, selected_fields
-from .errors import ChecksumError, CorruptError, TruncatedError
+from .errors import REPAIR_ADVICE, ChecksumError, CorruptError, TruncatedError
 from .framing import metadata_length_of, read_seal, sealed_crc32c
 from .layout import UInt32Array
 from .schemas import from_storage
@@ -49,10 +49,11 @@ class SpillFile(DescribedFile):
             os.close(descriptor)
         if len(mapped) < structure.byte_count:
             raise TruncatedError(
-                "the file was cut while it was opened",
+                "the file was cut short while it was opened",
                 path=structure.path,
                 expected=f"{structure.byte_count} bytes",
                 actual=len(mapped),
+                advice="open it when nobody writes to it",
             )
         super().__init__(structure)
         self._map: pa.Buffer | None = pa.py_buffer(mapped)
@@ -177,6 +178,7 @@ class SpillFile(DescribedFile):
                 offset=start,
                 expected=f"{recorded:08x}",
                 actual=f"{computed:08x}",
+                advice=REPAIR_ADVICE,
             )
 
     def close(self) -> None:
@@ -207,12 +209,13 @@ class SpillFile(DescribedFile):
             assert self.layout.rows is not None  # an index always has them
             if rows != self.layout.rows[partition]:
                 raise CorruptError(
-                    "rows of the partition",
+                    "number of rows of the partition",
                     path=self.path,
                     partition=partition,
                     offset=int(self.layout.offsets[partition]),
                     expected=int(self.layout.rows[partition]),
                     actual=rows,
+                    advice=REPAIR_ADVICE,
                 )
 
     def _decoder(self, columns: Sequence[str] | None) -> _Decoder:
@@ -232,21 +235,33 @@ class SpillFile(DescribedFile):
             return decode(message, encapsulated)
         except UNDECODABLE as error:
             problem = f"the record batch cannot be decoded ({error})"
-            raise CorruptError(problem, path=self.path, partition=partition, offset=start) from error
+            raise CorruptError(
+                problem, path=self.path, partition=partition, offset=start, advice=REPAIR_ADVICE
+            ) from error
 
     def _check_metadata(self, metadata: memoryview, start: int, partition: int) -> None:
         try:
             length = metadata_length_of(metadata)
         except ValueError as error:
-            raise CorruptError(str(error), path=self.path, partition=partition, offset=start) from error
+            raise CorruptError(
+                str(error), path=self.path, partition=partition, offset=start, advice=REPAIR_ADVICE
+            ) from error
         if length != len(metadata):
             problem = "length of a record batch's metadata"
             raise CorruptError(
-                problem, path=self.path, partition=partition, offset=start, expected=len(metadata), actual=length
+                problem,
+                path=self.path,
+                partition=partition,
+                offset=start,
+                expected=len(metadata),
+                actual=length,
+                advice=REPAIR_ADVICE,
             )
         seal = read_seal(metadata)
         if seal is None:
-            raise CorruptError("the record batch has no seal", path=self.path, partition=partition, offset=start)
+            raise CorruptError(
+                "the record batch has no seal", path=self.path, partition=partition, offset=start, advice=REPAIR_ADVICE
+            )
         if (computed := sealed_crc32c(metadata)) != seal.metadata_crc32c:
             raise ChecksumError(
                 "CRC-32C of a record batch's metadata",
@@ -255,6 +270,7 @@ class SpillFile(DescribedFile):
                 offset=start,
                 expected=f"{seal.metadata_crc32c:08x}",
                 actual=f"{computed:08x}",
+                advice=REPAIR_ADVICE,
             )
         if seal.partition != partition:
             raise CorruptError(
@@ -264,6 +280,7 @@ class SpillFile(DescribedFile):
                 offset=start,
                 expected=partition,
                 actual=seal.partition,
+                advice=REPAIR_ADVICE,
             )
 
 

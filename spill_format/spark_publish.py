@@ -128,7 +128,7 @@ def write_output(
                 if recipe is not None:
                     values.append(recipe.update(content, recipe.of_nothing))
         if len(ends) == 1:
-            raise ValueError("an output has one partition or more")
+            raise ValueError("an output has one partition or more, but there are no ranges")
         checksums = None if recipe is None else RangeChecksums(recipe, np.array(values, dtype=np.uint32))
         offsets = np.array(ends, dtype=np.int64)
         publish_output(pending, offsets, checksums, overwrite=overwrite, durable=durable)
@@ -191,7 +191,11 @@ def _refuse_existing(data_path: str | PathLike[str]) -> None:
             if read_offsets(index_path)[-1] > 0:
                 _withdraw(data_path, durable=False)
                 return
-    raise TargetExistsError("the target already exists", path=index_path, advice="choose another name, or overwrite it")
+    raise TargetExistsError(
+        "the target already exists",
+        path=index_path,
+        advice="choose another name, or replace it with --overwrite or overwrite=True",
+    )
 
 
 def _sync_directory(path: str) -> None:

@@ -16,7 +16,7 @@ from os import PathLike
 import numpy as np
 
 from . import index as index_section
-from .errors import ChecksumError, CorruptError, NotPartitionedError, TruncatedError
+from .errors import REPAIR_ADVICE, ChecksumError, CorruptError, NotPartitionedError, TruncatedError
 from .framing import (
     END_OF_STREAM,
     FILE_START,
@@ -38,7 +38,6 @@ from .index import PartitionIndex
 ReadAt = Callable[[int, int], bytes]
 """What gives ``byte_count`` bytes from ``offset`` of a file, both in this order, or raises; never fewer."""
 
-_REPAIR = "`shuffle repair` recovers what is whole"
 _MAXIMUM_PIECE_BYTES = 1 << 30  # Linux reads at most 2 GiB less a page at once; some systems refuse to
 
 
@@ -106,7 +105,9 @@ def read_exactly(descriptor: int, offset: int, byte_count: int, path: str) -> by
         except OSError as error:
             raise OSError(error.errno, error.strerror, path) from error
         if not piece:
-            raise TruncatedError("the file ends", path=path, offset=offset, expected=f"{byte_count} bytes", actual=read)
+            raise TruncatedError(
+                "the file ends too early", path=path, offset=offset, expected=f"{byte_count} bytes", actual=read
+            )
         pieces.append(piece)
         read += len(piece)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -117,7 +118,7 @@ def _size_of_regular(descriptor: int, path: str) -> int:
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     if not stat.S_ISREG(status.st_mode):
-        raise CorruptError("a device, pipe or socket", path=path, expected="a file", actual=oct(status.st_mode))
+        raise CorruptError("a device, pipe or socket, not a file", path=path)
     return status.st_size
 
 
@@ -142,7 +143,7 @@ def _read_footer(read: ReadAt, path: str, byte_count: int) -> tuple[int, bytes]:
             offset=tail_offset + 4,
             expected=MAGIC,
             actual=tail[4:],
-            advice=_REPAIR,
+            advice=REPAIR_ADVICE,
         )
     length = int.from_bytes(tail[:4], "little", signed=True)
     if not 0 < length <= tail_offset - len(FILE_START):
@@ -152,7 +153,7 @@ def _read_footer(read: ReadAt, path: str, byte_count: int) -> tuple[int, bytes]:
             offset=tail_offset,
             expected=f"1 to {tail_offset - len(FILE_START)}",
             actual=length,
-            advice=_REPAIR,
+            advice=REPAIR_ADVICE,
         )
     return tail_offset - length, read(tail_offset - length, length)
 
@@ -176,7 +177,7 @@ def _index_place(footer: bytes, footer_offset: int, path: str) -> IndexPlace:
             path=path,
             expected=encode_place(1, 0, IndexPlace(0, 0)).strip(),
             actual=repr(note[:100]),
-            advice=_REPAIR,
+            advice=REPAIR_ADVICE,
         )
     if place.offset < len(FILE_START) or place.offset + place.length != footer_offset:
         raise CorruptError(
@@ -185,7 +186,7 @@ def _index_place(footer: bytes, footer_offset: int, path: str) -> IndexPlace:
             offset=place.offset,
             expected=f"an end at {footer_offset}",
             actual=f"{place.offset} + {place.length}",
-            advice=_REPAIR,
+            advice=REPAIR_ADVICE,
         )
     return place
 
@@ -195,13 +196,13 @@ def _check_footer(footer: bytes, note: str, index: PartitionIndex, footer_offset
     try:
         expected = encode_footer(index.footer_template, note, index.blocks())[:-FOOTER_TAIL_LENGTH]
     except ValueError as error:
-        raise CorruptError(f"index section: its footer template ({error})", path=path) from error
+        raise CorruptError(f"index section: its footer template ({error})", path=path, advice=REPAIR_ADVICE) from error
     if footer == expected:
         return
     blocks, expected_blocks = read_blocks(footer, path), index.blocks()
     if len(blocks) != len(expected_blocks):
         problem = "record batches in the Arrow footer"
-        raise CorruptError(problem, path=path, expected=len(expected_blocks), actual=len(blocks), advice=_REPAIR)
+        raise CorruptError(problem, path=path, expected=len(expected_blocks), actual=len(blocks), advice=REPAIR_ADVICE)
     different = np.zeros(len(blocks), dtype=bool)
     for name in expected_blocks.dtype.names or ():
         different |= blocks[name] != expected_blocks[name]
@@ -214,7 +215,7 @@ def _check_footer(footer: bytes, note: str, index: PartitionIndex, footer_offset
             offset=int(expected_blocks[batch]["offset"]),
             expected=expected_blocks[batch].tolist(),
             actual=blocks[batch].tolist(),
-            advice=_REPAIR,
+            advice=REPAIR_ADVICE,
         )
     common = min(len(footer), len(expected))
     unequal = np.frombuffer(footer, np.uint8, common) != np.frombuffer(expected, np.uint8, common)
@@ -225,7 +226,7 @@ def _check_footer(footer: bytes, note: str, index: PartitionIndex, footer_offset
         offset=footer_offset + position,
         expected=expected[position : position + 8].hex(" "),
         actual=footer[position : position + 8].hex(" "),
-        advice=_REPAIR,
+        advice=REPAIR_ADVICE,
     )
 
 
@@ -241,6 +242,7 @@ def _read_schema_message(read: ReadAt, path: str, index: PartitionIndex, place: 
             offset=place.offset,
             expected=f"ranges that end at {place.offset - len(END_OF_STREAM)}",
             actual=ranges_end,
+            advice=REPAIR_ADVICE,
         )
     marker = read(ranges_end, len(END_OF_STREAM))
     if marker != END_OF_STREAM:
@@ -250,6 +252,7 @@ def _read_schema_message(read: ReadAt, path: str, index: PartitionIndex, place: 
             offset=ranges_end,
             expected=END_OF_STREAM.hex(" "),
             actual=marker.hex(" "),
+            advice=REPAIR_ADVICE,
         )
     message = read(len(FILE_START), max(int(offsets[0]) - len(FILE_START), 0))
     _check_schema_message(message, path, index)
@@ -262,14 +265,17 @@ def _check_schema_message(message: bytes, path: str, index: PartitionIndex) -> N
     try:
         end = place + metadata_length_of(message)
     except ValueError as error:
-        raise CorruptError(f"the schema message cannot be read ({error})", path=path, offset=place) from error
+        problem = f"the schema message cannot be read ({error})"
+        raise CorruptError(problem, path=path, offset=place, advice=REPAIR_ADVICE) from error
     first = int(index.layout.offsets[0])
     if end != first:
         problem = "the first range does not follow the schema message"
-        raise CorruptError(problem, path=path, partition=0, offset=place, expected=end, actual=first)
+        raise CorruptError(
+            problem, path=path, partition=0, offset=place, expected=end, actual=first, advice=REPAIR_ADVICE
+        )
     seal = read_header_seal(message)
     if seal is None:
-        raise CorruptError("the schema message has no seal", path=path, offset=place)
+        raise CorruptError("the schema message has no seal", path=path, offset=place, advice=REPAIR_ADVICE)
     if (computed := sealed_crc32c(message)) != seal.metadata_crc32c:
         raise ChecksumError(
             "CRC-32C of the schema message",
@@ -277,6 +283,7 @@ def _check_schema_message(message: bytes, path: str, index: PartitionIndex) -> N
             offset=place,
             expected=f"{seal.metadata_crc32c:08x}",
             actual=f"{computed:08x}",
+            advice=REPAIR_ADVICE,
         )
     for name, of_index, of_seal in (
         ("number of partitions", index.layout.partition_count, seal.partition_count),
@@ -284,4 +291,6 @@ def _check_schema_message(message: bytes, path: str, index: PartitionIndex) -> N
     ):
         if of_index != of_seal:
             problem = f"the schema message's seal and the index disagree on the {name}"
-            raise CorruptError(problem, path=path, offset=place, expected=of_index, actual=of_seal)
+            raise CorruptError(
+                problem, path=path, offset=place, expected=of_index, actual=of_seal, advice=REPAIR_ADVICE
+            )

@@ -80,7 +80,9 @@ class RangeChecker:
         if problem is not None:
             raise problem
         if row_count != layout.rows[partition]:
-            raise self._corrupt("rows of the partition", partition, start, int(layout.rows[partition]), row_count)
+            raise self._corrupt(
+                "number of rows of the partition", partition, start, int(layout.rows[partition]), row_count
+            )
 
     def _read_message(self, number: int) -> bytes:
         start, end = self._message_offsets[number : number + 2].tolist()

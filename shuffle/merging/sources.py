@@ -156,6 +156,7 @@ class SourceDescriptors:
                 path=wanted.path,
                 expected="device {}, inode {}, {} bytes".format(*wanted.identity),
                 actual="device {}, inode {}, {} bytes".format(*identity),
+                advice="merge again when nobody writes to it",
             )
         return descriptor
 

@@ -61,6 +61,7 @@ def _compare_checksums(target: Target, offsets: list[int], checksums: RangeCheck
                 offset=start,
                 expected=f"{recorded:08x}",
                 actual=f"{computed:08x}",
+                advice="`shuffle verify` of the sources tells which of them is damaged",
             )
 
 
@@ -81,6 +82,7 @@ def _compare_bytes(job: CopyJob) -> None:
                 offset=window.position + place,
                 expected=f"{expected[place]:02x}",
                 actual=f"{actual[place]:02x}" if place < len(actual) else "none",
+                advice="the source was changed meanwhile, or the disk does not keep what it is given",
             )
 
 

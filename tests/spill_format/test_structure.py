@@ -56,7 +56,7 @@ def test_reading_behind_the_end_says_what_is_missing(tmp_path: Path) -> None:
     with path.open("rb") as file:
         assert read_exactly(file.fileno(), 1, 4, "short") == b"2345"
         assert read_exactly(file.fileno(), 9, 0, "short") == b""
-        with pytest.raises(TruncatedError, match="short, offset 2: the file ends: expected 4 bytes, found 3"):
+        with pytest.raises(TruncatedError, match="short, offset 2: the file ends too early: expected 4 bytes, found 3"):
             read_exactly(file.fileno(), 2, 4, "short")
 
 

@@ -219,6 +219,7 @@ class CopyJob:
             offset=offset,
             expected=f"{byte_count} bytes",
             actual=max(size - offset, 0),
+            advice="merge again when nobody writes to it",
         )
 
     def misplaced(self, method: str, piece: Piece, what: str, expected: int, actual: int) -> PositionError:
