@@ -157,9 +157,9 @@ class ServeOptions:
         if self.bytes_in_flight < MINIMUM_MEMORY_BYTES:
             raise ValueError(f"bytes_in_flight must be {MINIMUM_MEMORY_BYTES} or more, not {self.bytes_in_flight}")
         if self.token is not None and not self.token.strip():
-            raise ValueError("an empty token protects nothing")
+            raise ValueError("the token is empty, which protects nothing; None serves without one")
         if self.certificate is None and (self.key is not None or self.client_authority is not None):
-            raise ValueError("a key or an authority of clients is of no use without a certificate")
+            raise ValueError("a key or an authority of clients is of no use without a certificate: give that, too")
 
     @property
     def buffer_bytes(self) -> int:

@@ -104,8 +104,12 @@ def merge_pushed(
     """
     started = time.perf_counter()
     options = options or MergeOptions()
-    if chunk_bytes < 1 or merge_id < 0 or options.delete_sources:
-        raise ValueError("chunk_bytes must be 1 or more, merge_id 0 or more, and sources are never deleted")
+    if chunk_bytes < 1:
+        raise ValueError(f"chunk_bytes must be 1 or more, not {chunk_bytes}")
+    if merge_id < 0:
+        raise ValueError(f"merge_id must be 0 or more, not {merge_id}")
+    if options.delete_sources:
+        raise ValueError("sources of a push-based merge are never deleted: leave delete_sources off")
     opened = [source for path in list_of(sources) for source in spark_format.open_sources([path])]
     shuffle, by_map, duplicates = _by_map(opened)
     check_partition_counts(list(by_map.values()))
@@ -194,14 +198,15 @@ def _by_map(sources: Sequence[Source]) -> tuple[int, dict[int, Source], tuple[in
     for source in sources:
         name = parse_name(source.path)
         if name is None:
-            raise ValueError(f"the name does not tell the map, as shuffle_0_7_0.data does: {source.path}")
+            raise ValueError(f"{source.path}: the name does not tell the map, as shuffle_0_7_0.data does")
         if name.map > MAXIMUM_MAP:
-            raise ValueError(f"a bitmap holds maps up to {MAXIMUM_MAP}, not {name.map}: {source.path}")
+            raise ValueError(f"{source.path}: a bitmap holds maps up to {MAXIMUM_MAP}, not {name.map}")
         shuffles.add(name.shuffle)
         if by_map.setdefault(name.map, source) is not source:
             duplicates.add(name.map)
     if len(shuffles) != 1:
-        raise ValueError(f"sources of one shuffle are needed, not of {len(shuffles)}")
+        found = ", ".join(map(str, sorted(shuffles))) or "none"
+        raise ValueError(f"sources of one shuffle are needed; they are of {found}")
     return shuffles.pop(), dict(sorted(by_map.items())), tuple(sorted(duplicates))
 
 

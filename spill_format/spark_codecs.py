@@ -49,10 +49,11 @@ def check_concatenable(codec: str) -> None:
     if codec == "encrypted":
         raise ValueError(
             "encrypted ranges cannot be merged without decrypting them: each begins with an initialization vector of "
-            "its own, and a reader takes only the first"
+            "its own, and a reader takes only the first; let Spark read them, or write them unencrypted"
         )
     if _SPARK_CLASSES.get(codec, codec.lower()) not in _CONCATENABLE:
         raise ValueError(
             f"ranges compressed with {codec} cannot be merged without decoding them: only of "
-            f"{', '.join(sorted(_CONCATENABLE))} is it known that a reader goes on behind the end of the first stream"
+            f"{', '.join(sorted(_CONCATENABLE))} is it known that a reader goes on behind the end of the first "
+            "stream; set spark.io.compression.codec to one of these"
         )

@@ -138,7 +138,7 @@ class FileSink:
                     count = os.splice(connection.fileno(), input_, min(end - self.received, _PIECE_BYTES))
                 except BlockingIOError:
                     if not poll.poll(None if timeout is None else timeout * 1000):
-                        raise TimeoutError("nothing arrives") from None
+                        raise TimeoutError(f"nothing arrived for {timeout:g} s") from None
                     continue
                 if count == 0:
                     return
@@ -178,7 +178,10 @@ class PipeSink:
             SpillError: some bytes are out already, and cannot be called back.
         """
         if self.received:
-            raise SpillError("the file was replaced on the server while it was being passed on")
+            raise SpillError(
+                "the file was replaced on the server while it was being passed on",
+                advice="begin anew: what went out is no whole stream",
+            )
         self._byte_count = byte_count
 
     def receive(self, response: http.client.HTTPResponse, connection: http.client.HTTPConnection, end: int) -> None:  # noqa: ARG002

@@ -119,7 +119,7 @@ class Application:
             return await self._several(request)
         allowed = "GET, HEAD, POST" if isinstance(resource, Listing) else "GET, HEAD"
         if request.method not in allowed.split(", "):
-            raise Refusal(405, f"{request.method} is not for this", Allow=allowed)
+            raise Refusal(405, f"{request.method} is not allowed here: {allowed} are", Allow=allowed)
         match resource:
             case PartitionsResource():
                 return await self._partitions(request, resource)
@@ -238,7 +238,7 @@ class Application:
             async with asyncio.timeout(self._options.queue_seconds):
                 await self._sends.acquire()
         except TimeoutError as error:
-            raise Refusal(503, "too much is being sent; try again later", Retry_After="1") from error
+            raise Refusal(503, "too many answers are being sent; try again later", Retry_After="1") from error
         self._sending_count += 1
         try:
             yield

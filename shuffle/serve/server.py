@@ -155,7 +155,8 @@ def _tls_context(options: ServeOptions) -> ssl.SSLContext | None:
             context.load_verify_locations(options.client_authority)
             context.verify_mode = ssl.CERT_REQUIRED
     except ssl.SSLError as error:
-        raise ValueError(f"the certificate or its key cannot be used: {error}") from error
+        files = ", ".join(str(file) for file in (options.certificate, options.key, options.client_authority) if file)
+        raise ValueError(f"{files}: no certificate, key or authority that can be used: {error}") from error
     return context
 
 
