@@ -80,19 +80,24 @@ class MapOptions:
             is another. On the target's file system spills can be merged inside the kernel, and a single one is
             published without copying.
         keep_spills: publish each spill as ``{target's stem}-{number}.spill.arrow`` in a spill directory, the last
-            rows too. Off: spills have no names and vanish with the process.
+            rows too. Spills of such names that are there already are an error or, with ``merge.overwrite``, removed
+            first, so that none is ever merged with others' rows. Off: spills have no names and vanish with the process.
+        spills_only: keep the spills and write no target: to merge them, in the order of their numbers, is left to
+            others. Whether the target exists does not matter. No rows at all make one spill of empty partitions.
         threads: how many sort and join rows beside the caller's; by default one a usable core, at most 4. With 1
             the caller's thread does everything. The bytes written are the same.
         compression: of record batch bodies: None, ``"lz4"`` or ``"zstd"``.
         alignment: bytes, a power of two from 8 to 65536; every range starts at a multiple of it. ``"auto"`` tries, when
             the first file is written, whether the directories' file system shares blocks: if so, and if padding costs
             under 2 %, alignment is that of its blocks, so that merges share them instead of copying; else it is 64.
-        merge: how the spills are merged on closing; its ``overwrite`` and ``durable`` concern the target.
+        merge: how the spills are merged on closing; its ``overwrite`` and ``durable`` concern the target, and spills
+            that are kept.
     """
 
     memory_bytes: int = 256 << 20
     spill_directories: Sequence[str | os.PathLike[str]] = ()
     keep_spills: bool = False
+    spills_only: bool = False
     threads: int = field(default_factory=lambda: min(usable_cores(), 4))
     compression: Literal["lz4", "zstd"] | None = None
     alignment: int | Literal["auto"] = "auto"

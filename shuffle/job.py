@@ -59,11 +59,13 @@ def run(
         The results of ``reduce``, one a partition, in order; none where the inputs have no rows at all.
 
     Raises:
-        ValueError: a map task's rows do not fit the partitioner, or not each other.
+        ValueError: a map task's rows do not fit the partitioner, or not each other; the options want spills only.
         MismatchError: the inputs have different schemas.
         Whatever ``read``, ``reduce`` and the executor raise; tasks that did not begin are cancelled then.
     """
     options = options or MapOptions()
+    if options.spills_only:
+        raise ValueError("spills_only leaves map tasks without outputs, which run merges and reduces")
     with tempfile.TemporaryDirectory(prefix="shuffle-", dir=directory) as place:
         maps = [
             _MapTask(Path(place, f"map-{number:05}.spill.arrow"), item, read, copy.deepcopy(partitioner), options)

@@ -35,7 +35,7 @@ from shuffle.mapping.sorted_block import (
     sort_block,
     window_batches,
 )
-from shuffle.mapping.spill_store import SpillStore
+from shuffle.mapping.spill_store import SpillStore, spill_directories
 from shuffle.partitioners import Partitioner
 from shuffle.partitioners.protocol import PartitionNumbers
 from shuffle.report import MapReport, MergeReport
@@ -59,7 +59,8 @@ class MapWriter:
     """Writes one map output: every row given to it, in the partition that the partitioner names, in the order given.
 
     Args:
-        target: the file to publish; whole when the writer is closed, or not at all.
+        target: the file to publish; whole when the writer is closed, or not at all. With ``spills_only`` it is not
+            made, and only the spills are named after it.
         schema: of every batch.
         partitioner: see ``shuffle.partitioners``. It is called by the thread that calls ``write``, in the order of the
             rows.
@@ -68,7 +69,7 @@ class MapWriter:
     Raises:
         ValueError: the partitioner does not fit the schema; an option is out of its bounds.
         TypeError: the schema has a dictionary where Arrow cannot decode it.
-        TargetExistsError: the target is there, and ``overwrite`` is off.
+        TargetExistsError: the target is there, or a spill that would be kept, and ``overwrite`` is off.
         OSError: target or spill directory cannot be written.
 
     Used as a context manager, an exception discards everything, spills that were to be kept as well. Not thread-safe.
@@ -90,11 +91,16 @@ class MapWriter:
         partitioner.check_schema(schema)
         self._target = Path(target)
         merge = self._options.merge
-        self._output = open_pending(self._target, overwrite=merge.overwrite, durable=merge.durable)
+        self._output = (
+            None
+            if self._options.spills_only
+            else open_pending(self._target, overwrite=merge.overwrite, durable=merge.durable)
+        )
         try:
             self._spills = SpillStore(self._target, self._options)
         except BaseException:
-            self._output.discard()
+            if self._output is not None:
+                self._output.discard()
             raise
         self._alignment = None if self._options.alignment == "auto" else self._options.alignment
         self._threads = OrderedThreads(self._options.threads)
@@ -258,36 +264,41 @@ class MapWriter:
 
     def _chosen_alignment(self) -> int:
         """For all files of this task, from what the first one will hold."""
-        directories = [self._target.absolute().parent, *self._options.spill_directories]
+        directories = spill_directories(self._target, self._options)
+        if self._output is not None:
+            directories.insert(0, self._target.absolute().parent)
         return choose_alignment(self._row_bytes, self._partitioner.partition_count, shared_block_bytes(directories))
 
     def _stored_batches(self, window: list[Piece]) -> list[tuple[int, pa.RecordBatch]]:
         return [(partition, from_sortable(rows, self._stored_schema)) for partition, rows in window_batches(window)]
 
     def _finish(self) -> MergeReport | None:
-        """Publish the output: the rows in memory, the only spill, or all spills merged."""
+        """Publish the output: the rows in memory, the only spill, or all spills merged; or none but the spills."""
         self._sort_gathered()
-        if self._spills.count == 0 and not self._options.keep_spills:
-            self._write_blocks(self._output)
-            self._output.publish()
+        output = self._output
+        if output is not None and self._spills.count == 0 and not self._options.keep_spills:
+            self._write_blocks(output)
+            output.publish()
             return None
         if self._blocks or self._spills.count == 0:
             self._spill()
+        if output is None:
+            return None
         self._threads.close()  # what their memory holds can be given back once they are gone
         if self._spills.publish_only_one():
             return None
-        merged = self._spills.merge_into(self._output)
-        self._output.publish()
+        merged = self._spills.merge_into(output)
+        output.publish()
         return merged
 
     def _reported(self, merged: MergeReport | None) -> MapReport:
         spills = self._spills
         return MapReport(
-            target=str(self._target),
+            target=None if self._output is None else str(self._target),
             partition_count=self._partitioner.partition_count,
             row_count=self._row_count,
             row_bytes=self._row_bytes,
-            target_bytes=os.stat(self._target).st_size,
+            target_bytes=0 if self._output is None else os.stat(self._target).st_size,
             spills=tuple(map(str, spills.names)),
             spill_count=spills.count,
             spilled_bytes=spills.byte_count,
@@ -303,7 +314,8 @@ class MapWriter:
         """Close what is open and let go of the rows."""
         self._closed = True
         self._threads.close()
-        self._output.discard()
+        if self._output is not None:
+            self._output.discard()
         self._spills.close()
         self._blocks, self._gathered = [], []
 

@@ -38,12 +38,12 @@ class MapReport:
     """What a map task did.
 
     Attributes:
-        target: the file published.
+        target: the file published; None where only spills were asked for.
         partition_count: P.
         row_count: rows written.
-        target_bytes: size of the target.
+        target_bytes: size of the target; 0 where there is none.
         row_bytes: size of the rows as Arrow counts it, dictionary-encoded columns as plain values.
-        spills: names of the spills that were kept; empty where none were.
+        spills: names of the spills that were kept, in the order of their rows; empty where none were.
         spill_count: how many spills there were, the last rows included; 0 where everything fitted into memory.
         spilled_bytes: their sizes together.
         merge: what merging them did; None where there was nothing to merge.
@@ -54,7 +54,7 @@ class MapReport:
         seconds: from the making of the writer to publication.
     """
 
-    target: str
+    target: str | None
     partition_count: int
     row_count: int
     target_bytes: int

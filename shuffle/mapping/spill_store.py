@@ -6,7 +6,8 @@ What is in a spill, and when there is to be one, is decided by ``map_writer.py``
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,15 +20,32 @@ from shuffle.merging.sources import SPILL_PATTERN, Source
 from shuffle.merging.target_writer import write_merged
 from shuffle.report import MergeReport
 from shuffle.warning import warn
+from spill_format.errors import TargetExistsError
 from spill_format.publish import PendingFile, open_pending
 
 _MAXIMUM_UNNAMED_SPILLS = 128  # each holds a descriptor
+
+
+def spill_directories(target: Path, options: MapOptions) -> list[Path]:
+    """Where the spills of ``target`` lie."""
+    return [Path(place) for place in options.spill_directories] or [target.absolute().parent]
+
+
+def kept_spills(target: Path, directories: Sequence[Path]) -> list[Path]:
+    """The spills of ``target`` that lie in these directories, by their names."""
+    pattern = re.compile(rf"{re.escape(_stem(target))}-\d{{5,}}{re.escape(SPILL_PATTERN)}")
+    return [path for directory in directories for path in sorted(directory.iterdir()) if pattern.fullmatch(path.name)]
+
+
+def _stem(target: Path) -> str:
+    return target.name.removesuffix(".arrow")
 
 
 class SpillStore:
     """The spills of the map output ``target``, in the order in which they were written.
 
     Raises:
+        TargetExistsError: spills are to be kept, earlier ones are there, and ``overwrite`` is off.
         OSError: no spill directory can be written.
     """
 
@@ -42,10 +60,13 @@ class SpillStore:
         """Of spills that are to be kept."""
         self._target = target
         self._options = options
-        self._directories = [Path(place) for place in options.spill_directories] or [target.absolute().parent]
+        self._are_kept = options.keep_spills or options.spills_only
+        self._directories = spill_directories(target, options)
         self._unnamed: list[PendingFile] = []
         for _ in range(len(self._directories)):
-            self._in_some_directory(lambda directory: self._open(target, directory).discard())
+            self._in_some_directory(lambda directory: self._open(self._path(directory), directory).discard())
+        if self._are_kept:
+            self._remove_earlier()
 
     def add(self, write: Callable[[PendingFile], int]) -> None:
         """Write one spill more. ``write`` fills a file and answers its size; it is called again where that failed.
@@ -106,8 +127,9 @@ class SpillStore:
                 return
 
     def _add(self, directory: Path, write: Callable[[PendingFile], int]) -> None:
-        if not self._options.keep_spills:
-            spill = self._open(self._target, directory)
+        name = self._path(directory)
+        if not self._are_kept:
+            spill = self._open(name, directory)
             try:
                 self.byte_count += write(spill)
             except BaseException:
@@ -115,7 +137,6 @@ class SpillStore:
                 raise
             self._unnamed.append(spill)
             return
-        name = directory / f"{self._target.name.removesuffix('.arrow')}-{self.count:05}{SPILL_PATTERN}"
         with self._open(name, directory) as spill:
             byte_count = write(spill)
             spill.publish()
@@ -136,6 +157,20 @@ class SpillStore:
             self._unnamed = [joined]
 
         self._in_some_directory(join)
+
+    def _path(self, directory: Path) -> Path:
+        """The name of the next spill; of one that is not kept, it is the target's, in case that there is no other."""
+        return directory / f"{_stem(self._target)}-{self.count:05}{SPILL_PATTERN}" if self._are_kept else self._target
+
+    def _remove_earlier(self) -> None:
+        for path in kept_spills(self._target, self._directories):
+            if not self._options.merge.overwrite:
+                raise TargetExistsError(
+                    "an earlier spill, whose rows a merge of the directory would add to the new ones",
+                    path=path,
+                    advice="remove such spills, or let --overwrite or overwrite=True do it",
+                )
+            path.unlink(missing_ok=True)
 
     def _open(self, path: Path, directory: Path) -> PendingFile:
         merge = self._options.merge

@@ -84,6 +84,7 @@ def test_no_rows_are_no_results(inputs: list[range], tmp_path: Path) -> None:
     [
         ({"reduce": fail}, LookupError, "partition 0 of"),
         ({"partitioner": HashPartitioner("nokey", 3)}, ValueError, "nokey"),
+        ({"options": MapOptions(spills_only=True)}, ValueError, "spills_only"),
         ({"read": read_strings_too}, MismatchError, "another schema"),
     ],
 )
