@@ -23,7 +23,6 @@ import pyarrow as pa
 from shuffle.config import MapOptions
 from shuffle.mapping.alignment import choose_alignment, shared_block_bytes
 from shuffle.mapping.ordered_threads import OrderedThreads
-from shuffle.mapping.sortable import from_sortable, sortable_schema, to_sortable
 from shuffle.mapping.sorted_block import (
     BLOCK_ROWS,
     Piece,
@@ -39,6 +38,7 @@ from shuffle.mapping.spill_store import SpillStore, spill_directories
 from shuffle.partitioners import Partitioner
 from shuffle.partitioners.protocol import PartitionNumbers
 from shuffle.report import MapReport, MergeReport
+from shuffle.sortable import from_sortable, sortable_schema, to_sortable
 from spill_format.publish import PendingFile, open_pending
 from spill_format.schemas import describe_difference, storage_schema, to_storage
 from spill_format.writer import SpillEncoder
