@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike
+from typing import TypeVar
 
 import numpy as np
 
@@ -21,6 +24,8 @@ from spill_format.range_checksums import ALGORITHMS, ChecksumAlgorithm, RangeChe
 DATA_SUFFIX = ".data"
 INDEX_SUFFIX = ".index"
 CHECKSUM_SUFFIX = ".checksum"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +95,44 @@ def read_output(paths: OutputPaths) -> SparkOutput:
         FileNotFoundError: neither data nor index is there.
         OSError: a file cannot be read.
     """
+    return read_settled(paths.data, lambda status: _read_once(paths, status))
+
+
+def read_settled(data_path: str, read: Callable[[os.stat_result | None], T]) -> T:
+    """What ``read`` makes of the files of an output, once no other data file has taken their place meanwhile.
+
+    Args:
+        data_path: of the output.
+        read: is told the status of the data file, None where there is none. Called again where that has changed.
+
+    Raises:
+        SpillError: what has the name of the data file is a device, pipe or socket.
+        OSError: it cannot be looked at.
+        As ``read`` does.
+    """
     while True:
-        status = _status_of(paths.data)
+        status = _status_of(data_path)
         try:
-            output = _read_once(paths, status)
+            result = read(status)
         except (SpillError, FileNotFoundError):
-            if _identity(status) == _identity(_status_of(paths.data)):
+            if _identity(status) == _identity(_status_of(data_path)):
                 raise
         else:
-            if _identity(status) == _identity(_status_of(paths.data)):
-                return output
+            if _identity(status) == _identity(_status_of(data_path)):
+                return result
+
+
+def read_companion(path: str | PathLike[str]) -> bytes:
+    """The bytes of a file that lies beside data.
+
+    Raises:
+        SpillError: it is a device, pipe or socket.
+        OSError: it cannot be read.
+    """
+    # Without blocking, since opening a pipe would wait for its writer instead of being refused.
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        _refuse_foreign(path, os.fstat(file.fileno()))
+        return file.read()
 
 
 def read_offsets(index_path: str | PathLike[str]) -> Int64Array:
@@ -110,7 +143,7 @@ def read_offsets(index_path: str | PathLike[str]) -> Int64Array:
         CorruptError: the offsets do not start at 0, or decrease.
         OSError: the index cannot be read.
     """
-    content = _content_of(index_path)
+    content = read_companion(index_path)
     if len(content) < 16 or len(content) % 8:
         raise TruncatedError(
             "length of the index",
@@ -151,7 +184,7 @@ def read_checksums(checksum_path: str | PathLike[str], partition_count: int) -> 
             expected=f"one of {', '.join(ALGORITHMS)}",
             actual=name,
         )
-    content = _content_of(checksum_path)
+    content = read_companion(checksum_path)
     if len(content) != 8 * partition_count:
         kind = TruncatedError if len(content) < 8 * partition_count else CorruptError
         raise kind(
@@ -213,17 +246,21 @@ def _check_size(paths: OutputPaths, expected: int, status: os.stat_result | None
 
 def _status_of(path: str) -> os.stat_result | None:
     with suppress(FileNotFoundError):
-        return os.stat(path)
+        status = os.stat(path)
+        _refuse_foreign(path, status)
+        return status
     return None
 
 
-def _identity(status: os.stat_result | None) -> tuple[int, int, int] | None:
-    return None if status is None else (status.st_dev, status.st_ino, status.st_size)
+def _refuse_foreign(path: str | PathLike[str], status: os.stat_result) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    if not stat.S_ISREG(status.st_mode):
+        raise SpillError("a device, pipe or socket, not a file", path=path)
 
 
-def _content_of(path: str | PathLike[str]) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()
+def _identity(status: os.stat_result | None) -> tuple[int, int] | None:
+    return None if status is None else (status.st_dev, status.st_ino)
 
 
 def _stem_of(data_path: str | PathLike[str]) -> str:

@@ -114,10 +114,12 @@ def write_output(
         Where the ranges are; rows are not known.
 
     Raises:
-        ValueError: there are no partitions, or the name does not end with ``.data``.
+        ValueError: there are no partitions, the name does not end with ``.data``, or there is no such algorithm.
         TargetExistsError, OSError: see ``publish_output``.
     """
     index_path_of(data_path)  # before anything is opened
+    if algorithm is not None and algorithm not in ALGORITHMS:
+        raise ValueError(f"checksums are of {', '.join(ALGORITHMS)} or None, not of {algorithm!r}")
     recipe = None if algorithm is None else ALGORITHMS[algorithm]
     ends, values = [0], []
     with open_pending(data_path, overwrite=overwrite, durable=durable) as pending:

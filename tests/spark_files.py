@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from crc32c import crc32c
+from pyroaring import BitMap
 
 from spill_format.range_checksums import ALGORITHMS
 
@@ -49,3 +50,12 @@ def assert_spark_output(data: Path, ranges: Sequence[bytes], algorithm: str | No
         assert checksum_file(data, algorithm).read_bytes() == struct.pack(f">{len(values)}q", *values)
         expected.add(checksum_file(data, algorithm).name)
     assert {path.name for path in data.parent.iterdir() if path.name.startswith((f"{data.stem}.", "."))} == expected
+
+
+def write_pushed(data: Path, chunks: Sequence[tuple[Sequence[int], bytes]]) -> Path:
+    """A merged partition of the push-based layout: chunks, each of some maps."""
+    ends = [sum(len(content) for _, content in chunks[:number]) for number in range(len(chunks) + 1)]
+    data.write_bytes(b"".join(content for _, content in chunks))
+    data.with_suffix(".index").write_bytes(struct.pack(f">{len(ends)}q", *ends))
+    data.with_suffix(".meta").write_bytes(b"".join(BitMap(maps).serialize() for maps, _ in chunks))
+    return data

@@ -17,7 +17,7 @@ import pytest
 from shuffle import HashPartitioner, MapOptions, MapWriter, MergeOptions, merge
 from shuffle.config import TransferTo
 from shuffle.push_merge import merge_pushed
-from spill_format import SpillFile, SpillWriter
+from spill_format import CorruptError, SpillFile, SpillWriter
 from spill_format.spark import paths_beside, read_output
 from spill_format.spark_publish import write_output
 from spill_format.spark_push import read_pushed
@@ -133,7 +133,7 @@ class TestRemoteBlockPushResolverSuite:
         merge_pushed([source], tmp_path / "out", application="app")
         data = tmp_path / "out" / "shuffleMerged_app_0_0_0.data"
         data.with_suffix(".index").unlink()  # what comes last had not come
-        with pytest.raises(FileNotFoundError):
+        with pytest.raises(CorruptError, match="there is no index"):
             read_pushed(data)
 
         assert merge_pushed([source], tmp_path / "out", application="app").repeated_count == 1

@@ -1,6 +1,8 @@
 """Spark's triple is read as it is written, and each way in which it can be wrong has a message of its own."""
 
+import os
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -59,7 +61,11 @@ DEFECTS: dict[str, tuple[str, bytes | None, type[SpillError], str]] = {
     "no index": (".index", None, CorruptError, "data without an index"),
     "no data": (".data", None, TruncatedError, "the index has no data file"),
     "data cut short": (".data", b"abcdefghi", TruncatedError, "size of the data file"),
+    "offsets that wrap around": (".index", index_of(0, 2**63 - 1, -2, 10), CorruptError, "the range ends before it"),
+    "offsets beyond any file": (".index", index_of(0, 3, 3, 2**63 - 1), TruncatedError, "size of the data file"),
     "checksums cut short": (".checksum.ADLER32", index_of(1, 1), TruncatedError, "checksums of 3 partitions"),
+    "no checksums": (".checksum.ADLER32", b"", TruncatedError, "checksums of 3 partitions"),
+    "half a checksum more": (".checksum.ADLER32", index_of(1, 1, 1) + bytes(4), CorruptError, "checksums of 3"),
     "too many checksums": (".checksum.ADLER32", index_of(1, 1, 1, 1), CorruptError, "checksums of 3 partitions"),
     "checksum of 33 bits": (".checksum.ADLER32", index_of(1, BEYOND, 1), CorruptError, "a number that is no checksum"),
     "negative checksum": (".checksum.ADLER32", index_of(1, -1, 1), CorruptError, "a number that is no checksum"),
@@ -108,6 +114,45 @@ def test_nothing_at_all_is_no_damage(tmp_path: Path) -> None:
 def test_a_name_that_is_not_of_a_data_file_is_a_wrong_argument(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match=r"ends with \.data"):
         write_output(tmp_path / name, RANGES)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".data", ".index", ".checksum.ADLER32"])
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [
+        (os.mkfifo, SpillError),  # nobody waits for its writer
+        (lambda path: os.symlink("/dev/zero", path), SpillError),  # nor reads for ever
+        (lambda path: path.mkdir(), IsADirectoryError),
+        (lambda path: os.symlink(path.name, path), OSError),  # a link to itself
+    ],
+    ids=["pipe", "device", "directory", "endless link"],
+)
+def test_what_is_no_file_is_refused_by_its_name(
+    tmp_path: Path, suffix: str, make: Callable[[Path], None], error: type[Exception]
+) -> None:
+    path = write_spark(tmp_path / "a.data", RANGES).with_suffix(suffix)
+    path.unlink()
+    make(path)
+    with pytest.raises(error) as caught:
+        read_output(paths_beside(tmp_path / "a.data"))
+
+    assert not isinstance(caught.value, CorruptError)
+    assert str(path) in str(caught.value)
+
+
+def test_files_may_be_links(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    data = write_spark(tmp_path / "disk" / "a.data", RANGES)
+    for file in (data, data.with_suffix(".index"), checksum_file(data)):
+        (tmp_path / file.name).symlink_to(file)
+
+    assert read_output(paths_beside(tmp_path / "a.data")).layout.lengths.tolist() == [3, 0, 7]
+
+
+def test_an_unknown_algorithm_is_a_wrong_argument(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not of 'MD5'"):
+        write_output(tmp_path / "a.data", RANGES, algorithm="MD5")
     assert list(tmp_path.iterdir()) == []
 
 

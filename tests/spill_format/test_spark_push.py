@@ -1,28 +1,22 @@
 """Files of the push-based layout: read as they are written, each defect told, cut off behind the last good chunk."""
 
-import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pyroaring
 import pytest
 
 from spill_format import CorruptError, SpillError, TruncatedError
-from spill_format.spark_push import cut_chunks, encode_meta, meta_path_of, read_pushed, recover_pushed
+from spill_format.spark_push import cut_chunks, encode_meta, read_pushed, recover_pushed
+from spill_format.spark_push_scan import meta_path_of
+from tests.spark_files import write_pushed
 
-CHUNKS = [([0, 2, 70_000], b"blocks of three maps"), (list(range(100, 400)), b"of many"), ([3], b"and of one")]
+CHUNKS = [([0, 2, 70_000], b"blocks of three maps"), (list(range(100, 107)), b"of many"), ([3], b"and of one")]
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A merged partition of ``CHUNKS``, written from the layout's definition."""
-    path = tmp_path / "shuffleMerged_app-1_0_0_7.data"
-    path.write_bytes(b"".join(content for _, content in CHUNKS))
-    ends = [sum(len(content) for _, content in CHUNKS[:number]) for number in range(len(CHUNKS) + 1)]
-    path.with_suffix(".index").write_bytes(struct.pack(f">{len(ends)}q", *ends))
-    path.with_suffix(".meta").write_bytes(b"".join(pyroaring.BitMap(maps).serialize() for maps, _ in CHUNKS))
-    return path
+    return write_pushed(tmp_path / "shuffleMerged_app-1_0_0_7.data", CHUNKS)
 
 
 def state(data: Path) -> list[bytes]:
@@ -59,10 +53,10 @@ def test_a_chunk_ends_as_soon_as_it_is_large_enough(lengths: list[int], minimum_
     [
         (".data", lambda content: content[:-1], TruncatedError, "size of the data"),
         (".data", lambda content: content + b"x", CorruptError, "size of the data"),
-        (".index", lambda content: content[:-8], CorruptError, "bitmaps, one for each chunk"),
+        (".index", lambda content: content[:-8], CorruptError, "number of bitmaps, one for each chunk"),
         (".index", lambda content: content[:-3], TruncatedError, "length of the index"),
-        (".meta", lambda content: content[:-1], TruncatedError, "a bitmap is cut off"),
-        (".meta", lambda content: content + b"\xff" * 9, TruncatedError, "a bitmap is cut off or damaged"),
+        (".meta", lambda content: content[:-1], TruncatedError, "the bitmap of chunk 2 is cut off"),
+        (".meta", lambda content: content + b"\xff" * 9, TruncatedError, "the bitmap of chunk 3 is cut off or damaged"),
     ],
 )
 def test_every_defect_has_its_own_error(
