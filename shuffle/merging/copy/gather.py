@@ -158,7 +158,9 @@ class _Assembler:
         staged_as = np.empty(len(order), dtype=np.int32)
         staged_as[order] = np.arange(len(order), dtype=np.int32)
         segments = _binary_array(borders, staging)
-        return memoryview(segments.take(pa.array(staged_as)).buffers()[2]), calls
+        # Not pa.array(staged_as), which imports pandas where it is installed: 0.3 s, 26 MiB.
+        indices = pa.Array.from_buffers(pa.int32(), len(order), [None, pa.py_buffer(staged_as)])
+        return memoryview(segments.take(indices).buffers()[2]), calls
 
     def _runs(self, window: Window) -> tuple[Int64Array, list[Run]]:
         order, runs = _runs(window)
