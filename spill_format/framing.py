@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .checksum import crc32c, mask, unmask
-from .errors import CorruptError
+from .errors import REPAIR_ADVICE, CorruptError
 
 MAGIC = b"ARROW1"
 FILE_START = MAGIC + b"\0\0"
@@ -304,7 +304,8 @@ def find_place_note(footer: bytes, path: object) -> bytes | None:
     try:
         note = _find_note(footer)
     except struct.error as error:
-        raise CorruptError(f"the Arrow footer is not a readable flatbuffer ({error})", path=str(path)) from error
+        problem = f"the Arrow footer is not a readable flatbuffer ({error})"
+        raise CorruptError(problem, path=str(path), advice=REPAIR_ADVICE) from error
     return None if note is None else footer[note]
 
 
@@ -321,7 +322,7 @@ def read_blocks(footer: bytes, path: object) -> Blocks:
         place = _vector(footer, field, BLOCK_DTYPE.itemsize)
     except struct.error as error:
         problem = f"the Arrow footer's list of record batches cannot be read ({error})"
-        raise CorruptError(problem, path=str(path)) from error
+        raise CorruptError(problem, path=str(path), advice=REPAIR_ADVICE) from error
     return np.frombuffer(footer[place], dtype=BLOCK_DTYPE)
 
 
@@ -391,10 +392,8 @@ def _vector(flatbuffer: bytes | bytearray, field: int, element_length: int) -> s
 
 
 def _unsigned(flatbuffer: bytes | bytearray, position: int) -> int:
-    (value,) = struct.unpack_from("<I", flatbuffer, position)
-    return int(value)
+    return int(struct.unpack_from("<I", flatbuffer, position)[0])
 
 
 def _signed(flatbuffer: bytes | bytearray, position: int) -> int:
-    (value,) = struct.unpack_from("<q", flatbuffer, position)
-    return int(value)
+    return int(struct.unpack_from("<q", flatbuffer, position)[0])
