@@ -17,7 +17,7 @@ from typing import NamedTuple
 from spill_format.errors import SpillError
 from spill_format.range_checksums import ALGORITHMS
 from spill_format.spark import CHECKSUM_SUFFIX, DATA_SUFFIX, INDEX_SUFFIX, OutputPaths
-from spill_format.spark_push_scan import META_SUFFIX, PushedPaths
+from spill_format.spark_push_scan import META_SUFFIX, PushedPaths, pushed_paths_beside
 
 _NUMBER = r"(0|[1-9][0-9]*)"  # as Spark writes it: 01 is somebody else's, and would stand for the same output
 _CHECKSUM = rf"\.checksum\.(?:{'|'.join(ALGORITHMS)})"
@@ -121,10 +121,18 @@ def find_files_of(data_path: str) -> OutputPaths | None:
     return _paths_of(name, found) if isinstance(name, OutputName) else None
 
 
-def find_pushed_files_of(data_path: str) -> PushedPaths | None:
-    """The same of a merged partition."""
+def find_pushed_files_of(data_path: str) -> PushedPaths:
+    """The files of the merged partition with that data file: beside it, or where Spark's hashing has put them.
+
+    Raises:
+        ValueError: the name does not end with ``.data``.
+        OSError: a directory cannot be listed.
+    """
+    beside = pushed_paths_beside(data_path)
+    if os.path.lexists(beside.index) and os.path.lexists(beside.meta):
+        return beside
     name, found = _find_scattered(data_path)
-    return _pushed_paths_of(name, found) if isinstance(name, PushedName) else None
+    return _pushed_paths_of(name, found) if isinstance(name, PushedName) else beside
 
 
 def is_plainly_sparks(directory: str | PathLike[str]) -> bool:

@@ -22,6 +22,9 @@ from spill_format.spark import DATA_SUFFIX, index_path_of, read_companion, read_
 
 META_SUFFIX = ".meta"
 
+_MOST_MAPS = 1 << 24
+"""More than any shuffle has. A bitmap of billions takes few bytes, and would fill memory where it is listed."""
+
 
 @dataclass(frozen=True, slots=True)
 class PushedPaths:
@@ -137,6 +140,15 @@ class PushedScan:
         return tuple(sorted({chunk for defect in self.defects for chunk in defect.chunks}))
 
     @property
+    def damaged_maps(self) -> tuple[int, ...]:
+        """The numbers, ascending, of the maps whose blocks are in damaged chunks, as far as bitmaps tell."""
+        found = roaring().BitMap()
+        for chunk in self.damaged_chunks:
+            if chunk < len(self.bitmaps) and len(found) + len(self.bitmaps[chunk]) <= _MOST_MAPS:
+                found |= self.bitmaps[chunk]
+        return tuple(found)
+
+    @property
     def sound_chunk_count(self) -> int:
         """How many chunks come before the first damaged one."""
         return min((defect.chunks.start for defect in self.defects if defect.chunks), default=self.chunk_count)
@@ -246,16 +258,17 @@ class PushedScan:
         """What bitmaps say that cannot be: each block is in one chunk, and none is empty."""
         path = self.paths.meta
         lengths = np.diff(self.offsets[: self._ascending_count]).tolist()
-        earlier = roaring().BitMap() if self.bitmaps else None
+        earlier: Any = roaring().BitMap() if self.bitmaps else None
         for chunk, (bitmap, length) in enumerate(zip(self.bitmaps, lengths, strict=False)):
             problem = ""
-            if not 0 < len(bitmap) <= length:
+            if not 0 < len(bitmap) <= min(length, _MOST_MAPS - len(earlier)):
                 problem = f"chunk {chunk} of {length} bytes cannot have {len(bitmap)} maps"
             elif repeated := earlier & bitmap:
                 problem = f"map {repeated.min()} of chunk {chunk} is in an earlier chunk, too"
             if problem:
                 yield PushedDefect(range(chunk, chunk + 1), CorruptError(problem, path=path, advice=_advice(chunk)))
-            earlier |= bitmap
+            else:
+                earlier |= bitmap
 
     def _from(
         self,

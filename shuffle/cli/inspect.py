@@ -10,7 +10,7 @@ import click
 from shuffle.cli.files import partitioned_files
 from shuffle.cli.inspect_text import as_csv, as_text
 from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, json_option, output_options
-from shuffle.cli.spark import inspect_spark, spark_outputs
+from shuffle.cli.spark import inspect_spark, spark_files
 from shuffle.cli.terminal import EXIT_DAMAGED, EXIT_ERROR, describe, progress_bar, say, say_error
 from shuffle.cli.wording import as_json_text
 from shuffle.inspecting.inspection import FileInspection, inspect_file, is_damage
@@ -73,6 +73,9 @@ def command(
 
     A directory stands for the *.arrow files in it. Everything but the rows is checked on the way; `shuffle verify`
     checks these, too. Exit code 1 if a file is damaged.
+
+    Of Spark's shuffle files, and directories of them, sizes, checksums and codecs are shown; of merged partitions of
+    its push-based shuffle also chunks, and which maps are in them.
     """
     if as_json and csv_wanted:
         raise click.UsageError("--json or --csv, not both", click.get_current_context())
@@ -80,8 +83,10 @@ def command(
         from shuffle.cli.pictures import check_picture
 
         check_picture(picture)
-    if (outputs := spark_outputs(paths)) is not None:
-        return inspect_spark(outputs, order, top, as_json=as_json)
+    if (spark := spark_files(paths)) is not None:
+        if csv_wanted or picture is not None:
+            raise click.ClickException("--csv and --plot are for Arrow files: of Spark's there are --json and tables")
+        return inspect_spark(spark, order, top, as_json=as_json)
     files, problems, code = _inspect_all(partitioned_files(paths), output)
     if as_json:
         click.echo(as_json_text(_as_dict(files, problems, order or "partition", top)))

@@ -29,9 +29,12 @@ _WRITE_BYTES = 1 << 20
 
 
 class Partitions(click.ParamType["tuple[int, int]"]):
-    """One partition, ``3``, or those from one to another, ``3-6``."""
+    """One partition, ``3``, or those from one to another, ``3-6``; likewise of what else is numbered."""
 
     name = "partitions"
+
+    def __init__(self, noun: str = "partition") -> None:
+        self._noun = noun
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
         """The first, and the one behind the last."""
@@ -39,7 +42,7 @@ class Partitions(click.ParamType["tuple[int, int]"]):
             return value
         match = re.fullmatch(r"(\d+)(?:-(\d+))?", value, re.ASCII)
         if match is None:
-            self.fail(f"{value!r} is neither a partition, as 3, nor several, as 3-6", param, ctx)
+            self.fail(f"{value!r} is neither a {self._noun}, as 3, nor several, as 3-6", param, ctx)
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:
             self.fail(f"{value!r} ends before it starts", param, ctx)
@@ -55,6 +58,7 @@ Examples:
   shuffle read merged.arrow -p 3 --format csv | head
   shuffle read merged.arrow -p 3-6 -o four.parquet
   shuffle read --raw shuffle_0_0_0.data -p 3 | zstd -d | xxd | head
+  shuffle read --raw shuffleMerged_app-1_0_0_3.data --chunk 0-1 -o chunks
   shuffle read merged.arrow | python -c 'import sys, pyarrow as pa; print(pa.ipc.open_stream(sys.stdin.buffer).schema)'
 """,
 )
@@ -76,8 +80,15 @@ Examples:
     help="arrow is Arrow's streaming format.  [default: what OUT's name ends with, else arrow]",
 )
 @click.option("--raw", is_flag=True, help="The bytes of the ranges as they are, undecoded; also of Spark's X.data.")
+@click.option(
+    "--chunk",
+    "chunks",
+    type=Partitions("chunk"),
+    metavar="N|N-M",
+    help="With --raw, of a merged partition of Spark's push-based shuffle: one chunk, or several.",
+)
 @output_options
-def command(
+def command(  # noqa: PLR0913 (one argument an option)
     path: str,
     *,
     partitions: tuple[int, int] | None,
@@ -85,6 +96,7 @@ def command(
     overwrite: bool,
     format_name: Format | None,
     raw: bool,
+    chunks: tuple[int, int] | None,
     output: Output,
 ) -> None:
     """Write the rows of one partition, of several, or of all, in file order, to stdout or to a file OUT.
@@ -97,10 +109,12 @@ def command(
         from shuffle.cli.raw import write_raw
 
         with _sink(target, "raw bytes", overwrite=overwrite) as sink:
-            byte_count = write_raw(path, partitions, sink, bar_shown=output.bar_shown and not sink.isatty())
+            byte_count = write_raw(path, partitions, chunks, sink, bar_shown=output.bar_shown and not sink.isatty())
         if target is not None and not output.quiet:
             say(f"{target}: {counted(byte_count, 'byte')}")
         return
+    if chunks is not None:
+        raise click.UsageError("--chunk goes with --raw", click.get_current_context())
     if path.endswith(DATA_SUFFIX):
         raise click.ClickException(f"{path}: what Spark's ranges hold is opaque: --raw gives it as it is")
     from spill_format.reader import SpillFile

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import click
 import numpy as np
 
+from shuffle.cli import spark_push
 from shuffle.cli.terminal import EXIT_DAMAGED, EXIT_ERROR, describe, progress_bar, say_error
 from shuffle.cli.wording import aligned, as_json_text, as_ranges, counted, sized
 from shuffle.inspecting.inspection import is_damage
+from shuffle.inspecting.push_inspection import by_shuffle
 from shuffle.inspecting.spark_inspection import (
     RangeSizes,
     SparkInspection,
@@ -25,13 +27,27 @@ from shuffle.merging.formats.spark import find_paths
 from spill_format.errors import SpillError
 from spill_format.layout import Int64Array
 from spill_format.spark import OutputPaths
-from spill_format.spark_discovery import find_outputs, parse_name
+from spill_format.spark_discovery import (
+    find_outputs,
+    find_pushed,
+    find_pushed_files_of,
+    parse_name,
+    parse_pushed_name,
+)
+from spill_format.spark_push_scan import PushedPaths, meta_path_of
 
 _DEFAULT_TOP = 20
 
 
-def spark_outputs(paths: Sequence[str]) -> list[OutputPaths] | None:
-    """The outputs meant by arguments that are plainly Spark's: ``.data`` files, and directories with shuffle files, of
+class SparkFiles(NamedTuple):
+    """Map outputs, and merged partitions of push-based shuffles."""
+
+    outputs: list[OutputPaths]
+    pushed: list[PushedPaths]
+
+
+def spark_files(paths: Sequence[str]) -> SparkFiles | None:
+    """The files meant by arguments that are plainly Spark's: ``.data`` files, and directories with shuffle files, of
     whatever shuffle; None where none of them is.
 
     Raises:
@@ -46,18 +62,53 @@ def spark_outputs(paths: Sequence[str]) -> list[OutputPaths] | None:
             f"Spark's files and others are looked at separately: {paths[are_spark.index(True)]} and "
             f"{paths[are_spark.index(False)]}"
         )
-    found = [find_paths(path) for path in paths if not os.path.isdir(path)]
+    found = SparkFiles([], [])
+    for path in paths:
+        if not os.path.isdir(path):
+            if is_pushed(path):
+                found.pushed.append(find_pushed_files_of(path))
+            else:
+                found.outputs.append(find_paths(path))
     if roots := [path for path in paths if os.path.isdir(path)]:
-        found += [output for _, output in find_outputs(roots)]
-    if not found:
+        found.outputs.extend(output for _, output in find_outputs(roots))
+        found.pushed.extend(partition for _, partition in find_pushed(roots))
+    if not found.outputs and not found.pushed:
         raise click.ClickException(f"no shuffle files: looked for shuffle_*_*_*.index below {', '.join(paths)}")
     return found
 
 
-def inspect_spark(outputs: Sequence[OutputPaths], order: str | None, top: int | None, *, as_json: bool) -> int:
-    """Print what outputs say of themselves; the exit code."""
+def is_pushed(data_path: str) -> bool:
+    """Whether a data file is that of a merged partition: by its name, or since bitmaps lie beside it."""
+    return parse_pushed_name(data_path) is not None or os.path.lexists(meta_path_of(data_path))
+
+
+def inspect_spark(found: SparkFiles, order: str | None, top: int | None, *, as_json: bool) -> int:
+    """Print what files say of themselves; the exit code."""
     if order in {"rows", "batches"}:
         raise click.ClickException("what Spark's ranges hold is opaque: sort by partition or size")
+    files, problems, code = _inspect_outputs(found.outputs)
+    pushed, unreadable, pushed_code = spark_push.inspect_all(found.pushed)
+    together = combined_sizes([file.sizes for file in files])
+    if as_json:
+        listed = [_with_partitions(file, order, top) for file in files] + problems
+        listed += spark_push.as_dicts(pushed, order, top) + unreadable
+        shuffles = _by_shuffle(files) + [each.as_dict() for each in by_shuffle(pushed)]
+        summary = None if together is None else together.as_dict()
+        click.echo(as_json_text({"files": listed, "shuffles": shuffles, "together": summary}))
+        return max(code, pushed_code)
+    top = _DEFAULT_TOP if top is None else top
+    if files:
+        _print_outputs(files, together, order, top)
+    if files and pushed:
+        click.echo()
+    if pushed:
+        spark_push.print_tables(pushed, order, top)
+    return max(code, pushed_code)
+
+
+def _inspect_outputs(outputs: Sequence[OutputPaths]) -> tuple[list[SparkInspection], list[dict[str, Any]], int]:
+    """The sound outputs, what is wrong with the others, as JSON has it, and the exit code; what is wrong is also said
+    on stderr."""
     files, problems, code = [], [], 0
     for paths in outputs:
         try:
@@ -66,45 +117,52 @@ def inspect_spark(outputs: Sequence[OutputPaths], order: str | None, top: int | 
             code = max(code, EXIT_DAMAGED if _state_of(error) == "damaged" else EXIT_ERROR)
             problems.append({"path": paths.data, "state": _state_of(error), "problem": describe(error)})
             say_error(f"damaged: {describe(error)}" if _state_of(error) == "damaged" else describe(error))
-    together = combined_sizes([file.sizes for file in files])
-    if as_json:
-        listed = [_with_partitions(file, order, top) for file in files]
-        summary = None if together is None else together.as_dict()
-        click.echo(as_json_text({"files": listed + problems, "shuffles": _by_shuffle(files), "together": summary}))
-        return code
-    top = _DEFAULT_TOP if top is None else top
-    if files:
-        click.echo(_table_of_files(files, top))
+    return files, problems, code
+
+
+def _print_outputs(files: Sequence[SparkInspection], together: RangeSizes | None, order: str | None, top: int) -> None:
+    click.echo(_table_of_files(files, top))
     shuffles = _by_shuffle(files)
-    if len(shuffles) > 1 or (together is None and files):
+    if len(shuffles) > 1 or together is None:
         click.echo("\n" + _table_of_shuffles(shuffles))
-    elif together is not None:
-        click.echo(f"\n{aligned(_facts(together), left=(0, 1))}")
-        if top:
-            click.echo("\n" + _table_of_partitions(together, order, top))
-    return code
+        return
+    click.echo(f"\n{aligned(_facts(together), left=(0, 1))}")
+    if top:
+        click.echo("\n" + _table_of_partitions(together, order, top))
 
 
-def verify_spark(outputs: Sequence[OutputPaths], *, as_json: bool, quiet: bool, bar_shown: bool) -> int:
-    """Recompute the checksums of outputs, print a verdict for each; the exit code."""
-    total = sum(os.path.getsize(paths.data) for paths in outputs if os.path.isfile(paths.data))
+def verify_spark(found: SparkFiles, *, as_json: bool, quiet: bool, bar_shown: bool) -> int:
+    """Recompute the checksums of outputs, look for contradictions in merged partitions, which have none, and print a
+    verdict for each; the exit code."""
+    total = sum(os.path.getsize(paths.data) for paths in found.outputs if os.path.isfile(paths.data))
     with progress_bar(total, "B", "verifying", shown=bar_shown) as progress:
-        verdicts = [_verdict(paths, progress) for paths in outputs]
+        outputs = [_verdict(paths, progress) for paths in found.outputs]
+    pushed = [spark_push.verdict_of(paths) for paths in found.pushed]
     if as_json:
-        click.echo(as_json_text({"files": verdicts}))
+        click.echo(as_json_text({"files": outputs + pushed}))
     else:
-        for verdict in verdicts:
+        for verdict in outputs + pushed:
             if verdict["state"] == "unreadable":
                 say_error(verdict["problem"])
             elif verdict["state"] == "damaged":
                 click.echo(f"{verdict['path']}: damaged: {verdict['problem']}")
             elif not quiet:
-                checked = f"{verdict['checksums']} of each" if verdict["checksums"] else "no checksums to compare"
-                facts = counted(verdict["partition_count"], "partition"), checked, sized(verdict["byte_count"])
-                click.echo(f"{verdict['path']}: ok ({', '.join(facts)})")
+                facts = spark_push.soundness_of(verdict) if verdict["format"] == "spark-push" else _soundness(verdict)
+                click.echo(f"{verdict['path']}: ok ({facts})")
+    codes = [_conclusion(outputs, "output"), _conclusion(pushed, "merged partition")]
+    return max(codes)
+
+
+def _soundness(verdict: dict[str, Any]) -> str:
+    checked = f"{verdict['checksums']} of each" if verdict["checksums"] else "no checksums to compare"
+    return f"{counted(verdict['partition_count'], 'partition')}, {checked}, {sized(verdict['byte_count'])}"
+
+
+def _conclusion(verdicts: Sequence[dict[str, Any]], noun: str) -> int:
+    """The exit code; damage is also counted on stderr."""
     states = [verdict["state"] for verdict in verdicts]
     if damaged := states.count("damaged"):
-        say_error(f"{damaged:,} of {counted(len(states), 'output')} damaged")
+        say_error(f"{damaged:,} of {counted(len(states), noun)} damaged")
     if "unreadable" in states:
         return EXIT_ERROR
     return EXIT_DAMAGED if damaged else 0
@@ -172,7 +230,7 @@ def _by_shuffle(files: Sequence[SparkInspection]) -> list[dict[str, Any]]:
     for shuffle, sizes in groups.items():
         together = combined_sizes(sizes)
         summary = {} if together is None else together.as_dict()
-        rows.append({"shuffle": shuffle, "output_count": len(sizes), **summary})
+        rows.append({"format": "spark", "shuffle": shuffle, "output_count": len(sizes), **summary})
     return rows
 
 

@@ -10,7 +10,7 @@ import click
 
 from shuffle.cli.files import partitioned_files
 from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, json_option, output_options
-from shuffle.cli.spark import spark_outputs, verify_spark
+from shuffle.cli.spark import spark_files, verify_spark
 from shuffle.cli.terminal import EXIT_DAMAGED, EXIT_ERROR, describe, progress_bar, say_error
 from shuffle.cli.wording import as_json_text, as_ranges, counted, sized
 from shuffle.inspecting.soundness import Unverifiable, Verification, verify_files
@@ -49,10 +49,11 @@ def command(paths: tuple[str, ...], *, fast: bool, threads: int | None, as_json:
     one could not be checked.
 
     Spark's shuffle files, X.data with its companions, and directories of them, are checked likewise, by the checksums
-    that Spark recorded; what their ranges hold is not looked at.
+    that Spark recorded; what their ranges hold is not looked at. Of merged partitions of its push-based shuffle, which
+    have no checksums, it is told which chunks are missing, cut off, or contradict what else is recorded of them.
     """
-    if (outputs := spark_outputs(paths)) is not None:
-        return verify_spark(outputs, as_json=as_json, quiet=output.quiet, bar_shown=output.bar_shown)
+    if (spark := spark_files(paths)) is not None:
+        return verify_spark(spark, as_json=as_json, quiet=output.quiet, bar_shown=output.bar_shown)
     files = partitioned_files(paths)
     threads = threads or min(os.cpu_count() or 1, _MAXIMUM_THREADS)
     total = 0 if fast else sum(os.path.getsize(path) for path in files if os.path.isfile(path))

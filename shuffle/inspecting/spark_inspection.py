@@ -123,7 +123,7 @@ def inspect_output(paths: OutputPaths) -> SparkInspection:
             path=paths.data,
             byte_count=output.layout.byte_count,
             checksums=None if output.checksums is None else output.checksums.algorithm.name,
-            codecs=_sample_codecs(descriptor, output),
+            codecs=sample_codecs(descriptor, paths.data, output.layout.offsets[:-1], output.layout.lengths),
             sizes=RangeSizes(output.layout.lengths),
         )
 
@@ -157,6 +157,25 @@ def combined_sizes(sizes: Sequence[RangeSizes]) -> RangeSizes | None:
     if len({len(each.byte_counts) for each in sizes}) != 1:
         return None
     return RangeSizes(np.sum([each.byte_counts for each in sizes], axis=0))
+
+
+def sample_codecs(descriptor: int, path: str, starts: Int64Array, lengths: Int64Array) -> tuple[str, ...]:
+    """How some of the ranges of an open file begin, by ``recognize_codec``, in alphabetical order.
+
+    Args:
+        descriptor, path: of the file.
+        starts, lengths: ``int64[N]``, of its ranges; up to 64 that are not empty are looked at, spread over the file.
+
+    Raises:
+        SpillError: the file is shorter than these say.
+        OSError: it cannot be read.
+    """
+    filled = np.flatnonzero(lengths)
+    if not len(filled):
+        return ()
+    chosen = np.unique(filled[np.arange(_CODEC_SAMPLES) * len(filled) // _CODEC_SAMPLES])
+    sampled = zip(starts[chosen].tolist(), np.minimum(lengths[chosen], MAGIC_BYTES).tolist(), strict=True)
+    return tuple(sorted({recognize_codec(read_exactly(descriptor, start, length, path)) for start, length in sampled}))
 
 
 @contextmanager
@@ -196,17 +215,3 @@ def _damages(
                 expected=f"{expected:08x}",
                 actual=f"{computed:08x}",
             )
-
-
-def _sample_codecs(descriptor: int, output: SparkOutput) -> tuple[str, ...]:
-    filled = np.flatnonzero(output.layout.lengths)
-    if not len(filled):
-        return ()
-    chosen = np.unique(filled[np.arange(_CODEC_SAMPLES) * len(filled) // _CODEC_SAMPLES])
-    starts = output.layout.offsets[chosen].tolist()
-    lengths = np.minimum(output.layout.lengths[chosen], MAGIC_BYTES).tolist()
-    found = {
-        recognize_codec(read_exactly(descriptor, start, length, output.paths.data))
-        for start, length in zip(starts, lengths, strict=True)
-    }
-    return tuple(sorted(found))

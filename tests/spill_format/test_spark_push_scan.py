@@ -92,6 +92,12 @@ def test_a_sound_partition_has_no_defects(data: Path) -> None:
     assert [list(maps) for maps in scan.sound.maps] == [maps for maps, _ in CHUNKS]
 
 
+def test_maps_of_damaged_chunks_are_told(data: Path) -> None:
+    os.truncate(data, 22)
+
+    assert scan_pushed(pushed_paths_beside(data)).damaged_maps == (3, 4, 5)
+
+
 def test_a_partition_that_nothing_was_pushed_to_is_sound(tmp_path: Path) -> None:
     data = write_pushed(tmp_path / "shuffleMerged_app-1_0_0_7.data", [])
 
@@ -103,7 +109,8 @@ def test_a_bitmap_of_billions_of_maps_is_refused_without_listing_them(data: Path
     data.with_suffix(".meta").write_bytes(meta_of([0]) + a_bitmap_of_all_numbers() + meta_of([1]))
     scan = scan_pushed(pushed_paths_beside(data))
 
-    assert list(scan.damaged_chunks) == [1, 2]  # map 1 is among them, too
+    assert list(scan.damaged_chunks) == [1]
+    assert scan.damaged_maps == ()
     assert "cannot have 4294967296 maps" in str(scan.defects[0].error)
 
 

@@ -115,7 +115,7 @@ def find_paths(data_path: str) -> OutputPaths:
         OSError: a directory cannot be listed.
     """
     beside = paths_beside(data_path)
-    if os.path.lexists(beside.index):
+    if os.path.lexists(beside.index) and beside.checksum is not None:
         return beside
     return find_files_of(data_path) or beside
 
