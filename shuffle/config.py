@@ -49,6 +49,10 @@ class MergeOptions:
         verify: read the target again before it is published, and compare it with the sources' checksums or, where
             these have none, with their bytes. Costs reading it once.
         delete_sources: remove the sources once the target is published.
+        compact: decode, join the small record batches of each partition into batches of 1 MiB, and encode again. For
+            targets that are read many times; costs decoding and encoding. The bytes do not depend on ``threads``.
+        memory_bytes: of a compacting merge, from 1 MiB on: what is read, decoded and encoded at a time. The process
+            takes some 64 MiB more with its libraries, and a record batch that is larger by itself is decoded whole.
     """
 
     transfer_to: TransferTo = field(default_factory=default_transfer_to)
@@ -58,6 +62,8 @@ class MergeOptions:
     durable: bool = False
     verify: bool = False
     delete_sources: bool = False
+    compact: bool = False
+    memory_bytes: int = 256 << 20
 
     def __post_init__(self) -> None:
         _check_choice("transfer_to", self.transfer_to, get_args(TransferTo))
@@ -66,6 +72,10 @@ class MergeOptions:
             raise ValueError(f"threads must be 1 or more, not {self.threads}")
         if self.transfer_to == "off" and self.method in KERNEL_METHODS:
             raise ValueError(f"method {self.method} copies inside the kernel, and transfer_to is off")
+        if self.compact and self.method != "auto":
+            raise ValueError(f"a compacting merge decodes, so that nothing is copied with method {self.method}")
+        if self.memory_bytes < MINIMUM_MEMORY_BYTES:
+            raise ValueError(f"memory_bytes must be {MINIMUM_MEMORY_BYTES} (1 MiB) or more, not {self.memory_bytes}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +124,8 @@ class MapOptions:
             check_alignment(self.alignment)
         if isinstance(self.spill_directories, (str, os.PathLike)):
             raise TypeError(f"spill_directories takes several, in a list: not {self.spill_directories!r}")
+        if self.merge.compact:
+            raise ValueError("spills are not compacted: leave compact to the merge of map outputs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from os import PathLike
+from typing import Any
 
 from shuffle.config import MergeOptions
 from shuffle.kernel import Kernel
@@ -18,7 +19,7 @@ from shuffle.merging.target_writer import PreparedMerge, Progress, write_merged
 from shuffle.report import MergeReport
 from shuffle.warning import warn
 from spill_format.errors import TargetExistsError
-from spill_format.publish import open_pending
+from spill_format.publish import PendingFile, open_pending
 
 
 def merge(
@@ -43,7 +44,8 @@ def merge(
         kernel: the system calls to use; for tests.
 
     Raises:
-        ValueError: there are no sources, or a directory without spills; or the target is a source to be deleted.
+        ValueError: there are no sources, or a directory without spills; or the target is a source to be deleted; or
+            Spark's files are to be compacted.
         MismatchError: schemas or partition counts differ.
         CorruptError, TruncatedError, ChecksumError, VersionError, NotPartitionedError: a source is not sound.
         PositionError: a position assertion failed, and ``transfer_to`` is ``"on"``.
@@ -75,13 +77,16 @@ def merge_prepared(
     started = time.perf_counter() if started is None else started
     options = options or MergeOptions()
     prepared.format.check_target(target)
+    if options.compact:
+        _refuse_opaque(prepared.sources)
     if options.delete_sources:
         _refuse_target_among_sources(prepared.sources, target)
     if is_merged_already(prepared, target, options):
         return _repeated(prepared, target, options, started)
     try:
         with open_pending(target, overwrite=options.overwrite, durable=options.durable) as pending:
-            report = write_merged(prepared, pending, options, progress=progress, kernel=kernel, started=started)
+            write = _write_compacted if options.compact else write_merged
+            report = write(prepared, pending, options, progress=progress, kernel=kernel, started=started)
             prepared.format.publish(pending, prepared.trailer, options)
     except TargetExistsError:
         if not is_merged_already(prepared, target, options):
@@ -141,6 +146,23 @@ def _repeated(
         repeated=True,
         seconds=time.perf_counter() - started,
     )
+
+
+def _write_compacted(
+    prepared: PreparedMerge, pending: PendingFile, options: MergeOptions, **others: Any
+) -> MergeReport:
+    # To decode takes pyarrow, and that its import.
+    from shuffle.merging.compaction import write_compacted
+
+    return write_compacted(prepared, pending, options, **others)
+
+
+def _refuse_opaque(sources: Sequence[Source]) -> None:
+    for source in sources:
+        if source.structure is None:
+            raise ValueError(
+                f"{source.path}: Spark's bytes are never decoded here, so they cannot be compacted: leave compact off"
+            )
 
 
 def _refuse_target_among_sources(sources: Sequence[Source], target: str | PathLike[str]) -> None:

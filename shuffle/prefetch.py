@@ -6,7 +6,7 @@ What is done, reading a file or fetching over the network, is the business of ot
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, NamedTuple, TypeVar
 
@@ -25,7 +25,7 @@ class Task(NamedTuple, Generic[Result]):
     run: Callable[[], Result]
 
 
-def in_order(tasks: Iterable[Task[Result]], limit_bytes: int, threads: int) -> Iterator[Result]:
+def in_order(tasks: Iterable[Task[Result]], limit_bytes: int, threads: int) -> Generator[Result, None, None]:
     """The results of tasks, in the order of the tasks, done ahead by a few threads.
 
     Args:

@@ -105,12 +105,7 @@ def merge_pushed(
     """
     started = time.perf_counter()
     options = options or MergeOptions()
-    if chunk_bytes < 1:
-        raise ValueError(f"chunk_bytes must be 1 or more, not {chunk_bytes}")
-    if merge_id < 0:
-        raise ValueError(f"merge_id must be 0 or more, not {merge_id}")
-    if options.delete_sources:
-        raise ValueError("sources of a push-based merge are never deleted: leave delete_sources off")
+    _check_arguments(options, merge_id, chunk_bytes)
     opened = [source for path in list_of(sources) for source in spark_format.open_sources([path])]
     shuffle, by_map, duplicates = _by_map(opened)
     check_partition_counts(list(by_map.values()))
@@ -135,6 +130,17 @@ def merge_pushed(
         seconds=time.perf_counter() - started,
         **totals,
     )
+
+
+def _check_arguments(options: MergeOptions, merge_id: int, chunk_bytes: int) -> None:
+    if chunk_bytes < 1:
+        raise ValueError(f"chunk_bytes must be 1 or more, not {chunk_bytes}")
+    if merge_id < 0:
+        raise ValueError(f"merge_id must be 0 or more, not {merge_id}")
+    if options.delete_sources:
+        raise ValueError("sources of a push-based merge are never deleted: leave delete_sources off")
+    if options.compact:
+        raise ValueError("Spark's bytes are never decoded here, so they cannot be compacted: leave compact off")
 
 
 class _PartitionMerge:

@@ -74,6 +74,16 @@ class MapReport:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class Compaction:
+    """What a compacting merge gained: record batches, and bytes of all ranges, in the sources and in the target."""
+
+    batches_before: int
+    batches_after: int
+    bytes_before: int
+    bytes_after: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeReport:
     """What a merge did.
@@ -84,10 +94,12 @@ class MergeReport:
         row_count: rows in the target; None where the format does not say.
         range_count: ranges that were not empty.
         segment_count: ranges after adjacent ones were joined.
-        byte_count: bytes of all ranges; the target also has a header, an index and a footer.
+        byte_count: bytes of all ranges in the sources; unless it was compacted the target has as many, and a header, an
+            index and a footer.
         target_bytes: size of the target.
         methods: what each copy method did, by its name.
         fallbacks: methods that stopped, and why.
+        compaction: what a compacting merge gained; None for a merge that copied.
         rebuilt: why what was written first had to be discarded and rebuilt with buffered copying; None if it had not.
         verified: whether the target was read again and found right before it was published.
         repeated: whether the target was there already, as the result of this very merge, and nothing was written.
@@ -104,6 +116,7 @@ class MergeReport:
     target_bytes: int
     methods: dict[str, MethodUse] = field(default_factory=dict)
     fallbacks: tuple[Fallback, ...] = ()
+    compaction: Compaction | None = None
     rebuilt: str | None = None
     verified: bool = False
     repeated: bool = False
@@ -122,10 +135,15 @@ class MergeReport:
                 "merged already, nothing was done"
             )
         rate = self.byte_count / max(self.seconds, 1e-9) / 2**20
-        methods = ", ".join(
-            f"{name} {use.byte_count} bytes in {use.system_calls} calls" for name, use in self.methods.items()
-        )
+        if (gain := self.compaction) is not None:
+            done = (
+                f"{gain.batches_before} record batches of {gain.bytes_before} bytes became "
+                f"{gain.batches_after} record batches of {gain.bytes_after} bytes"
+            )
+        else:
+            uses = [f"{name} {use.byte_count} bytes in {use.system_calls} calls" for name, use in self.methods.items()]
+            done = ", ".join(uses) or "nothing to copy"
         return (
             f"{self.source_count} sources, {self.partition_count} partitions, {rows}"
-            f"{self.byte_count} bytes in {self.seconds:.3f} s ({rate:.0f} MiB/s): {methods or 'nothing to copy'}"
+            f"{self.byte_count} bytes in {self.seconds:.3f} s ({rate:.0f} MiB/s): {done}"
         )

@@ -13,6 +13,7 @@ from shuffle.cli.options import (
     CONTEXT_SETTINGS,
     PATH,
     Output,
+    Size,
     json_option,
     merge_options,
     output_options,
@@ -20,7 +21,7 @@ from shuffle.cli.options import (
 )
 from shuffle.cli.terminal import progress_bar, say
 from shuffle.cli.wording import as_json_text
-from shuffle.config import MergeOptions
+from shuffle.config import MINIMUM_MEMORY_BYTES, MergeOptions
 from shuffle.merge import merge_prepared, prepare_merge
 from shuffle.merging.formats import FormatName, MergeFormat, SparkFormat
 from shuffle.merging.target_writer import PreparedMerge
@@ -36,6 +37,7 @@ _PUSH: Literal["spark-push"] = "spark-push"
 Examples:
   shuffle-merge spills/ -o merged.arrow
   shuffle-merge a.spill.arrow b.spill.arrow -o merged.arrow --durable --delete-sources
+  shuffle-merge spills/ -o merged.arrow --compact --memory 1GiB
   shuffle-merge spills/ --dry-run
   shuffle-merge /tmp/spark/blockmgr-*/ --shuffle 3 -o shuffle_3_0_0.data
   shuffle-merge /tmp/spark/blockmgr-*/ --format spark-push -o merged/
@@ -56,6 +58,18 @@ Examples:
     "--shuffle", type=click.IntRange(min=0), metavar="N", help="Of Spark's directories: this shuffle's outputs."
 )
 @click.option("--codec", metavar="NAME", help="What Spark compressed with; refused if its streams do not concatenate.")
+@click.option(
+    "--compact",
+    is_flag=True,
+    help="Decode, join small record batches into batches of 1 MiB, encode again: slower to make, faster to read.",
+)
+@click.option(
+    "--memory",
+    "memory_bytes",
+    type=Size(MINIMUM_MEMORY_BYTES),
+    metavar="SIZE",
+    help="Memory for --compact.  [default: 256MiB]",
+)
 @click.option("--delete-sources", is_flag=True, help="Remove the sources once OUT is published.")
 @click.option("--dry-run", is_flag=True, help="Check the sources, print the plan, write nothing.")
 @merge_options
@@ -70,6 +84,8 @@ def command(  # noqa: PLR0913 (one argument an option)
     app_id: str,
     shuffle: int | None,
     codec: str | None,
+    compact: bool,
+    memory_bytes: int | None,
     delete_sources: bool,
     dry_run: bool,
     as_json: bool,
@@ -80,7 +96,7 @@ def command(  # noqa: PLR0913 (one argument an option)
 
     A partition's rows keep the order in which the files are given; a directory stands for the *.spill.arrow files in
     it, in natural order of their names. All sources are checked before anything is written, and OUT appears whole
-    or not at all.
+    or not at all. With --compact they are decoded after all, so that OUT has fewer and larger record batches.
 
     Spark's shuffle files, X.data with X.index and X.checksum.*, are merged likewise: OUT is Y.data, and a directory,
     such as blockmgr-*, stands for the outputs of a shuffle below it, in the order of its maps. What their ranges hold
@@ -92,17 +108,20 @@ def command(  # noqa: PLR0913 (one argument an option)
             click.get_current_context(),
         )
     started = time.perf_counter()
+    if memory_bytes is not None:
+        if not compact:
+            raise click.UsageError("--memory is for --compact", click.get_current_context())
+        options = replace(options, memory_bytes=memory_bytes)
+    options = replace(options, delete_sources=delete_sources, compact=compact)
     if format_name == _PUSH:
         if target is None or dry_run:
             raise click.UsageError("spark-push has no --dry-run", click.get_current_context())
-        options = replace(options, delete_sources=delete_sources)
         _merge_pushed(sources, target, options, SparkFormat(shuffle, codec), app_id, as_json=as_json, output=output)
         return
     prepared = prepare_merge(sources, _format_of(format_name, shuffle, codec))
     if target is None or dry_run:
         click.echo(as_json_text(_plan_as_dict(prepared, target)) if as_json else str(prepared.plan))
         return
-    options = replace(options, delete_sources=delete_sources)
     with progress_bar(prepared.plan.byte_count, "B", "merging", shown=output.bar_shown) as progress:
         report = merge_prepared(prepared, target, options, progress=progress, started=started)
     if as_json:

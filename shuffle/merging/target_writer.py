@@ -101,6 +101,14 @@ def write_merged(
     )
 
 
+def check_room(pending: PendingFile, needed: int) -> None:
+    """Raise OSError with ENOSPC where there is less room than for so many bytes."""
+    free = free_bytes(pending.fd)
+    if needed > free:
+        problem = f"{os.strerror(errno.ENOSPC)}: {needed} bytes will be written, {free} are free"
+        raise OSError(errno.ENOSPC, problem, str(pending.path))
+
+
 def _may_rebuild(error: PositionError | ChecksumError, options: MergeOptions, spans: Sequence[Span]) -> bool:
     """Whether buffered copying may succeed: not asked to raise, and something else than buffered copying was used."""
     if options.transfer_to == "on" or all(span.ladder == ("buffered",) for span in spans):
@@ -139,11 +147,7 @@ class _TargetWriter:
 
     def check_room(self, range_bytes: int) -> None:
         """Raise OSError where there is less room than for so many bytes of ranges and what surrounds them."""
-        needed = len(self._prepared.header) + range_bytes + len(self._trailer.content)
-        free = free_bytes(self._pending.fd)
-        if needed > free:
-            problem = f"{os.strerror(errno.ENOSPC)}: {needed} bytes will be written, {free} are free"
-            raise OSError(errno.ENOSPC, problem, self._target.path)
+        check_room(self._pending, len(self._prepared.header) + range_bytes + len(self._trailer.content))
 
     def write(self, spans: Sequence[Span]) -> CopyResult:
         """Write header, ranges and trailer, assert the size of what was copied and, if asked to, its checksums."""

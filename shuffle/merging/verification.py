@@ -17,6 +17,7 @@ from shuffle.merging.copy.job import CopyJob, Target
 from shuffle.merging.plan import MergePlan
 from shuffle.merging.sources import Source, SourceDescriptors, descriptor_limit
 from spill_format.errors import ChecksumError
+from spill_format.layout import Int64Array
 from spill_format.range_checksums import RangeChecksums
 
 _BUFFER_BYTES = 1 << 20
@@ -35,14 +36,20 @@ def verify_target(
         ChecksumError: they are not those of the sources; it names the partition and the place.
     """
     if checksums is not None:
-        _compare_checksums(target, plan.target_offsets.tolist(), checksums)
+        verify_checksums(target, plan.target_offsets, checksums)
         return
     with SourceDescriptors(sources, descriptor_limit(1)) as descriptors:
         _compare_bytes(CopyJob(kernel, plan, descriptors, target))
 
 
-def _compare_checksums(target: Target, offsets: list[int], checksums: RangeChecksums) -> None:
+def verify_checksums(target: Target, target_offsets: Int64Array, checksums: RangeChecksums) -> None:
+    """Check the bytes of the target's ranges, between its offsets, by their checksums.
+
+    Raises:
+        ChecksumError: as for ``verify_target``.
+    """
     algorithm = checksums.algorithm
+    offsets = target_offsets.tolist()
     buffer = memoryview(bytearray(_BUFFER_BYTES))
     for partition, recorded in enumerate(checksums.values.tolist()):
         start, end = offsets[partition], offsets[partition + 1]

@@ -1,0 +1,181 @@
+"""A compacting merge: what a plain merge would copy is decoded, and encoded again in fewer, larger record batches.
+
+The caller's thread reads and writes, others decode and encode. Where batches end is decided by ``rebatching.py``, what
+the target holds besides them by ``SpillEncoder``.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+from functools import partial
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from shuffle.config import MergeOptions
+from shuffle.kernel import Kernel, SystemKernel
+from shuffle.merging.arrow_target import target_alignment
+from shuffle.merging.copy.job import CopyJob, Target, ignore_progress
+from shuffle.merging.decoding import RangeDecoder
+from shuffle.merging.rebatching import BATCH_BYTES, Group, Piece, rebatched
+from shuffle.merging.sources import SourceDescriptors, descriptor_limit
+from shuffle.merging.target_writer import PreparedMerge, Progress, check_room
+from shuffle.merging.verification import verify_checksums
+from shuffle.prefetch import Task, in_order
+from shuffle.report import Compaction, MergeReport
+from shuffle.sortable import from_sortable
+from spill_format.layout import PartitionLayout
+from spill_format.publish import PendingFile
+from spill_format.range_checksums import CRC32C, RangeChecksums
+from spill_format.serializer import Serializer
+from spill_format.writer import SpillEncoder
+
+_LARGEST_UNIT_BYTES = 1 << 20  # read and decoded at once; small enough to stay in the cache until it is joined
+_UNITS_IN_BUDGET = 64
+_DECODED_UNITS = 4  # rows that were compressed may become so much larger before the rest of their unit has to wait
+
+
+def write_compacted(
+    prepared: PreparedMerge,
+    pending: PendingFile,
+    options: MergeOptions,
+    *,
+    progress: Progress = ignore_progress,
+    kernel: Kernel | None = None,
+    started: float | None = None,
+) -> MergeReport:
+    """Write a merge's whole output into ``pending``, its record batches joined.
+
+    Alignment is that of a plain merge; compression that of the first record batch, for all of them.
+
+    Raises:
+        ChecksumError, CorruptError: a source's range is damaged; it names source, partition and offset.
+        OSError: reading or writing failed; with ENOSPC, before anything is written, where there is less room than a
+            plain merge would need.
+    """
+    started = time.perf_counter() if started is None else started
+    plan = prepared.plan
+    check_room(pending, plan.end + len(prepared.trailer.content))
+    target = Target(pending.fd, str(pending.path))
+    with SourceDescriptors(prepared.sources, descriptor_limit(1)) as descriptors:
+        job = CopyJob(kernel or SystemKernel(), plan, descriptors, target, progress)
+        compactor = _Compactor(prepared, job, options)
+        try:
+            layout = compactor.write(pending)
+        except OSError as error:
+            if error.filename is None:  # of a system call that knows only a descriptor
+                raise OSError(error.errno, error.strerror, target.path) from error
+            raise
+    if options.verify:
+        assert layout.crc32c is not None  # an encoder's always has them
+        verify_checksums(target, layout.offsets, RangeChecksums(CRC32C, layout.crc32c))
+    return MergeReport(
+        target=target.path,
+        source_count=plan.source_count,
+        partition_count=plan.partition_count,
+        row_count=layout.row_count,
+        range_count=plan.range_count,
+        segment_count=plan.segment_count,
+        byte_count=plan.byte_count,
+        target_bytes=os.fstat(pending.fd).st_size,
+        compaction=Compaction(compactor.read_count, compactor.written_count, plan.byte_count, layout.byte_count),
+        verified=options.verify,
+        seconds=time.perf_counter() - started,
+    )
+
+
+class _Encoded(NamedTuple):
+    """What ``SpillEncoder.write_message`` takes."""
+
+    partition: int
+    row_count: int
+    metadata: memoryview
+    body: bytes | memoryview
+
+
+class _Decoded(NamedTuple):
+    """The first pieces of a unit, and the rest, to be decoded when these are done with."""
+
+    some: list[Piece]
+    rest: Iterator[Piece]
+
+
+class _Compactor:
+    """Decodes and encodes, within a budget of memory. What threads do changes nothing here."""
+
+    def __init__(self, prepared: PreparedMerge, job: CopyJob, options: MergeOptions) -> None:
+        unit_bytes = min(options.memory_bytes // _UNITS_IN_BUDGET, _LARGEST_UNIT_BYTES)
+        self._memory_bytes, self._threads = options.memory_bytes, options.threads
+        self._decoded_bytes = _DECODED_UNITS * unit_bytes
+        self._bundle_bytes = min(unit_bytes, BATCH_BYTES)
+        self._decoder = RangeDecoder(list(prepared.sources), job, unit_bytes, self._decoded_bytes)
+        self._stored_schema: pa.Schema = self._decoder.stored_schema
+        self._alignment = target_alignment([source.structure for source in prepared.sources if source.structure])
+        self._compression: str | None = None
+        self.read_count = self._decoder.message_count
+        self.written_count = 0
+
+    def write(self, file: PendingFile) -> PartitionLayout:
+        """Write the whole target; its layout."""
+        self._compression = self._decoder.first_codec()
+        partition_count = self._decoder.layout.partition_count
+        encoder = SpillEncoder(file, self._stored_schema, partition_count, self._compression, self._alignment)
+        with closing(self._decoded()) as decoded, closing(self._encoded(rebatched(_in_turn(decoded)))) as encoded:
+            for messages in encoded:
+                for message in messages:
+                    encoder.write_message(*message)
+                self.written_count += len(messages)
+        layout = encoder.finish()
+        self._decoder.check_row_counts(layout)
+        return layout
+
+    def _decoded(self) -> Generator[_Decoded, None, None]:
+        tasks = (
+            Task(len(unit.content) + 2 * self._decoded_bytes, partial(self._decode, self._decoder.pieces(unit)))
+            for unit in self._decoder.units()
+        )
+        return in_order(tasks, self._memory_bytes // 2, self._threads)
+
+    def _decode(self, pieces: Iterator[Piece]) -> _Decoded:
+        some, byte_count = [], 0
+        for piece in pieces:
+            some.append(piece)
+            byte_count += piece.rows.nbytes
+            if byte_count > self._decoded_bytes:
+                break
+        return _Decoded(some, pieces)
+
+    def _encoded(self, groups: Iterable[Group]) -> Generator[list[_Encoded], None, None]:
+        tasks = (Task(3 * byte_count, partial(self._encode, bundle)) for bundle, byte_count in self._bundled(groups))
+        return in_order(tasks, self._memory_bytes // 4, self._threads)
+
+    def _bundled(self, groups: Iterable[Group]) -> Iterator[tuple[list[Group], int]]:
+        """Small groups together, to be worth a task, and their bytes."""
+        bundle, byte_count = list[Group](), 0
+        for group in groups:
+            bundle.append(group)
+            byte_count += group.byte_count
+            if byte_count >= self._bundle_bytes:
+                yield bundle, byte_count
+                bundle, byte_count = [], 0
+        if bundle:
+            yield bundle, byte_count
+
+    def _encode(self, groups: Iterable[Group]) -> list[_Encoded]:
+        serializer = Serializer(self._stored_schema, self._compression)
+        encoded = []
+        for group in groups:
+            rows = from_sortable(group.joined(), self._stored_schema)
+            metadata, pieces = serializer.serialize(rows)
+            body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            encoded.append(_Encoded(group.partition, rows.num_rows, metadata, body))
+        return encoded
+
+
+def _in_turn(decoded: Iterable[_Decoded]) -> Iterator[Piece]:
+    for some, rest in decoded:
+        yield from some
+        yield from rest

@@ -1,0 +1,265 @@
+"""The record batches that a plain merge would copy, in its order: read some at a time, checked, and decoded.
+
+How its bytes come together is the business of ``copy/gather.py``; what becomes of the rows is decided by others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.ipc
+
+from shuffle.merging.arrow_target import target_index
+from shuffle.merging.copy.gather import assembled_windows
+from shuffle.merging.copy.job import CopyJob
+from shuffle.merging.rebatching import Piece
+from shuffle.merging.sources import Source
+from shuffle.sortable import sortable_schema, to_sortable
+from spill_format.checksum import crc32c
+from spill_format.description import UNDECODABLE
+from spill_format.errors import ChecksumError, CorruptError, SpillError
+from spill_format.framing import END_OF_STREAM, metadata_length_of, read_codec, read_seal, sealed_crc32c
+from spill_format.layout import PartitionLayout
+from spill_format.reader import SpillFile
+from spill_format.structure import FileStructure
+
+_LOOKED_AT = 4  # messages of a partition in a unit, for whether they are compressed
+
+# Arrow's usual pool keeps much of what one thread allocated and another one freed.
+_POOL = pa.system_memory_pool()
+
+
+class Unit(NamedTuple):
+    """Messages ``[first, last)`` of a plain merge, and their bytes, which start at its position ``start``."""
+
+    first: int
+    last: int
+    start: int
+    content: memoryview
+
+
+class RangeDecoder:
+    """Reads and decodes what a plain merge would copy. Messages are numbered in its order.
+
+    Args:
+        sources: Arrow files.
+        job: reads them, in the thread that asks for units. All else may be asked for by any thread.
+        unit_bytes: what is read at once, unless a single message is larger.
+        decoded_bytes: of compressed messages about as much is decoded at once.
+
+    Raises:
+        CorruptError: the schema cannot be decoded.
+    """
+
+    def __init__(self, sources: list[Source], job: CopyJob, unit_bytes: int, decoded_bytes: int) -> None:
+        structures = [source.structure for source in sources if source.structure is not None]
+        self._sources = sources
+        self._job = job
+        self._unit_bytes = unit_bytes
+        self._decoded_bytes = decoded_bytes
+        self._schema_message = structures[0].schema_message
+        self.stored_schema = _schema_of(structures[0])
+        self._sortable_schema = sortable_schema(self.stored_schema)
+        index = target_index(structures, job.plan)
+        self.layout: PartitionLayout = index.layout
+        """Of a plain merge."""
+        self.message_count = len(index.metadata_lengths)
+        self._metadata_lengths = index.metadata_lengths
+        self._offsets = index.message_offsets
+        self._first_messages = index.first_messages
+
+    def units(self) -> Iterator[Unit]:
+        """All messages, each unit read when it is asked for.
+
+        Raises:
+            TruncatedError, OSError: a source cannot be read.
+        """
+        first = 0
+        while first < self.message_count:
+            end = int(self._offsets[first]) + self._unit_bytes
+            last = max(int(np.searchsorted(self._offsets, end, side="right")) - 1, first + 1)
+            unit = self._read(first, last)
+            self._job.tell(len(unit.content))
+            yield unit
+            first = last
+
+    def pieces(self, unit: Unit) -> Iterator[Piece]:
+        """The rows of a unit, by partition; of one that was compressed, perhaps in several pieces.
+
+        Raises:
+            ChecksumError: bytes are not those that were written.
+            CorruptError: they are, and yet no record batches of this schema.
+        """
+        for partition, first, last in self._parts(unit):
+            self._check(unit, partition, first, last)
+            content = self._bytes(unit, first, last)
+            stream = pa.py_buffer(b"".join((self._schema_message, content, END_OF_STREAM)))
+            if self._seems_compressed(unit, first, last):
+                yield from self._one_by_one(stream, partition, first, last)
+                continue
+            try:
+                with pa.ipc.open_stream(stream) as reader:
+                    rows = reader.read_all()  # a single call, which leaves the interpreter's lock to other threads
+                rows.validate()
+            except UNDECODABLE:
+                yield from self._one_by_one(stream, partition, first, last)  # which knows the message at fault
+            else:
+                yield from self._piece(partition, rows)
+
+    def check_row_counts(self, decoded: PartitionLayout) -> None:
+        """Raise CorruptError unless each partition has as many rows as the sources' indexes say."""
+        assert self.layout.rows is not None  # an index always has them
+        different = self.layout.rows != decoded.rows
+        if different.any():
+            raise self._damage(int(np.argmax(different)))
+
+    def first_codec(self) -> str | None:
+        """How the first record batch of all is compressed; None also where there is none.
+
+        Raises:
+            SpillError, OSError: as for ``units`` and ``pieces``.
+        """
+        if not self.message_count:
+            return None
+        unit = self._read(0, 1)
+        for partition, first, last in self._parts(unit):
+            self._check(unit, partition, first, last)
+        return self._codec(unit, 0)
+
+    def _read(self, first: int, last: int) -> Unit:
+        start, end = int(self._offsets[first]), int(self._offsets[last])
+        content = memoryview(bytearray(end - start))
+        for window in assembled_windows(self._job, start, end):
+            place = window.position - start
+            # What Arrow has permuted are signed bytes.
+            content[place : place + len(window.content)] = window.content.cast("B")
+        return Unit(first, last, start, content)
+
+    def _parts(self, unit: Unit) -> Iterator[tuple[int, int, int]]:
+        """The partitions that messages of a unit belong to, and which messages do: ``[first, last)``."""
+        message = unit.first
+        while message < unit.last:
+            partition = self._partition_of(message)
+            last = min(int(self._first_messages[partition + 1]), unit.last)
+            yield partition, message, last
+            message = last
+
+    def _partition_of(self, message: int) -> int:
+        return int(np.searchsorted(self._first_messages, message, side="right")) - 1
+
+    def _bytes(self, unit: Unit, first: int, last: int) -> memoryview:
+        return unit.content[int(self._offsets[first]) - unit.start : int(self._offsets[last]) - unit.start]
+
+    def _seems_compressed(self, unit: Unit, first: int, last: int) -> bool:
+        """Whether one of a few messages is: to look at all would take long, and what is between them is little."""
+        step = -(-(last - first) // _LOOKED_AT)
+        return any(self._codec(unit, message) is not None for message in range(first, last, step))
+
+    def _codec(self, unit: Unit, message: int) -> str | None:
+        metadata = self._bytes(unit, message, message + 1)[: int(self._metadata_lengths[message])]
+        try:
+            return read_codec(metadata)
+        except ValueError as error:
+            raise self._corrupt(str(error), message) from error
+
+    def _one_by_one(self, stream: pa.Buffer, partition: int, first: int, last: int) -> Iterator[Piece]:
+        """The rows of messages, so that they need not all be decompressed at the same time."""
+        pool = pa.proxy_memory_pool(_POOL)
+        batches: list[pa.RecordBatch] = []
+        with pa.ipc.open_stream(stream, memory_pool=pool) as reader:
+            for message in range(first, last):
+                try:
+                    batches.append(reader.read_next_batch())
+                    batches[-1].validate()
+                except (*UNDECODABLE, StopIteration) as error:
+                    raise self._corrupt(f"the record batch cannot be decoded ({error})", message) from error
+                if message == last - 1 or pool.bytes_allocated() > self._decoded_bytes:
+                    rows = pa.Table.from_batches(batches)
+                    batches = []
+                    yield from self._piece(partition, rows)
+                    del rows
+
+    def _piece(self, partition: int, rows: pa.Table) -> Iterator[Piece]:
+        if rows.num_rows:
+            if self._sortable_schema is not self.stored_schema:
+                sortable = [to_sortable(batch, self._sortable_schema) for batch in rows.to_batches()]
+                rows = pa.Table.from_batches(sortable, self._sortable_schema)
+            yield Piece.of(partition, rows)
+
+    def _check(self, unit: Unit, partition: int, first: int, last: int) -> None:
+        """Check that the bytes of some messages of a partition are those that were written: all of its range at once,
+        or each by its seal."""
+        recorded = self.layout.crc32c
+        assert recorded is not None  # an index always has them
+        is_whole = self._first_messages[partition] == first and self._first_messages[partition + 1] == last
+        if is_whole and crc32c(self._bytes(unit, first, last)) == recorded[partition]:
+            return
+        for message in range(first, last):
+            self._check_seal(self._bytes(unit, message, message + 1), partition, message)
+        if is_whole:
+            raise self._damage(partition)
+
+    def _check_seal(self, content: memoryview, partition: int, message: int) -> None:
+        length = int(self._metadata_lengths[message])
+        metadata, body = content[:length], content[length:]
+        try:
+            found = metadata_length_of(metadata)
+        except ValueError as error:
+            raise self._corrupt(str(error), message) from error
+        seal = read_seal(metadata)
+        if seal is None:
+            raise self._corrupt("the record batch has no seal", message)
+        for part, expected, actual in (
+            ("metadata", seal.metadata_crc32c, sealed_crc32c(metadata)),
+            ("body", seal.body_crc32c, crc32c(body)),
+        ):
+            if expected != actual:
+                path, offset = self._place_of(message)
+                raise ChecksumError(
+                    f"CRC-32C of a record batch's {part}",
+                    path=path,
+                    partition=partition,
+                    offset=offset,
+                    expected=f"{expected:08x}",
+                    actual=f"{actual:08x}",
+                )
+        if found != length:
+            raise self._corrupt("length of a record batch's metadata", message, length, found)
+        if seal.partition != partition:
+            problem = "the record batch was written for another partition"
+            raise self._corrupt(problem, message, partition, seal.partition)
+
+    def _corrupt(self, problem: str, message: int, expected: object = None, actual: object = None) -> CorruptError:
+        path, offset = self._place_of(message)
+        partition = self._partition_of(message)
+        return CorruptError(problem, path=path, partition=partition, offset=offset, expected=expected, actual=actual)
+
+    def _place_of(self, message: int) -> tuple[str, int]:
+        """A message's source, and its offset there."""
+        plan, position = self._job.plan, int(self._offsets[message])
+        segment = int(np.searchsorted(plan.positions, position, side="right")) - 1
+        offset = int(plan.source_offsets[segment]) + position - int(plan.positions[segment])
+        return self._sources[int(plan.sources[segment])].path, offset
+
+    def _damage(self, partition: int) -> SpillError:
+        """The error of a partition that is not what its sources' indexes say, though each message seems sound."""
+        for source in self._sources:
+            try:
+                with SpillFile(source.path) as file:
+                    file.verify_partition(partition)
+                    file.read(partition)
+            except SpillError as error:
+                return error
+        problem = "the sources' ranges changed while they were merged"
+        return SpillError(problem, path=self._sources[0].path, partition=partition)
+
+
+def _schema_of(structure: FileStructure) -> pa.Schema:
+    try:
+        return pa.ipc.read_schema(pa.py_buffer(structure.schema_message))
+    except UNDECODABLE as error:
+        problem = f"the schema message cannot be decoded ({error})"
+        raise CorruptError(problem, path=structure.path, offset=8) from error
