@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -66,6 +66,7 @@ def find_sources(paths: Iterable[str | PathLike[str]]) -> list[str]:
         OSError: a directory cannot be listed.
     """
     found: list[str] = []
+    listed: dict[str, list[str]] = {}
     for path in list_of(paths):
         if not os.path.isdir(path):
             found.append(path)
@@ -73,8 +74,11 @@ def find_sources(paths: Iterable[str | PathLike[str]]) -> list[str]:
         names = [name.removesuffix(SPILL_PATTERN) for name in os.listdir(path) if name.endswith(SPILL_PATTERN)]
         if not names:
             raise ValueError(f"no spills: looked for *{SPILL_PATTERN} in the directory {path}")
-        found += [os.path.join(path, name + SPILL_PATTERN) for name in sorted(names, key=natural_order)]
-        if len({os.path.realpath(file) for file in found}) < len(found):
+        listed[path] = [os.path.join(path, name + SPILL_PATTERN) for name in sorted(names, key=natural_order)]
+        found += listed[path]
+    times = Counter(map(os.path.realpath, found)) if listed else Counter()
+    for path, files in listed.items():
+        if any(times[os.path.realpath(file)] > 1 for file in files):
             raise ValueError(f"the directory {path} holds a file that is also given by its name")
     return found
 

@@ -79,8 +79,10 @@ class TestFinding:
 
     def test_a_file_besides_its_directory_is_a_mistake(self, tmp_path: Path) -> None:
         (tmp_path / "a.spill.arrow").touch()
-        with pytest.raises(ValueError, match=f"{tmp_path} holds a file that is also given by its name"):
-            find_sources([tmp_path / "a.spill.arrow", tmp_path])
+        both = [tmp_path / "a.spill.arrow", tmp_path]
+        for paths in (both, both[::-1], [tmp_path, tmp_path]):
+            with pytest.raises(ValueError, match=f"{tmp_path} holds a file that is also given by its name"):
+                find_sources(paths)
 
     @pytest.mark.parametrize("path", ["spills", b"spills", Path("spills")])
     def test_a_single_path_is_not_a_list_of_paths(self, path: str) -> None:
