@@ -14,9 +14,7 @@ from shuffle.cli.terminal import progress_bar
 from shuffle.cli.wording import as_ranges
 from shuffle.inspecting.inspection import opened
 from shuffle.inspecting.spark_inspection import opened_output
-from shuffle.merging.formats import looks_like_sparks
 from spill_format.layout import PartitionLayout
-from spill_format.spark import DATA_SUFFIX
 from spill_format.spark_discovery import find_pushed, find_pushed_files_of, parse_pushed_name
 from spill_format.spark_push import read_pushed
 from spill_format.spark_push_scan import PushedPartition
@@ -68,17 +66,15 @@ def _layout_of(path: str) -> Iterator[tuple[int, PartitionLayout]]:
 
 def _merged_partitions(path: str, partitions: Numbers) -> Sequence[PushedPartition] | None:
     """Those that are wanted of a file or a directory of merged partitions, in order; None where it is neither."""
+    if not is_pushed(path):
+        return None
     if not os.path.isdir(path):
-        if not path.endswith(DATA_SUFFIX) or not is_pushed(path):
-            return None
         name = parse_pushed_name(path)
         if partitions is not None and (name is None or partitions != (name.reduce, name.reduce + 1)):
             which = "one partition" if name is None else f"partition {name.reduce}"
             raise click.ClickException(f"{path} has {which} alone, whose parts are chunks: --chunk N")
         return [read_pushed(find_pushed_files_of(path))]
-    found = find_pushed([path]) if looks_like_sparks(path) else []
-    if not found:
-        return None
+    found = find_pushed([path])
     if len(shuffles := {str(name).rpartition("_")[0] for name, _ in found}) > 1:
         raise click.ClickException(f"{path} has {', '.join(sorted(shuffles))}: give the file of one")
     first, last = partitions or (0, found[-1][0].reduce + 1)

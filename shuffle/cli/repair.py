@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, json_option, output_options
+from shuffle.cli.spark import is_pushed
 from shuffle.cli.terminal import EXIT_DAMAGED, progress_bar, say, say_warning
 from shuffle.cli.wording import as_json_text, counted, sized
 
@@ -26,6 +27,7 @@ _LISTED_LOSSES = 20
 Examples:
   shuffle repair damaged.arrow -o repaired.arrow
   shuffle repair cut.spill.arrow -o whole.spill.arrow --json | jq '.losses'
+  shuffle repair merge_manager/ -o repaired/
 
 \b
 Exit codes:
@@ -34,8 +36,10 @@ Exit codes:
   2  nothing could be recovered, or wrong usage
 """,
 )
-@click.argument("path", metavar="FILE", type=PATH)
-@click.option("-o", "--output", "target", metavar="OUT", type=PATH, required=True, help="The file to make.")
+@click.argument("path", metavar="FILE|DIR", type=PATH)
+@click.option(
+    "-o", "--output", "target", metavar="OUT", type=PATH, required=True, help="The file to make; of DIR, where."
+)
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it exists; FILE itself is never written to.")
 @click.option("--durable", is_flag=True, help="Wait until OUT is safe on the disk (fsync).")
 @json_option
@@ -46,7 +50,15 @@ def command(path: str, *, target: str, overwrite: bool, durable: bool, as_json: 
     FILE may be cut off anywhere and damaged anywhere: each record batch has its own checksums and says which partition
     it belongs to. What is lost is told partition by partition, exactly where FILE's index is still readable, and
     else as exactly as what is left tells.
+
+    Of a merged partition of Spark's push-based shuffle, X.data with X.index and X.meta, or of all in a directory, every
+    whole chunk is written to OUT, which is Y.data, or a directory: what was being appended when its writer died is
+    left out. Spark fetches the blocks of maps that are in no chunk from the maps' own outputs.
     """
+    if is_pushed(path):
+        from shuffle.cli.repair_pushed import repair_and_tell
+
+        return repair_and_tell(path, target, output, overwrite=overwrite, durable=durable, as_json=as_json)
     from shuffle.repair import repair
 
     total = 2 * os.path.getsize(path) if os.path.isfile(path) else None

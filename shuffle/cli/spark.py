@@ -26,7 +26,7 @@ from shuffle.merging.formats import looks_like_sparks
 from shuffle.merging.formats.spark import find_paths
 from spill_format.errors import SpillError
 from spill_format.layout import Int64Array
-from spill_format.spark import OutputPaths
+from spill_format.spark import DATA_SUFFIX, OutputPaths
 from spill_format.spark_discovery import (
     find_outputs,
     find_pushed,
@@ -77,9 +77,12 @@ def spark_files(paths: Sequence[str]) -> SparkFiles | None:
     return found
 
 
-def is_pushed(data_path: str) -> bool:
-    """Whether a data file is that of a merged partition: by its name, or since bitmaps lie beside it."""
-    return parse_pushed_name(data_path) is not None or os.path.lexists(meta_path_of(data_path))
+def is_pushed(path: str) -> bool:
+    """Whether a path is that of a merged partition's data file, by its name or since bitmaps lie beside it, or of a
+    directory with some; OSError where one cannot be listed."""
+    if os.path.isdir(path):
+        return looks_like_sparks(path) and bool(find_pushed([path]))
+    return path.endswith(DATA_SUFFIX) and (parse_pushed_name(path) is not None or os.path.lexists(meta_path_of(path)))
 
 
 def inspect_spark(found: SparkFiles, order: str | None, top: int | None, *, as_json: bool) -> int:

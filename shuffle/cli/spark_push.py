@@ -87,8 +87,7 @@ def _damage(found: PushedInspection) -> str:
 
 
 def _unreadable(paths: PushedPaths, error: Exception) -> Verdict:
-    words = str(error) if isinstance(error, ModuleNotFoundError) else describe(error)
-    return {"path": paths.data, "format": "spark-push", "state": "unreadable", "problem": words}
+    return {"path": paths.data, "format": "spark-push", "state": "unreadable", "problem": describe(error)}
 
 
 def _ordered(chunks: Sequence[PushedChunk], order: str | None) -> list[PushedChunk]:

@@ -26,6 +26,7 @@ EXIT_DAMAGED = 1
 EXIT_ERROR = 2
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_EXPLAINED = (SpillError, ValueError, OSError, ModuleNotFoundError)  # say what there is to say; the last of an extra
 
 
 class InterruptedBySignalError(KeyboardInterrupt):
@@ -157,7 +158,7 @@ def describe(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return "out of memory"
     # Arrow's errors are told from their module, so that nobody imports it to ask.
-    if isinstance(error, (SpillError, ValueError, OSError)) or type(error).__module__.startswith("pyarrow"):
+    if isinstance(error, _EXPLAINED) or type(error).__module__.startswith("pyarrow"):
         return str(error)
     return f"unexpected {type(error).__name__}: {error}; this is a defect of shuffle: --debug shows where"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.shuffle.cli.commands import error_of, json_of, run, succeeded
+from tests.shuffle.cli.commands import error_of, files_below, json_of, run, succeeded
 from tests.spark_files import write_pushed, write_spark
 
 CHUNKS = {
@@ -191,3 +191,60 @@ class TestReadRaw:
         cut_data(merged)
 
         assert "size of the data" in error_of(run("shuffle read --raw merge_manager -p 0 -o out", tmp_path))
+
+
+@pytest.mark.usefixtures("merged")
+class TestRepair:
+    def test_a_directory_is_repaired_into_another(self, tmp_path: Path, merged: Path) -> None:
+        cut_data(merged)
+        before = files_below(merged)
+        completed = run("shuffle repair merge_manager -o repaired", tmp_path)
+
+        assert completed.returncode == 1
+        assert "lost 2 chunks (1-2) of 3 maps (2-3, 7)" in completed.stderr
+        assert "repaired: recovered 2 chunks of 2 merged partitions, 110 bytes" in completed.stderr
+        assert files_below(merged) == before
+        assert len(succeeded("shuffle verify repaired", tmp_path).splitlines()) == 2
+        succeeded("shuffle read --raw repaired -o out --quiet", tmp_path)
+        assert (tmp_path / "out").read_bytes() == CONTENTS[0][:100] + CONTENTS[4]
+
+    def test_a_file_is_repaired_into_another(self, tmp_path: Path, merged: Path) -> None:
+        cut_data(merged)
+        found = failed(f"shuffle repair {STEM.format('0a')}.data -o new.data --json", tmp_path, 1)
+
+        assert (found["target"], found["files"][0]["lost_chunks"]) == ("new.data", [1, 2])
+        assert json_of("shuffle inspect new.data --json", tmp_path)["files"][0]["chunk_count"] == 1
+
+    def test_what_is_sound_is_copied_whole(self, tmp_path: Path) -> None:
+        found = json_of("shuffle repair merge_manager -o repaired --json --quiet", tmp_path)
+
+        assert [each["is_complete"] for each in found["files"]] == [True, True]
+
+    @pytest.mark.parametrize(
+        ("arguments", "problem"),
+        [
+            ("merge_manager -o merge_manager/0a --overwrite", "never repaired in place"),
+            (f"{STEM.format('0a')}.data -o new", "ends with .data"),
+            (f"{STEM.format('0a')}.data -o {STEM.format('0a')}.data --overwrite", "never repaired in place"),
+        ],
+    )
+    def test_what_would_write_over_its_input_is_refused(
+        self, tmp_path: Path, merged: Path, arguments: str, problem: str
+    ) -> None:
+        before = files_below(merged)
+
+        assert problem in error_of(run(f"shuffle repair {arguments}", tmp_path))
+        assert files_below(merged) == before
+
+
+@pytest.mark.usefixtures("merged")
+@pytest.mark.parametrize("command", ["read --raw merge_manager", "verify merge_manager", "repair merge_manager -o out"])
+def test_without_pyroaring_it_is_said_what_to_install(tmp_path: Path, command: str) -> None:
+    absent = "raise ModuleNotFoundError('as if it were not installed', name='pyroaring')\n"
+    (tmp_path / "absent").mkdir()
+    (tmp_path / "absent" / "pyroaring.py").write_text(absent)
+    completed = run(f"shuffle {command}", tmp_path, PYTHONPATH=str(tmp_path / "absent"))
+
+    assert completed.returncode == 2
+    assert "pip install 'shuffle-merge[spark]'" in completed.stderr
+    assert "defect of shuffle" not in completed.stderr
