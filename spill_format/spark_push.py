@@ -48,12 +48,12 @@ def cut_chunks(block_lengths: Int64Array, minimum_bytes: int) -> list[int]:
 
 
 def encode_meta(chunks: Sequence[Sequence[int]]) -> bytes:
-    """The bytes of a ``.meta`` file: the maps of each chunk.
+    """The bytes of a ``.meta`` file: the maps of each chunk, as Spark's shuffle service writes them.
 
     Raises:
         ModuleNotFoundError: pyroaring is not installed.
     """
-    return b"".join(roaring().BitMap(maps).serialize() for maps in chunks)
+    return b"".join(roaring().BitMap(maps, optimize=False).serialize() for maps in chunks)
 
 
 def read_pushed(files: str | PathLike[str] | PushedPaths) -> PushedPartition:

@@ -57,5 +57,5 @@ def write_pushed(data: Path, chunks: Sequence[tuple[Sequence[int], bytes]]) -> P
     ends = [sum(len(content) for _, content in chunks[:number]) for number in range(len(chunks) + 1)]
     data.write_bytes(b"".join(content for _, content in chunks))
     data.with_suffix(".index").write_bytes(struct.pack(f">{len(ends)}q", *ends))
-    data.with_suffix(".meta").write_bytes(b"".join(BitMap(maps).serialize() for maps, _ in chunks))
+    data.with_suffix(".meta").write_bytes(b"".join(BitMap(maps, optimize=False).serialize() for maps, _ in chunks))
     return data
