@@ -1,5 +1,5 @@
-"""The push-based layout and Spark's own ``RemoteBlockPushResolver``: it serves what we merged; what it merges of blocks that
-are pushed to it is what we make of them, byte for byte, and is repaired where it died."""
+"""The push-based layout and Spark's own ``RemoteBlockPushResolver``: it serves what we merged; what it merges of blocks
+that are pushed to it is what we make of them, byte for byte, and is repaired where it died."""
 
 from __future__ import annotations
 
