@@ -110,7 +110,7 @@ class MapWriter:
         self._gathered: list[_Rows] = []  # less than a block of them
         self._gathered_rows = self._gathered_bytes = 0
         self._blocks: list[Future[SortedBlock]] = []
-        self._held_bytes = 0
+        self._held_bytes = self._peak_bytes = 0
         self._row_count = self._row_bytes = 0
         self._lock = threading.Lock()
         self._seconds = {"partitioning": 0.0, "sorting": 0.0, "writing": 0.0}
@@ -207,6 +207,7 @@ class MapWriter:
             self._gathered.append((rows, numbers))
             self._gathered_rows += rows.num_rows
             self._gathered_bytes += rows.nbytes + _COLUMN_OVERHEAD_BYTES * (rows.num_columns + 1)
+            self._note_memory()
             if self._gathered_rows >= self._block_rows or self._gathered_bytes >= self._largest_block_bytes // 2:
                 self._sort_gathered()
         else:
@@ -230,12 +231,16 @@ class MapWriter:
                 pa.system_memory_pool().release_unused()
         self._blocks.append(self._threads.submit(self._sorted, rows))
         self._held_bytes += needed
+        self._note_memory()
         self._row_count += sum(batch.num_rows for batch, _ in rows)
         self._row_bytes += row_bytes
         if len(self._blocks) > self._most_sorting:
             self._blocks[-1 - self._most_sorting].result()
         if needed > most_held:
             self._spill()
+
+    def _note_memory(self) -> None:
+        self._peak_bytes = max(self._peak_bytes, self._held_bytes + self._gathered_bytes)
 
     def _sorted(self, rows: list[_Rows]) -> SortedBlock:
         with self._timed("sorting"):
@@ -298,6 +303,7 @@ class MapWriter:
             partition_count=self._partitioner.partition_count,
             row_count=self._row_count,
             row_bytes=self._row_bytes,
+            peak_memory_bytes=self._peak_bytes,
             target_bytes=0 if self._output is None else os.stat(self._target).st_size,
             spills=tuple(map(str, spills.names)),
             spill_count=spills.count,

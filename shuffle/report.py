@@ -59,6 +59,7 @@ class MapReport:
     row_count: int
     target_bytes: int
     row_bytes: int = 0
+    peak_memory_bytes: int = 0
     spills: tuple[str, ...] = ()
     spill_count: int = 0
     spilled_bytes: int = 0

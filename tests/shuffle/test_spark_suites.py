@@ -81,6 +81,27 @@ class TestUnsafeShuffleWriterSuite:
         with SpillFile(tmp_path / "merged.arrow") as merged:
             assert [merged.read(partition)["text"][0].as_py() for partition in range(2)] == ["x" * (5 << 20)] * 2
 
+    @pytest.mark.parametrize("memory_bytes", [1 << 20, 4 << 20, 64 << 20])
+    def test_the_peak_of_memory_is_reported(self, tmp_path: Path, memory_bytes: int) -> None:
+        batches = [batch_of(range(first, first + 2_500)) for first in range(0, 300_000, 2_500)]
+        held, peaks = 0, []
+        for count in (0, 1, 120):
+            target = tmp_path / f"{count}.arrow"
+            mapper = MapWriter(target, SCHEMA, HashPartitioner(["key"], 7), MapOptions(memory_bytes=memory_bytes))
+            with mapper:
+                for batch in batches[:count]:
+                    mapper.write(batch)
+            assert mapper.report is not None
+            peaks.append(mapper.report.peak_memory_bytes)
+            held = mapper.report.row_bytes
+
+        assert peaks[0] == 0
+        assert batches[0].nbytes <= peaks[1] <= 1.5 * batches[0].nbytes
+        if memory_bytes > 2 * held:  # all rows were held at once, with a number of two bytes for each
+            assert held < peaks[2] < 1.5 * held
+        else:
+            assert memory_bytes / 2 < peaks[2] <= memory_bytes * 23 / 32
+
     def test_stopping_before_writing_leaves_nothing(self, tmp_path: Path) -> None:
         def stop() -> None:
             with MapWriter(tmp_path / "map.arrow", SCHEMA, HashPartitioner(["key"], 3)):
