@@ -35,6 +35,7 @@ from spill_format.writer import SpillEncoder
 
 _LARGEST_UNIT_BYTES = 1 << 20  # read and decoded at once; small enough to stay in the cache until it is joined
 _UNITS_IN_BUDGET = 64
+_UNRELEASED_PART = 8  # of the budget: after so many bytes malloc has to give back what it keeps for each thread
 _DECODED_UNITS = 4  # rows that were compressed may become so much larger before the rest of their unit has to wait
 
 
@@ -111,7 +112,7 @@ class _Compactor:
         self._memory_bytes, self._threads = options.memory_bytes, options.threads
         self._decoded_bytes = _DECODED_UNITS * unit_bytes
         self._bundle_bytes = min(unit_bytes, BATCH_BYTES)
-        self._decoder = RangeDecoder(list(prepared.sources), job, unit_bytes, self._decoded_bytes)
+        self._decoder = RangeDecoder(list(prepared.sources), job, unit_bytes)
         self._stored_schema: pa.Schema = self._decoder.stored_schema
         self._alignment = target_alignment([source.structure for source in prepared.sources if source.structure])
         self._compression: str | None = None
@@ -137,7 +138,7 @@ class _Compactor:
             Task(len(unit.content) + 2 * self._decoded_bytes, partial(self._decode, self._decoder.pieces(unit)))
             for unit in self._decoder.units()
         )
-        return in_order(tasks, self._memory_bytes // 2, self._threads)
+        return in_order(tasks, self._memory_bytes // 3, self._threads)
 
     def _decode(self, pieces: Iterator[Piece]) -> _Decoded:
         some, byte_count = [], 0
@@ -150,17 +151,22 @@ class _Compactor:
 
     def _encoded(self, groups: Iterable[Group]) -> Generator[list[_Encoded], None, None]:
         tasks = (Task(3 * byte_count, partial(self._encode, bundle)) for bundle, byte_count in self._bundled(groups))
-        return in_order(tasks, self._memory_bytes // 4, self._threads)
+        return in_order(tasks, self._memory_bytes // 6, self._threads)
 
     def _bundled(self, groups: Iterable[Group]) -> Iterator[tuple[list[Group], int]]:
         """Small groups together, to be worth a task, and their bytes."""
         bundle, byte_count = list[Group](), 0
+        unreleased_bytes = 0
         for group in groups:
             bundle.append(group)
             byte_count += group.byte_count
             if byte_count >= self._bundle_bytes:
                 yield bundle, byte_count
+                unreleased_bytes += byte_count
                 bundle, byte_count = [], 0
+            if unreleased_bytes >= self._memory_bytes // _UNRELEASED_PART:
+                pa.system_memory_pool().release_unused()
+                unreleased_bytes = 0
         if bundle:
             yield bundle, byte_count
 

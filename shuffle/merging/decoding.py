@@ -21,7 +21,14 @@ from shuffle.sortable import sortable_schema, to_sortable
 from spill_format.checksum import crc32c
 from spill_format.description import UNDECODABLE
 from spill_format.errors import ChecksumError, CorruptError, SpillError
-from spill_format.framing import END_OF_STREAM, metadata_length_of, read_codec, read_seal, sealed_crc32c
+from spill_format.framing import (
+    END_OF_STREAM,
+    SEAL_LENGTH,
+    metadata_length_of,
+    read_codec,
+    read_seal,
+    sealed_crc32c,
+)
 from spill_format.layout import PartitionLayout
 from spill_format.reader import SpillFile
 from spill_format.structure import FileStructure
@@ -47,19 +54,17 @@ class RangeDecoder:
     Args:
         sources: Arrow files.
         job: reads them, in the thread that asks for units. All else may be asked for by any thread.
-        unit_bytes: what is read at once, unless a single message is larger.
-        decoded_bytes: of compressed messages about as much is decoded at once.
+        unit_bytes: what is read at once, and decoded at once, unless a single message is larger.
 
     Raises:
         CorruptError: the schema cannot be decoded.
     """
 
-    def __init__(self, sources: list[Source], job: CopyJob, unit_bytes: int, decoded_bytes: int) -> None:
+    def __init__(self, sources: list[Source], job: CopyJob, unit_bytes: int) -> None:
         structures = [source.structure for source in sources if source.structure is not None]
         self._sources = sources
         self._job = job
         self._unit_bytes = unit_bytes
-        self._decoded_bytes = decoded_bytes
         self._schema_message = structures[0].schema_message
         self.stored_schema = _schema_of(structures[0])
         self._sortable_schema = sortable_schema(self.stored_schema)
@@ -106,8 +111,12 @@ class RangeDecoder:
                 rows.validate()
             except UNDECODABLE:
                 yield from self._one_by_one(stream, partition, first, last)  # which knows the message at fault
-            else:
-                yield from self._piece(partition, rows)
+                continue
+            piece = self._piece(partition, rows)
+            del rows, stream, content
+            if piece is not None:
+                yield piece
+                del piece
 
     def check_row_counts(self, decoded: PartitionLayout) -> None:
         """Raise CorruptError unless each partition has as many rows as the sources' indexes say."""
@@ -176,27 +185,33 @@ class RangeDecoder:
                     batches[-1].validate()
                 except (*UNDECODABLE, StopIteration) as error:
                     raise self._corrupt(f"the record batch cannot be decoded ({error})", message) from error
-                if message == last - 1 or pool.bytes_allocated() > self._decoded_bytes:
-                    rows = pa.Table.from_batches(batches)
-                    batches = []
-                    yield from self._piece(partition, rows)
-                    del rows
+                if message == last - 1 or pool.bytes_allocated() > self._unit_bytes:
+                    piece = self._piece(partition, pa.Table.from_batches(batches))
+                    batches.clear()  # before somebody takes the time to use the piece
+                    if piece is not None:
+                        yield piece
+                        del piece
 
-    def _piece(self, partition: int, rows: pa.Table) -> Iterator[Piece]:
-        if rows.num_rows:
-            if self._sortable_schema is not self.stored_schema:
-                sortable = [to_sortable(batch, self._sortable_schema) for batch in rows.to_batches()]
-                rows = pa.Table.from_batches(sortable, self._sortable_schema)
-            yield Piece.of(partition, rows)
+    def _piece(self, partition: int, rows: pa.Table) -> Piece | None:
+        """None of no rows."""
+        if not rows.num_rows:
+            return None
+        if self._sortable_schema is not self.stored_schema:
+            sortable = [to_sortable(batch, self._sortable_schema) for batch in rows.to_batches()]
+            rows = pa.Table.from_batches(sortable, self._sortable_schema)
+        return Piece.of(partition, rows)
 
     def _check(self, unit: Unit, partition: int, first: int, last: int) -> None:
-        """Check that the bytes of some messages of a partition are those that were written: all of its range at once,
-        or each by its seal."""
+        """Check that the bytes of some messages of a partition are those that were written, and written for it: all of
+        its range at once, or each by its seal (FORMAT.md section 4.2)."""
         recorded = self.layout.crc32c
         assert recorded is not None  # an index always has them
         is_whole = self._first_messages[partition] == first and self._first_messages[partition + 1] == last
         if is_whole and crc32c(self._bytes(unit, first, last)) == recorded[partition]:
-            return
+            words = np.frombuffer(unit.content, dtype="<u4")
+            ends = self._offsets[first:last] - unit.start + self._metadata_lengths[first:last]
+            if (words[(ends - SEAL_LENGTH) // 4 + 1] == partition).all():
+                return
         for message in range(first, last):
             self._check_seal(self._bytes(unit, message, message + 1), partition, message)
         if is_whole:

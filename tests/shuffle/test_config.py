@@ -25,6 +25,8 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"threads": -1}, "threads must be 1 or more, not -1"),
         ({"transfer_to": "off", "method": "sendfile"}, "method sendfile copies inside the kernel, and transfer_to is"),
         ({"transfer_to": "off", "method": "copy_file_range"}, "copies inside the kernel, and transfer_to is off"),
+        ({"compact": True, "method": "gather"}, "decodes, so that nothing is copied with method gather"),
+        ({"memory_bytes": (1 << 20) - 1}, r"memory_bytes must be 1048576 \(1 MiB\) or more, not 1048575"),
     ],
 )
 def test_merge_options_out_of_bounds_are_refused(arguments: dict[str, object], message: str) -> None:
@@ -40,6 +42,11 @@ def test_a_map_task_needs_some_memory() -> None:
     assert MapOptions(memory_bytes=1 << 20).memory_bytes == 1 << 20
     with pytest.raises(ValueError, match=r"memory_bytes must be 1048576 \(1 MiB\) or more, not 1048575"):
         MapOptions(memory_bytes=(1 << 20) - 1)
+
+
+def test_a_map_task_does_not_compact() -> None:
+    with pytest.raises(ValueError, match="spills are not compacted"):
+        MapOptions(merge=MergeOptions(compact=True))
 
 
 @pytest.mark.parametrize("value", ["auto", "on", "off"])

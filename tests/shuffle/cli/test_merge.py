@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from shuffle.testing import assert_same_rows
 from tests.shuffle.cli.commands import files_below, json_of, run, succeeded
+from tests.spark_files import write_spark
 from tests.spills import assert_merge_of
 
 
@@ -62,3 +64,42 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path, spills: li
 def test_sources_are_deleted_when_asked(tmp_path: Path, spills: list[Path]) -> None:
     succeeded("shuffle-merge spills -o merged.arrow --delete-sources", tmp_path)
     assert list(files_below(tmp_path)) == ["merged.arrow"]
+
+
+def test_a_merge_compacts_when_asked_to(tmp_path: Path, spills: list[Path]) -> None:
+    plain = json_of("shuffle-merge spills -o plain.arrow --json", tmp_path)
+    completed = run("shuffle-merge spills -o merged.arrow --compact --memory 2MiB --threads 2 --json", tmp_path)
+    gain = json.loads(completed.stdout)["compaction"]
+    assert plain["compaction"] is None
+    assert gain["bytes_before"] == plain["byte_count"]
+    assert completed.stderr.endswith(
+        f"{gain['batches_before']} record batches of {gain['bytes_before']} bytes became "
+        f"{gain['batches_after']} record batches of {gain['bytes_after']} bytes\n"
+    )
+    assert_same_rows(tmp_path / "merged.arrow", tmp_path / "plain.arrow")
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("--memory 2MiB", "--memory is for --compact"),
+        ("--compact --memory 2KiB", "'2KiB' is too small: the least is 1048576 bytes"),
+        ("--compact --method gather", "a compacting merge decodes, so that nothing is copied with method gather"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(
+    tmp_path: Path, spills: list[Path], flags: str, words: str
+) -> None:
+    completed = run(f"shuffle-merge spills -o merged.arrow {flags}", tmp_path)
+    assert completed.returncode == 2
+    assert words in completed.stderr
+    assert not (tmp_path / "merged.arrow").exists()
+
+
+@pytest.mark.parametrize("flags", ["-o merged.data", "-o merged --format spark-push"])
+def test_sparks_files_are_not_compacted(tmp_path: Path, flags: str) -> None:
+    write_spark(tmp_path / "shuffle_0_0_0.data", [b"opaque"])
+    completed = run(f"shuffle-merge shuffle_0_0_0.data --compact {flags}", tmp_path)
+    assert completed.returncode == 2
+    assert "Spark's bytes are never decoded here, so they cannot be compacted" in completed.stderr
+    assert list((tmp_path / "merged").glob("*")) == list(tmp_path.glob("merged.*")) == []

@@ -72,6 +72,7 @@ CASES = {
     "merge by buffers": (f"{MERGE} --method buffered", "preadv,preadv2"),
     "merge to be durable": (f"{MERGE} --durable", "fsync"),
     "merge over an existing file": (f"{MERGE} --method copy_file_range --overwrite", "copy_file_range"),
+    "merge that compacts": (f"{MERGE} --compact --threads 2", "writev"),
     "partition": (PARTITION, "writev"),
     "partition that keeps spills": (f"{PARTITION} --keep-spills", "writev"),
     "repair": ("shuffle repair spills/0.spill.arrow -o new.arrow", "writev"),

@@ -1,0 +1,178 @@
+"""A compacting merge when sources are damaged or the machine fails: the error says where, and nothing is left."""
+
+import errno
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from shuffle import MergeOptions, merge
+from shuffle.testing import Always, Fail, ScriptedKernel, Step, Zeroes
+from spill_format import ChecksumError, CorruptError, SpillError, SpillFile, TruncatedError
+from tests.faults.forgeries import Damage, i64, range_forged, sealed_for, u32, with_flatbuffer
+from tests.spills import write_spill
+from tests.support import Anatomy, flat_batch, write_file, write_sample
+
+COMPACT = MergeOptions(compact=True, threads=2)
+
+# What is wrong with the second of two sources, and what the error says: kind, and some of its words.
+DAMAGES: list[tuple[str, Damage, type[SpillError], list[str]]] = [
+    (
+        "values",
+        lambda s: s.patched(s.offsets[3] - 8, b"\xee"),
+        ChecksumError,
+        ["partition 2, offset {2}", "CRC-32C of a record batch's body", "expected ", "found "],
+    ),
+    (
+        "message prefix",
+        lambda s: s.patched(s.offsets[0], b"\0"),
+        CorruptError,
+        ["partition 0, offset {0}", "no message starts with 00 ff ff ff"],
+    ),
+    (
+        "metadata",
+        lambda s: s.patched(s.offsets[2] + 40, b"\xee"),
+        ChecksumError,
+        ["partition 2, offset {2}", "CRC-32C of a record batch's metadata"],
+    ),
+    (
+        "another partition's message",
+        lambda s: range_forged(s, 2, sealed_for(1)),
+        CorruptError,
+        ["partition 2, offset {2}", "written for another partition"],
+    ),
+    (
+        "flatbuffer that is none",
+        lambda s: range_forged(s, 2, with_flatbuffer(lambda flatbuffer: b"\xff" * len(flatbuffer))),
+        CorruptError,
+        ["partition 2, offset {2}", "flatbuffer"],
+    ),
+    (
+        "absurd lengths in the flatbuffer",
+        lambda s: range_forged(s, 2, with_flatbuffer(lambda flatbuffer: flatbuffer.replace(i64(4), i64(2**62)))),
+        CorruptError,
+        ["partition 2, offset {2}", "cannot be decoded"],
+    ),
+    (
+        "rows fewer than the index says",
+        lambda s: s.patched_index(s.array("rows"), i64(9)),
+        CorruptError,
+        ["partition 0, offset {0}", "rows of the partition", "expected 9, found 4"],
+    ),
+    (
+        "recorded checksum",
+        lambda s: s.patched_index(s.array("crc32c") + 8, u32(1)),
+        ChecksumError,
+        ["partition 2, offset {2}", "CRC-32C of the range", "expected 00000001"],
+    ),
+]
+
+
+@pytest.fixture
+def outputs(tmp_path: Path) -> Path:
+    (tmp_path / "outputs").mkdir()
+    return tmp_path / "outputs"
+
+
+@pytest.mark.parametrize(("damage", "kind", "words"), [case[1:] for case in DAMAGES], ids=[case[0] for case in DAMAGES])
+def test_a_damaged_source_is_named_with_its_place(
+    tmp_path: Path, outputs: Path, damage: Damage, kind: type[SpillError], words: list[str]
+) -> None:
+    sound = Anatomy.of(write_sample(tmp_path / "sound.spill.arrow"))
+    (tmp_path / "damaged.spill.arrow").write_bytes(damage(sound))
+    with pytest.raises(SpillError) as caught:
+        merge([tmp_path / "sound.spill.arrow", tmp_path / "damaged.spill.arrow"], outputs / "merged.arrow", COMPACT)
+    assert type(caught.value) is kind
+    for word in [str(tmp_path / "damaged.spill.arrow"), *words]:
+        assert word.format(*sound.offsets) in str(caught.value)
+    assert os.listdir(outputs) == []
+
+
+@pytest.mark.parametrize("compression", [None, "lz4"])
+@pytest.mark.parametrize("place", [0.001, 0.4, 0.99])
+def test_damage_anywhere_in_a_large_partition_is_found(
+    tmp_path: Path, outputs: Path, compression: str | None, place: float
+) -> None:
+    batches = [flat_batch(1000, 1000 * number) for number in range(200)]
+    path = write_file(tmp_path / "large.spill.arrow", {1: batches}, 3, compression=compression)
+    with SpillFile(path) as spill:
+        start, end = spill.range_of(1)
+    anatomy = Anatomy.of(path)
+    position = start + int(place * (end - start))
+    path.write_bytes(anatomy.patched(position, bytes([anatomy.raw[position] ^ 1])))
+    with pytest.raises(
+        ChecksumError, match=r"large.spill.arrow, partition 1, offset [0-9]+: CRC-32C of a record"
+    ) as at:
+        merge([path], outputs / "merged.arrow", MergeOptions(compact=True, memory_bytes=1 << 20))
+    assert at.value.offset is not None
+    assert start <= at.value.offset <= position
+    assert os.listdir(outputs) == []
+
+
+def test_an_absurd_decompressed_length_is_corruption(tmp_path: Path, outputs: Path) -> None:
+    path = write_file(tmp_path / "a.spill.arrow", {0: [flat_batch(1000)]}, 1, compression="zstd")
+    anatomy = Anatomy.of(path)
+    lied = Anatomy.cut(anatomy.patched(anatomy.raw.index(i64(8000), anatomy.offsets[0]), i64(2**60)))
+    path.write_bytes(range_forged(lied, 0, bytes))  # the range's checksum made to fit
+    with pytest.raises(CorruptError, match=r"a.spill.arrow, partition 0, offset [0-9]+: .*cannot be decoded"):
+        merge([path], outputs / "merged.arrow", COMPACT)
+    assert os.listdir(outputs) == []
+
+
+def test_a_source_that_is_cut_short_meanwhile_is_an_error(tmp_path: Path, outputs: Path) -> None:
+    sources = [write_spill(tmp_path / f"{number}.spill.arrow", [100_000, 100_000]) for number in range(2)]
+    changed = False
+
+    def cut(_byte_count: int) -> None:
+        nonlocal changed
+        if not changed:
+            changed = True
+            os.truncate(sources[1], sources[1].stat().st_size // 2)
+
+    with pytest.raises((TruncatedError, SpillError), match=r"1.spill.arrow"):
+        merge(sources, outputs / "merged.arrow", COMPACT, progress=cut)
+    assert os.listdir(outputs) == []
+
+
+KERNELS: list[tuple[str, list[Step], type[Exception], str]] = [
+    ("an error of reading", [Always(Fail(errno.EIO))], OSError, "Input/output error: reading at offset"),
+    ("zeroes instead of what is there", [Always(Zeroes())], CorruptError, "no message starts with 00 00 00 00"),
+]
+
+
+@pytest.mark.parametrize(("steps", "kind", "words"), [case[1:] for case in KERNELS], ids=[case[0] for case in KERNELS])
+def test_a_kernel_that_fails_or_lies_is_caught(
+    tmp_path: Path, outputs: Path, steps: list[Step], kind: type[Exception], words: str
+) -> None:
+    source = write_spill(tmp_path / "a.spill.arrow", [10, 20])
+    with pytest.raises(kind, match=words):
+        merge([source], outputs / "merged.arrow", COMPACT, kernel=ScriptedKernel({"pread": steps}))
+    assert os.listdir(outputs) == []
+
+
+def test_too_little_room_is_told_before_anything_is_written(small_ext4_dir: Path, tmp_path: Path) -> None:
+    source = write_spill(tmp_path / "a.spill.arrow", [200_000, 0, 300_000])
+    before = sorted(os.listdir(small_ext4_dir))
+    told: list[int] = []
+    with pytest.raises(OSError, match=r"No space left on device: [0-9]+ bytes will be written, [0-9]+ are") as caught:
+        merge([source], small_ext4_dir / "merged.arrow", COMPACT, progress=told.append)
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(small_ext4_dir / "merged.arrow"))
+    assert told == []
+    assert sorted(os.listdir(small_ext4_dir)) == before
+
+
+def test_a_disk_that_fills_up_meanwhile_leaves_nothing(small_ext4_dir: Path, tmp_path: Path) -> None:
+    source = write_spill(tmp_path / "a.spill.arrow", [60_000, 0, 100_000])
+    filler = small_ext4_dir / "filler"
+
+    def fill(_byte_count: int) -> None:
+        if not filler.exists():
+            with filler.open("wb") as file, suppress(OSError):
+                while True:
+                    os.write(file.fileno(), bytes(1 << 16))
+
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        merge([source], small_ext4_dir / "merged.arrow", COMPACT, progress=fill)
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(small_ext4_dir / "merged.arrow"))
+    assert sorted(os.listdir(small_ext4_dir)) == ["filler", "lost+found"]
