@@ -35,6 +35,7 @@ from shuffle.mapping.sorted_block import (
     window_batches,
 )
 from shuffle.mapping.spill_store import SpillStore, spill_directories
+from shuffle.mapping.write_behind import WriteBehind
 from shuffle.partitioners import Partitioner
 from shuffle.partitioners.protocol import PartitionNumbers
 from shuffle.report import MapReport, MergeReport
@@ -257,9 +258,14 @@ class MapWriter:
         partition_count = self._partitioner.partition_count
         if self._alignment is None:
             self._alignment = self._chosen_alignment()
-        with self._timed("writing"):
+        with self._timed("writing"), WriteBehind(file) as behind:
             encoder = SpillEncoder(
-                file, self._stored_schema, partition_count, self._options.compression, self._alignment
+                file,
+                self._stored_schema,
+                partition_count,
+                self._options.compression,
+                self._alignment,
+                behind.write if self._threads.threads > 1 else None,
             )
             for batches in self._threads.map(self._stored_batches, plan_windows(blocks, partition_count)):
                 for partition, batch in batches:

@@ -10,6 +10,8 @@ import io
 import operator
 import os
 from array import array
+from collections.abc import Callable
+from functools import partial
 from os import PathLike
 from types import TracebackType
 from typing import Protocol, Self
@@ -57,12 +59,35 @@ class WritableFile(Protocol):
         """The descriptor, borrowed."""
 
 
+Bytes = bytes | memoryview
+
+
+def write_pieces(file: WritableFile, pieces: list[Bytes]) -> None:
+    """Write all of the pieces at the file's position, at most 1,024 of them.
+
+    Raises:
+        OSError: writing failed, or nothing was written.
+    """
+    while pieces:
+        written = os.writev(file.fileno(), pieces)  # less than asked where more than 2 GiB are
+        if written == 0:
+            raise OSError(errno.EIO, "the file takes no further bytes and gives no error")
+        finished = 0
+        while finished < len(pieces) and written >= len(pieces[finished]):
+            written -= len(pieces[finished])
+            finished += 1
+        pieces = pieces[finished:]
+        if written:
+            pieces[0] = memoryview(pieces[0])[written:]
+
+
 class SpillEncoder:
     """Writes one partitioned file, from its first byte to its last, at the position of an open descriptor.
 
     Args:
         file: written from offset 0; stays the caller's, who also gives it a name.
         schema, partition_count, compression, alignment: as for ``SpillWriter``.
+        write: puts pieces behind what the file has, by default ``write_pieces``; it may do so later.
 
     After an error of ``write`` or ``finish`` the file is not worth keeping, and both refuse to go on.
     """
@@ -74,6 +99,7 @@ class SpillEncoder:
         partition_count: int,
         compression: str | None = None,
         alignment: int = DEFAULT_ALIGNMENT,
+        write: Callable[[list[Bytes]], None] | None = None,
     ) -> None:
         if not isinstance(schema, pa.Schema):
             raise TypeError(f"the schema must be a pyarrow.Schema, not {type(schema).__name__}")
@@ -84,13 +110,13 @@ class SpillEncoder:
         self.schema = schema
         self.partition_count = int(partition_count)
         self.alignment = int(alignment)
-        self._file = file
+        self._write_pieces = write or partial(write_pieces, file)
         self._stored_schema = storage_schema(schema)
         self._serializer = Serializer(self._stored_schema, compression)
         schema_message, self._footer_template = describe_schema(self._stored_schema)
         header = encode_header(schema_message, self.alignment, self.partition_count)
         self._first_offset = self._position = len(header)
-        self._pending: list[bytes | memoryview] = [header]
+        self._pending: list[Bytes] = [header]
         self._pending_bytes = len(header)
         self._unusable: str | None = None  # why nothing may follow
         self._partition = 0  # of the last call
@@ -114,9 +140,7 @@ class SpillEncoder:
             self._unusable = _reason(error)
             raise
 
-    def write_message(
-        self, partition: int, row_count: int, metadata: bytes | memoryview, body: bytes | memoryview
-    ) -> None:
+    def write_message(self, partition: int, row_count: int, metadata: Bytes, body: Bytes) -> None:
         """Append a record batch of the stored schema that is serialized already: metadata without its seal, and body.
 
         The caller answers for partitions in non-decreasing order. Both are borrowed until the next call.
@@ -222,7 +246,7 @@ class SpillEncoder:
         layout = PartitionLayout(offsets + self._first_offset, self._rows, range_checksums)
         return PartitionIndex(layout, self.alignment, metadata_lengths, body_lengths, self._footer_template)
 
-    def _append(self, piece: bytes | memoryview) -> None:
+    def _append(self, piece: Bytes) -> None:
         if not len(piece):
             return
         self._pending.append(piece)
@@ -233,17 +257,7 @@ class SpillEncoder:
 
     def _write_pending(self) -> None:
         pieces, self._pending, self._pending_bytes = self._pending, [], 0
-        while pieces:
-            written = os.writev(self._file.fileno(), pieces)  # less than asked where more than 2 GiB are
-            if written == 0:
-                raise OSError(errno.EIO, "the file takes no further bytes and gives no error")
-            finished = 0
-            while finished < len(pieces) and written >= len(pieces[finished]):
-                written -= len(pieces[finished])
-                finished += 1
-            pieces = pieces[finished:]
-            if written:
-                pieces[0] = memoryview(pieces[0])[written:]
+        self._write_pieces(pieces)
 
 
 class SpillWriter:
