@@ -55,8 +55,9 @@ class SpillError(Exception):
         if self.offset is not None:
             place.append(f"offset {self.offset}")
         sentence = f"{', '.join(place)}: {self.problem}" if place else self.problem
-        if self.expected is not None or self.actual is not None:
-            sentence += f": expected {self.expected}, found {self.actual}"
+        figures = {"expected": self.expected, "found": self.actual}
+        if known := [f"{name} {figure}" for name, figure in figures.items() if figure is not None]:
+            sentence += f": {', '.join(known)}"
         return f"{sentence}; {self.advice}" if self.advice else sentence
 
     def __reduce__(self) -> tuple[Any, ...]:
