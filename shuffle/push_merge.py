@@ -24,7 +24,7 @@ from spill_format.errors import SpillError, TargetExistsError
 from spill_format.layout import PartitionLayout
 from spill_format.publish import open_pending
 from spill_format.spark import DATA_SUFFIX, encode_index, index_path_of
-from spill_format.spark_discovery import PushedName, parse_name
+from spill_format.spark_discovery import PushedName, parse_name, parse_pushed_name
 from spill_format.spark_publish import finish_with_companions, publish_with_companions
 from spill_format.spark_push import MAXIMUM_MAP, cut_chunks, encode_meta, read_pushed
 from spill_format.spark_push_scan import meta_path_of
@@ -105,7 +105,7 @@ def merge_pushed(
     """
     started = time.perf_counter()
     options = options or MergeOptions()
-    _check_arguments(options, merge_id, chunk_bytes)
+    _check_arguments(options, application, merge_id, chunk_bytes)
     opened = [source for path in list_of(sources) for source in spark_format.open_sources([path])]
     shuffle, by_map, duplicates = _by_map(opened)
     check_partition_counts(list(by_map.values()))
@@ -132,7 +132,10 @@ def merge_pushed(
     )
 
 
-def _check_arguments(options: MergeOptions, merge_id: int, chunk_bytes: int) -> None:
+def _check_arguments(options: MergeOptions, application: str, merge_id: int, chunk_bytes: int) -> None:
+    name = PushedName(application, 0, 0, 0)
+    if parse_pushed_name(f"{name}{DATA_SUFFIX}") != name:
+        raise ValueError(f"application is part of the names of files, and cannot be {application!r}")
     if chunk_bytes < 1:
         raise ValueError(f"chunk_bytes must be 1 or more, not {chunk_bytes}")
     if merge_id < 0:

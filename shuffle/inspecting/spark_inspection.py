@@ -185,13 +185,20 @@ def opened_output(paths: OutputPaths) -> Iterator[tuple[int, SparkOutput]]:
     Raises:
         As ``inspect_output`` does.
     """
-    output = read_output(paths)
-    name = os.devnull if output.status is None else paths.data
-    descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+    output, descriptor = _opened_once(paths)
+    # Where the output was replaced meanwhile, its layout is not that of the file that was opened.
+    while output.status is not None and not os.path.samestat(output.status, os.fstat(descriptor)):
+        os.close(descriptor)
+        output, descriptor = _opened_once(paths)
     try:
         yield descriptor, output
     finally:
         os.close(descriptor)
+
+
+def _opened_once(paths: OutputPaths) -> tuple[SparkOutput, int]:
+    output = read_output(paths)
+    return output, os.open(os.devnull if output.status is None else paths.data, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _damages(

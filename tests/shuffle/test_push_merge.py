@@ -1,6 +1,8 @@
 """Merging into the push-based layout: whole blocks in the order of maps, duplicates dropped, each chunk's maps told."""
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -116,6 +118,61 @@ def test_what_cannot_be_merged_is_refused_before_anything_is_written(
         merge_pushed([*roots, other], out, application="a", spark_format=SparkFormat(shuffle=None))
 
     assert os.listdir(out) == []
+
+
+@pytest.mark.parametrize("application", ["", "../a", "a/b", "a\n"])
+def test_an_application_that_is_no_part_of_a_name_is_refused(roots: list[Path], out: Path, application: str) -> None:
+    with pytest.raises(ValueError, match="application is part of the names of files"):
+        merge_pushed(roots, out, application=application)
+
+    assert os.listdir(out) == []
+
+
+def test_one_partition_alone_and_none_that_has_bytes_are_merged(out: Path, tmp_path: Path) -> None:
+    one = write_spark(tmp_path / "shuffle_0_1_0.data", [b"x"])
+    empty = write_spark(tmp_path / "shuffle_1_1_0.data", [b"", b""])
+
+    assert merge_pushed([one], out, application="a").file_count == 1
+    assert merge_pushed([empty], out, application="a").file_count == 0
+    assert len(os.listdir(out)) == 3
+
+
+def test_no_outputs_at_all_are_refused(out: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="no outputs of any shuffle"):
+        merge_pushed([tmp_path / "empty"], out, application="a")
+    with pytest.raises(ValueError, match="sources of one shuffle"):
+        merge_pushed([], out, application="a")
+
+
+@pytest.mark.parametrize("is_same", [True, False], ids=["the same", "different"])
+def test_of_two_merges_at_once_no_partition_mixes_both(out: Path, tmp_path: Path, is_same: bool) -> None:
+    """Partitions are independent: of different merges, each has the blocks of one or of the other."""
+    contents = {}
+    for root in ("first", "second"):
+        (tmp_path / root).mkdir()
+        of = "first" if is_same else root
+        contents[root] = [[f"{of} {number} {partition}".encode() for partition in range(20)] for number in range(3)]
+        for number, ranges in enumerate(contents[root]):
+            write_spark(tmp_path / root / f"shuffle_0_{number}_0.data", ranges)
+    barrier = threading.Barrier(2)
+
+    def run(root: str) -> bool:
+        barrier.wait()
+        try:
+            merge_pushed([tmp_path / root], out, application="a")
+        except TargetExistsError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as executor:
+        succeeded = list(executor.map(run, contents))
+
+    assert succeeded == [True, True] if is_same else not all(succeeded)
+    for partition, data in enumerate(sorted(out.glob("*.data"), key=lambda path: int(path.stem.rpartition("_")[2]))):
+        pushed = read_pushed(data)
+        assert pushed.maps == ((0, 1, 2),)
+        assert pushed.read(0) in {b"".join(ranges[partition] for ranges in each) for each in contents.values()}
 
 
 def test_the_command_does_it(roots: list[Path], tmp_path: Path) -> None:

@@ -1,12 +1,16 @@
 """The cases of Spark's own suites that mean something here, ported to our interface, each named after what it protects.
 
-What has a test already is not said again: committing twice, missing files and other partition counts are in
-``test_spark_publish.py``; clean-up after errors, rows beyond the budget and closed writers in ``test_map_writer.py``;
-failed writes in ``test_writer.py``; duplicates and empty partitions of pushed blocks in ``test_push_merge.py``.
+What has a test already is not said again. Writers: no rows, clean-up after errors, rows beyond the budget and closed
+writers are in ``test_map_writer.py``, failed writes in ``test_writer.py``. Resolver: committing twice, missing files
+and other partition counts are in ``test_spark_publish.py``. Object writer: cutting off behind the last commit is in
+``test_spark_push.py``. Push resolver: duplicates and empty partitions are in ``test_push_merge.py`` and, beside Spark's
+own, in ``tests/interop/test_spark_push.py``.
 """
 
+import errno
 import os
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -81,9 +85,43 @@ class TestUnsafeShuffleWriterSuite:
         with SpillFile(tmp_path / "merged.arrow") as merged:
             assert [merged.read(partition)["text"][0].as_py() for partition in range(2)] == ["x" * (5 << 20)] * 2
 
+    @pytest.mark.parametrize(
+        "sizes",
+        [[3000], [1] * 3000, [0, 1, 0, 2999], list(range(77))],
+        ids=["at once", "one by one", "some of none", "ever more"],
+    )
+    def test_however_rows_come_the_buffer_grows_to_the_same(self, tmp_path: Path, sizes: list[int]) -> None:
+        keys = np.random.default_rng(7).integers(0, 1 << 40, sum(sizes))
+        ends = np.cumsum([0, *sizes])
+        for name, parts in {"whole": [keys], "parts": [keys[start:end] for start, end in pairwise(ends)]}.items():
+            with MapWriter(tmp_path / name, SCHEMA, HashPartitioner(["key"], 7)) as mapper:
+                for part in parts:
+                    mapper.write(batch_of(part))
+
+        with SpillFile(tmp_path / "whole") as whole, SpillFile(tmp_path / "parts") as parts_joined:
+            for partition in range(7):
+                assert parts_joined.read(partition).equals(whole.read(partition))
+
+    @pytest.mark.parametrize("keep_spills", [False, True])
+    def test_a_failed_write_of_a_spill_propagates_and_leaves_nothing(
+        self, tmp_path: Path, small_ext4_dir: Path, keep_spills: bool
+    ) -> None:
+        options = MapOptions(memory_bytes=4 << 20, spill_directories=[small_ext4_dir], keep_spills=keep_spills)
+
+        def fill() -> None:
+            with MapWriter(tmp_path / "map.arrow", SCHEMA, HashPartitioner(["key"], 7), options) as mapper:
+                while True:
+                    mapper.write(batch_of(np.arange(20_000)))
+
+        before = sorted(os.listdir(small_ext4_dir))
+        with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+            fill()
+        assert sorted(os.listdir(small_ext4_dir)) == before
+        assert os.listdir(tmp_path) == []
+
     @pytest.mark.parametrize("memory_bytes", [1 << 20, 4 << 20, 64 << 20])
     def test_the_peak_of_memory_is_reported(self, tmp_path: Path, memory_bytes: int) -> None:
-        batches = [batch_of(range(first, first + 2_500)) for first in range(0, 300_000, 2_500)]
+        batches = [batch_of(np.arange(first, first + 2_500)) for first in range(0, 300_000, 2_500)]
         held, peaks = 0, []
         for count in (0, 1, 120):
             target = tmp_path / f"{count}.arrow"
