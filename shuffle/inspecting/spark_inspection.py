@@ -40,7 +40,7 @@ class RangeSizes:
         """The summary as JSON has it, without the single partitions."""
         return {
             "partition_count": len(self.byte_counts),
-            "range_bytes": int(self.byte_counts.sum()),
+            "range_bytes": sum(self.byte_counts.tolist()),  # of sparse files, may be more than 63 bits hold
             "empty_partition_count": int(np.count_nonzero(self.byte_counts == 0)),
             "smallest_bytes": int(self.byte_counts.min()),
             "median_bytes": float(np.median(self.byte_counts)),
@@ -153,8 +153,11 @@ def verify_output(paths: OutputPaths, progress: Callable[[int], None] | None = N
 
 
 def combined_sizes(sizes: Sequence[RangeSizes]) -> RangeSizes | None:
-    """The sizes that a merge would have, or None where partition counts differ or there is nothing."""
+    """The sizes that a merge would have, or None where it could not be: partition counts differ, there is nothing, or
+    more than a file can hold."""
     if len({len(each.byte_counts) for each in sizes}) != 1:
+        return None
+    if sum(int(each.byte_counts.sum()) for each in sizes) >= 2**63:
         return None
     return RangeSizes(np.sum([each.byte_counts for each in sizes], axis=0))
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from spill_format.layout import Int64Array, PartitionLayout, concatenate
 
+_LARGEST_FILE_BYTES = 2**63 - 1
 _BLOCK_RANGES = 1 << 18  # planned at once; arrays of 2 MiB
 
 
@@ -83,7 +84,8 @@ def plan_merge(layouts: Sequence[PartitionLayout], first_offset: int = 0) -> Mer
     """Lay out the merge of sources with ``layouts`` into a target whose first range starts at ``first_offset``.
 
     Raises:
-        ValueError: no layouts, or of different partition counts.
+        ValueError: no layouts, or of different partition counts, or more bytes than a file can have: sparse sources
+            may have any size.
     """
     if not layouts:
         raise ValueError("there is nothing to merge: no sources")
@@ -91,6 +93,8 @@ def plan_merge(layouts: Sequence[PartitionLayout], first_offset: int = 0) -> Mer
     for number, layout in enumerate(layouts):
         if layout.partition_count != partition_count:
             raise ValueError(f"source {number} has {layout.partition_count} partitions, source 0 has {partition_count}")
+    if (end := first_offset + sum(layout.byte_count for layout in layouts)) > _LARGEST_FILE_BYTES:
+        raise ValueError(f"no file can hold what the sources have together: {end} bytes")
     range_count = sum(int(np.count_nonzero(layout.offsets[1:] != layout.offsets[:-1])) for layout in layouts)
     sources = np.empty(range_count, dtype=np.int32)
     source_offsets = np.empty(range_count, dtype=np.int64)

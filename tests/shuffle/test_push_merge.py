@@ -145,8 +145,14 @@ def test_no_outputs_at_all_are_refused(out: Path, tmp_path: Path) -> None:
         merge_pushed([], out, application="a")
 
 
-@pytest.mark.parametrize("is_same", [True, False], ids=["the same", "different"])
-def test_of_two_merges_at_once_no_partition_mixes_both(out: Path, tmp_path: Path, is_same: bool) -> None:
+@pytest.mark.parametrize(
+    ("is_same", "overwrite"),
+    [(True, False), (False, False), (False, True)],
+    ids=["the same", "different", "different, overwriting"],
+)
+def test_of_two_merges_at_once_no_partition_mixes_both(
+    out: Path, tmp_path: Path, is_same: bool, overwrite: bool
+) -> None:
     """Partitions are independent: of different merges, each has the blocks of one or of the other."""
     contents = {}
     for root in ("first", "second"):
@@ -160,7 +166,7 @@ def test_of_two_merges_at_once_no_partition_mixes_both(out: Path, tmp_path: Path
     def run(root: str) -> bool:
         barrier.wait()
         try:
-            merge_pushed([tmp_path / root], out, application="a")
+            merge_pushed([tmp_path / root], out, MergeOptions(overwrite=overwrite), application="a")
         except TargetExistsError:
             return False
         return True
@@ -168,7 +174,7 @@ def test_of_two_merges_at_once_no_partition_mixes_both(out: Path, tmp_path: Path
     with ThreadPoolExecutor(2) as executor:
         succeeded = list(executor.map(run, contents))
 
-    assert succeeded == [True, True] if is_same else not all(succeeded)
+    assert all(succeeded) is (is_same or overwrite)
     for partition, data in enumerate(sorted(out.glob("*.data"), key=lambda path: int(path.stem.rpartition("_")[2]))):
         pushed = read_pushed(data)
         assert pushed.maps == ((0, 1, 2),)

@@ -127,6 +127,16 @@ def test_partition_counts_must_agree() -> None:
         plan_merge([layout_of([5]), layout_of([5, 5])])
 
 
+@pytest.mark.parametrize("first_offset", [0, 64])
+def test_what_no_file_can_hold_is_not_planned(first_offset: int) -> None:
+    largest = 2**63 - 1 - first_offset
+    layouts = [layout_of([7]), layout_of([largest - 7])]
+
+    assert plan_merge(layouts, first_offset).end == 2**63 - 1
+    with pytest.raises(ValueError, match=f"no file can hold .*: {2**63} bytes"):
+        plan_merge([*layouts, layout_of([1])], first_offset)
+
+
 @given(layouts_strategy, st.integers(1, 20))
 def test_how_many_partitions_are_planned_at_once_changes_nothing(
     layouts: list[PartitionLayout], block_ranges: int

@@ -1,0 +1,86 @@
+"""Outputs in Spark's layout: sizes together, codecs by their magic, damage by checksums, each file with its layout."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shuffle.inspecting.spark_inspection import (
+    RangeSizes,
+    combined_sizes,
+    inspect_output,
+    opened_output,
+    verify_output,
+)
+from spill_format import TruncatedError
+from spill_format.spark import paths_beside
+from tests.spark_files import write_spark
+
+RANGES = [b"LZ4Block and more", b"", b"ZV\x00"]
+
+
+def sizes_of(*byte_counts: int) -> RangeSizes:
+    return RangeSizes(np.array(byte_counts, dtype=np.int64))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "together"),
+    [
+        ([(1, 2), (30, 0)], [31, 2]),
+        ([(1, 2)], [1, 2]),
+        ([(1, 2), (1, 2, 3)], None),
+        ([], None),
+        ([(2**62,), (2**62,)], None),  # sparse files may have any size; no merge does
+    ],
+)
+def test_sizes_are_put_together_where_a_merge_could(sizes: list[tuple[int, ...]], together: list[int] | None) -> None:
+    found = combined_sizes([sizes_of(*each) for each in sizes])
+
+    assert (None if found is None else found.byte_counts.tolist()) == together
+
+
+@pytest.mark.parametrize(("byte_counts", "skew", "empty"), [((0, 0, 9), None, 2), ((1, 2, 9), 4.5, 0), ((0,), None, 1)])
+def test_sizes_are_summed_up(byte_counts: tuple[int, ...], skew: float | None, empty: int) -> None:
+    summary = sizes_of(*byte_counts).as_dict()
+
+    assert (summary["skew"], summary["empty_partition_count"]) == (skew, empty)
+    assert summary["range_bytes"] == sum(byte_counts)
+
+
+def test_codecs_are_known_by_the_start_of_ranges(tmp_path: Path) -> None:
+    found = inspect_output(paths_beside(write_spark(tmp_path / "a.data", RANGES)))
+
+    assert (found.codecs, found.checksums, found.byte_count) == (("lz4-block", "lzf"), "ADLER32", 20)
+
+
+def test_an_output_of_empty_partitions_alone_is_sound(tmp_path: Path) -> None:
+    paths = paths_beside(write_spark(tmp_path / "a.data", [b"", b""]))
+
+    assert inspect_output(paths).codecs == ()
+    assert verify_output(paths).first_damage is None
+
+
+def test_every_damaged_range_is_told(tmp_path: Path) -> None:
+    data = write_spark(tmp_path / "a.data", [b"aa", b"bb", b"cc"])
+    data.write_bytes(b"xabbxc")
+    progress: list[int] = []
+    found = verify_output(paths_beside(data), progress.append)
+
+    assert found.damaged_partitions == (0, 2)
+    assert sum(progress) == 6
+    assert found.first_damage is not None
+    assert (found.first_damage.partition, found.first_damage.offset) == (0, 0)
+
+
+def test_an_output_is_opened_with_its_own_layout(tmp_path: Path) -> None:
+    paths = paths_beside(write_spark(tmp_path / "a.data", RANGES))
+    with opened_output(paths) as (descriptor, output):
+        write_spark(tmp_path / "b.data", [b"another"])
+        (tmp_path / "b.data").replace(tmp_path / "a.data")
+        assert output.status is not None
+        assert os.path.samestat(os.fstat(descriptor), output.status)
+        assert os.pread(descriptor, 17, 0) == RANGES[0]
+
+    with pytest.raises(TruncatedError, match="size of the data file"), opened_output(paths):
+        pytest.fail("data that are not the index's were opened")
