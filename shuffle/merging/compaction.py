@@ -33,7 +33,7 @@ from spill_format.range_checksums import CRC32C, RangeChecksums
 from spill_format.serializer import Serializer
 from spill_format.writer import SpillEncoder
 
-_LARGEST_UNIT_BYTES = 1 << 20  # read and decoded at once; small enough to stay in the cache until it is joined
+_LARGEST_UNIT_BYTES = 2 << 20  # read and decoded at once: a system call a source; more leaves the cache
 _UNITS_IN_BUDGET = 64
 _UNRELEASED_PART = 8  # of the budget: after so many bytes malloc has to give back what it keeps for each thread
 _DECODED_UNITS = 4  # rows that were compressed may become so much larger before the rest of their unit has to wait
