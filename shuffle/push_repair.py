@@ -70,8 +70,8 @@ def repair_pushed(
 ) -> PushRepair:
     """Write new files with the chunks of a merged partition that are whole, also those behind a damaged one.
 
-    Where files were cut off this is what Spark's own recovery keeps. Of a map in two chunks the first counts. Spark
-    fetches the blocks of maps that are in no chunk from the maps' own outputs.
+    Where files were cut off this is what Spark's own recovery keeps. Of a map in two chunks the first counts. The maps'
+    own outputs have the blocks that are lost.
 
     Args:
         files: the data file's name, or all files of the partition; they are not touched.
@@ -125,9 +125,8 @@ def repair_pushed_directory(
         targets = pushed_paths_beside(file)
         _refuse_in_place(paths, targets)
         if not overwrite and (existing := [each for each in _all_of(targets) if os.path.lexists(each)]):
-            raise TargetExistsError(
-                "the target already exists", path=existing[0], advice="overwrite it, or give OUT anew"
-            )
+            advice = "choose another name, or replace it with --overwrite or overwrite=True"
+            raise TargetExistsError("the target already exists", path=existing[0], advice=advice)
     options = MergeOptions(overwrite=overwrite, durable=durable)
     repairs = [_repair(paths, file, options, progress) for paths, file in found]
     if repairs and all(repair.target is None for repair in repairs):

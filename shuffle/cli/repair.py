@@ -53,7 +53,7 @@ def command(path: str, *, target: str, overwrite: bool, durable: bool, as_json: 
 
     Of a merged partition of Spark's push-based shuffle, X.data with X.index and X.meta, or of all in a directory, every
     whole chunk is written to OUT, which is Y.data, or a directory: what was being appended when its writer died is
-    left out. Spark fetches the blocks of maps that are in no chunk from the maps' own outputs.
+    left out. The blocks of maps that are lost are in the maps' own outputs.
     """
     if is_pushed(path):
         from shuffle.cli.repair_pushed import repair_and_tell
