@@ -269,7 +269,9 @@ class RangeDecoder:
             except SpillError as error:
                 return error
         problem = "the sources' ranges changed while they were merged"
-        return SpillError(problem, path=self._sources[0].path, partition=partition)
+        return SpillError(
+            problem, path=self._sources[0].path, partition=partition, advice="merge again when nobody writes to them"
+        )
 
 
 def _schema_of(structure: FileStructure) -> pa.Schema:

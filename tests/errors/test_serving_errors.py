@@ -1,0 +1,307 @@
+"""Errors of serving and fetching: what a server answers, and what a client says of it, the network, or the data."""
+
+import io
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import chain, repeat
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from shuffle import FetchOptions, PartitionClient, ServeOptions, fetch
+from shuffle.client import NetworkError, ServerError
+from shuffle.client.place import Place
+from shuffle.serve.resource import NoResourceError, parse
+from shuffle.serve.server import serve
+from shuffle.wire import BOUNDARY, CHECKSUM_HEADER, decode_part_head
+from spill_format import CorruptError, SpillError, TruncatedError
+from tests.errors.rows import Provoked, Raised, Table, Unseen, each_row
+from tests.shuffle.serve.servers import read_all, running
+from tests.spills import write_spill
+from tests.support import Anatomy
+
+QUICK = FetchOptions(backoff_seconds=0.001, attempts=2, timeout_seconds=0.2)
+URL = "http://127.0.0.1:…/a.arrow/partitions/0"
+
+Act = Callable[[PartitionClient, str, Path], object]
+
+
+def read(client: PartitionClient, url: str, _directory: Path) -> object:
+    return client.read(url, 0)
+
+
+def save(client: PartitionClient, url: str, directory: Path) -> object:
+    return client.save(url, 0, None, directory / "saved")
+
+
+def pipe(client: PartitionClient, url: str, _directory: Path) -> object:
+    return client.pipe(url, 0, None, io.BytesIO())
+
+
+def answer(status: str, body: bytes, **headers: object) -> bytes:
+    """An answer of a server, cut off where its body is shorter than it says."""
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    fields = {"Content-Length": len(body), CHECKSUM_HEADER: "00000001", "ETag": '"1"'} | given
+    lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in fields.items() if value != "")]
+    return "".join(f"{line}\r\n" for line in lines).encode() + b"\r\n" + body
+
+
+@contextmanager
+def scripted_server(answers: Sequence[bytes], *, holding: bool) -> Iterator[str]:
+    """A server that gives these answers, one a connection, and the last again and again; its URL.
+
+    It closes a connection behind its answer, unless it is ``holding`` them all.
+    """
+    listening = socket.create_server(("127.0.0.1", 0))
+    held: list[socket.socket] = []
+
+    def run() -> None:
+        with suppress(OSError):  # closed, at the end
+            for each in chain(answers, repeat(answers[-1])):
+                connection, _ = listening.accept()
+                connection.recv(1 << 16)
+                connection.sendall(each)
+                held.append(connection)
+                if not holding:
+                    connection.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        listening.shutdown(socket.SHUT_RDWR)
+        listening.close()
+        thread.join()
+        for connection in held:
+            connection.close()
+
+
+def fetching(act: Act, *answers: bytes, holding: bool = False) -> Callable[[Path], object]:
+    """What fetches from a server that answers so."""
+
+    def provoke(directory: Path) -> object:
+        with scripted_server(answers, holding=holding) as url, PartitionClient(QUICK) as client:
+            return act(client, f"{url}/a.arrow", directory)
+
+    return provoke
+
+
+class Answer(NamedTuple):
+    """A request that a server refuses.
+
+    Attributes:
+        status: of its answer.
+        text: its body.
+        request: its bytes.
+        options: of the server.
+    """
+
+    status: int
+    text: str
+    request: bytes
+    options: tuple[str, ...] = ()
+
+    def check(self, directory: Path) -> None:
+        path = write_spill(directory / "a.arrow", [3, 5])
+        damaged = bytearray(path.read_bytes())
+        damaged[Anatomy.of(path).index] ^= 1
+        (directory / "damaged.arrow").write_bytes(damaged)
+        with (
+            running(directory, *self.options, SHUFFLE_TOKEN="open-sesame" if self.status == 401 else "") as server,
+            server.connect() as connection,
+        ):
+            connection.sendall(self.request)
+            head, _, body = read_all(connection).partition(b"\r\n\r\n")
+        assert int(head.split(b" ", 2)[1]) == self.status
+        assert body.decode() == f"{self.text}\n"
+
+
+def get(target: str, method: str = "GET") -> bytes:
+    return f"{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+
+
+def post(body: bytes, length: int | None = None) -> bytes:
+    byte_count = len(body) if length is None else length
+    return b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % byte_count + body
+
+
+def serve_with_words_for_a_certificate(directory: Path) -> None:
+    (directory / "a.pem").write_text("no certificate")
+    serve(directory, "127.0.0.1", 0, ServeOptions(certificate=directory / "a.pem"), print)
+
+
+ANSWERS = {
+    "shuffle/serve/application.py": [
+        Answer(405, "DELETE is not allowed here: GET, HEAD are", get("/a.arrow", "DELETE")),
+        Answer(405, "PUT is not allowed here: GET, HEAD, POST are", get("/", "PUT")),
+        Answer(401, "a bearer token is needed, and the right one", get("/a.arrow")),
+        Answer(408, "the request's body did not arrive in time", post(b"", 10), ("--header-seconds", "0.2")),
+        Answer(413, "the request's body is too large", post(b'["' + b"x" * 2_000_000 + b'"]')),
+        Answer(400, "the body must be a JSON list of paths", post(b"{")),
+        Answer(
+            413,
+            "one request may ask for 1000 places, not 1001",
+            post(json.dumps(["/a.arrow/partitions/0"] * 1001).encode()),
+        ),
+        Answer(
+            400,
+            "each path must name partitions, percent-encoded: /a.arrow/partitions/3-6",
+            post(b'["/a.arrow"]'),
+        ),
+        Answer(404, "no partitioned file has this name", get("/b.arrow/partitions/0")),
+        Answer(500, "the file is damaged: index section: magic", get("/damaged.arrow/partitions/0")),
+        Answer(404, "there is no partition 9: they are 0 to 1", get("/a.arrow/partitions/9")),
+    ],
+    "shuffle/serve/resource.py": [
+        Answer(404, "the path has an empty or a dot segment", get("/d/../a.arrow")),
+        Answer(404, "partitions are written as 3, or as 3-6", get("/a.arrow/partitions/x")),
+        Answer(404, "partitions 6-3 end before they start", get("/a.arrow/partitions/6-3")),
+        Answer(404, "a segment of the path holds a separator", get("/d%2fa.arrow")),
+        Answer(404, "only files whose names end with .arrow are served", get("/etc/passwd")),
+    ],
+}
+REFUSALS = [row for rows in ANSWERS.values() for row in rows]
+
+SERVING: Table = {
+    "shuffle/serve/application.py": [
+        Unseen(
+            "too many answers are being sent; try again later",
+            "a client waits for that status, and says it: tests of the limit see it",
+        )
+    ],
+    "shuffle/serve/resource.py": [
+        Raised(NoResourceError, "no URL: Invalid IPv6 URL", lambda _: parse("http://[/a.arrow")),
+        Raised(NoResourceError, "the path does not start at the root", lambda _: parse("a.arrow")),
+    ],
+    "shuffle/serve/server.py": [
+        Raised(
+            ValueError,
+            "PATH/a.pem: no certificate, key or authority that can be used: …",
+            serve_with_words_for_a_certificate,
+        ),
+    ],
+    "shuffle/serve/transfer.py": [
+        Unseen("the file was written while it was being sent", "it ends the connection, and no words can follow"),
+        Unseen("the file was cut while it was being sent", "it ends the connection, and no words can follow"),
+        Unseen("sendfile answered an impossible count", "it ends the connection, and no words can follow"),
+    ],
+}
+
+FETCHING: Table = {
+    "shuffle/client/client.py": [
+        Raised(
+            ValueError,
+            "http://host/a.arrow: partitions are named either in the URL or beside it",
+            lambda _: fetch("http://host/a.arrow"),
+        ),
+        Unseen(
+            "the server sent … instead of …", "what is not as it should be is asked for singly, which succeeds or tells"
+        ),
+    ],
+    "shuffle/client/place.py": [
+        Raised(
+            ValueError,
+            "http://host/a.arrow: there are no partitions from 3 to 2",
+            lambda _: Place.of("http://host/a.arrow", 3, 3),
+        ),
+        Raised(
+            ValueError,
+            "host/a.arrow: not the URL of a server: it begins with http:// or https:// and a name",
+            lambda _: Place.parse("host/a.arrow"),
+        ),
+        Raised(
+            ValueError,
+            "http://host/a b.arrow: a URL's path has other characters percent-encoded",
+            lambda _: Place.parse("http://host/a b.arrow"),
+        ),
+    ],
+    "shuffle/client/download.py": [
+        Raised(
+            NetworkError,
+            "http://127.0.0.1:9/a.arrow/partitions/0: the network failed: Connection refused",
+            lambda _: fetch("http://127.0.0.1:9/a.arrow", 0, options=QUICK),
+        ),
+        Raised(
+            NetworkError,
+            f"{URL}: the connection broke off, 10 of 100 bytes had arrived",
+            fetching(read, answer("200 OK", bytes(10), Content_Length=100, ETag="")),
+        ),
+        Raised(
+            ServerError,
+            f"{URL}: the server answered another range of bytes than it was asked for",
+            fetching(
+                read,
+                answer("200 OK", bytes(10), Content_Length=100),
+                answer("206 Partial Content", bytes(10), Content_Range="bytes 0-9/100"),
+            ),
+        ),
+        Raised(
+            ServerError,
+            f"{URL}: this is no server of partitions: no length",
+            fetching(read, answer("200 OK", b"", Content_Length="")),
+        ),
+        Raised(
+            ServerError,
+            f"{URL}: this is no server of partitions: no checksum",
+            fetching(read, answer("200 OK", b"x", **{CHECKSUM_HEADER: ""})),
+        ),
+        Raised(
+            ServerError,
+            f"{URL}: the server answered 403 Forbidden: not for you",
+            fetching(read, answer("403 Forbidden", b"not for you\n")),
+        ),
+        Raised(
+            ServerError,
+            f"{URL}: the server answered 403 Forbidden",
+            fetching(read, answer("403 Forbidden", b"<html>")),
+        ),
+    ],
+    "shuffle/client/sinks.py": [
+        Raised(
+            NetworkError,
+            f"{URL}: the network failed: nothing arrived for 0.2 s, 10 of 100 bytes had arrived",
+            fetching(save, answer("200 OK", bytes(10), Content_Length=100), holding=True),
+        ),
+        Raised(
+            SpillError,
+            "the file was replaced on the server while it was being passed on; "
+            "begin anew: what went out is no whole stream",
+            fetching(pipe, answer("200 OK", bytes(10), Content_Length=100)),
+        ),
+        Raised(
+            TruncatedError,
+            f"{URL}: the stream has no end-of-stream marker",
+            fetching(pipe, answer("200 OK", bytes(20))),
+        ),
+    ],
+    "spill_format/stream.py": [
+        Raised(CorruptError, f"{URL}, offset 0: not an Arrow stream (…)", fetching(save, answer("200 OK", bytes(20)))),
+    ],
+    "shuffle/wire.py": [
+        Raised(
+            ValueError,
+            "a part of the answer has no readable head: …",
+            lambda _: decode_part_head(f"\r\n--{BOUNDARY}\r\n".encode() + b"Content-Length: 3\r\n\r\n"),
+        ),
+        Raised(
+            ValueError, "no part of the answer starts with b'HTTP/1.1 200'", lambda _: decode_part_head(b"HTTP/1.1 200")
+        ),
+    ],
+}
+
+TABLE: Table = SERVING | FETCHING
+
+
+@each_row(TABLE)
+def test_what_an_error_says(row: Provoked, tmp_path: Path) -> None:
+    row.check(tmp_path)
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda row: row.text)
+def test_what_a_server_answers(refusal: Answer, tmp_path: Path) -> None:
+    refusal.check(tmp_path)
