@@ -246,6 +246,19 @@ def test_full_batches_are_left_at_their_size(tmp_path: Path, target: Path) -> No
     assert (tmp_path / "again.arrow").read_bytes() == target.read_bytes()
 
 
+@pytest.mark.parametrize("compression", [None, "lz4"])
+def test_rows_larger_than_the_memory_are_whole(tmp_path: Path, target: Path, compression: str | None) -> None:
+    schema = pa.schema([("text", pa.string()), ("view", pa.string_view())])
+    source = tmp_path / "a.spill.arrow"
+    with SpillWriter(source, schema, 2, compression) as writer:
+        for _ in range(3):
+            writer.write(1, pa.record_batch([["x" * (6 << 20), "y"], ["z" * (5 << 20), None]], schema))
+    merge([source] * 2, target, MergeOptions(compact=True, memory_bytes=1 << 20))
+    with SpillFile(target) as compacted:
+        assert [batch.num_rows for batch in compacted.batches(1)] == [1, 2, 2, 2, 2, 2, 1]
+    assert_compacted([source] * 2, target, tmp_path / "plain.arrow")
+
+
 def test_lineitem_is_the_same_in_fewer_batches(tmp_path: Path, target: Path) -> None:
     generator = Path(sys.executable).with_name("tpchgen-cli")
     arguments = ["parquet", "--scale-factor=0.01", "--tables=lineitem", f"--output-dir={tmp_path}"]
