@@ -31,12 +31,12 @@ class OrderedThreads:
         return answer
 
     def map(self, compute: Callable[[_Question], _Answer], questions: Iterable[_Question]) -> Iterator[_Answer]:
-        """All answers, in order. No more than ``threads`` of them are computed or wait at any time."""
+        """All answers, in order. No more than two a thread are computed or wait at any time."""
         waiting: deque[Future[_Answer]] = deque()
         try:
             for question in questions:
                 waiting.append(self.submit(compute, question))
-                if len(waiting) >= self.threads:
+                if len(waiting) >= 2 * self.threads:  # none is idle while the caller is busy with an answer
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
