@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from itertools import groupby
 from os import PathLike
 from types import TracebackType
@@ -16,12 +14,13 @@ import pyarrow as pa
 
 from shuffle.client.arrivals import AbandonedError, Arrivals
 from shuffle.client.connections import Connections
-from shuffle.client.download import BROKEN, PASSING, Download
+from shuffle.client.download import PASSING, Download
 from shuffle.client.errors import FetchError
+from shuffle.client.exchange import Answer
 from shuffle.client.place import Place
 from shuffle.client.sinks import FileSink, MemorySink, PipeSink, Sink
 from shuffle.config import FetchOptions
-from shuffle.wire import MAXIMUM_PART_HEAD_BYTES, MULTIPART_TYPE, PartHead, decode_part_head
+from shuffle.wire import MAXIMUM_PART_HEAD_BYTES, MULTIPART_END, MULTIPART_TYPE, decode_part_head
 from spill_format.publish import open_pending
 from spill_format.stream import decode_stream
 
@@ -158,25 +157,25 @@ class PartitionClient:
         body = json.dumps([wanted[number].path for number in numbers]).encode()
         done = 0
         try:
-            connection, response = self._connections.request(host, "POST", "/", {}, body)
-            with ExitStack() as stack:
-                stack.callback(connection.close)
-                if response.status != 200 or response.getheader("Content-Type") != MULTIPART_TYPE:
-                    return 0, response.status in PASSING
+            answer = self._connections.request(host, "POST", "/", {}, body)
+            try:
+                if answer.status != 200 or answer.field("content-type") != MULTIPART_TYPE:
+                    return 0, answer.status in PASSING
                 for number in numbers:
                     download = Download(wanted[number], _RoomySink(number, arrivals), self._connections, self._options)
-                    is_whole = _receive_part(download, response, connection)
+                    is_whole = _receive_part(download, answer)
                     download.run()  # fetches what is missing
                     arrivals.put(number, download.sink)  # type: ignore[arg-type]  # the sink made above
                     done += 1
                     if not is_whole:
                         return done, True
-                response.read()
-                stack.pop_all()
-                self._connections.give_back(host, connection)
-        except (*BROKEN, ValueError) as error:
-            if isinstance(error, FetchError):
-                raise
+                answer.read_until(MULTIPART_END, len(MULTIPART_END))
+            finally:
+                self._connections.give_back(host, answer)
+        except FetchError:
+            raise
+        except (OSError, ValueError):
+            pass
         return done, True
 
 
@@ -235,23 +234,18 @@ def _requests(wanted: Sequence[Place]) -> Iterator[range]:
         start = end
 
 
-def _receive_part(
-    download: Download, response: http.client.HTTPResponse, connection: http.client.HTTPConnection
-) -> bool:
+def _receive_part(download: Download, answer: Answer) -> bool:
     """Take one part of an answer. Whether it is whole.
 
     Raises:
-        ValueError: there is no part, or another one.
+        OSError, ValueError: there is no part, or another one.
     """
-    lines = [response.readline(MAXIMUM_PART_HEAD_BYTES)]
-    while len(lines) < 8 and (lines[-1] != b"\r\n" or len(lines) == 1) and lines[-1]:
-        lines.append(response.readline(MAXIMUM_PART_HEAD_BYTES))
-    head: PartHead = decode_part_head(b"".join(lines))
+    head = decode_part_head(answer.read_until(b"\r\n\r\n", MAXIMUM_PART_HEAD_BYTES))
     if head.location != download.place.path:
         raise ValueError(f"the server sent {head.location} instead of {download.place.path}")
     download.begin(head.byte_count, head.crc32c, head.entity_tag)
     try:
-        download.sink.receive(response, connection, head.byte_count)
-    except BROKEN:
+        download.sink.receive(answer, head.byte_count)
+    except OSError:
         return False
     return download.is_complete

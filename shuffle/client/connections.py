@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import http.client
 import ssl
 import threading
 from collections import defaultdict
 from collections.abc import Mapping
 
+from shuffle.client.exchange import Answer, Connection
 from shuffle.client.place import Host
 from shuffle.config import FetchOptions
 
@@ -17,38 +17,38 @@ class Connections:
 
     def __init__(self, options: FetchOptions) -> None:
         self._options = options
-        self._idle: dict[Host, list[http.client.HTTPConnection]] = defaultdict(list)
+        self._idle: dict[Host, list[Connection]] = defaultdict(list)
         self._lock = threading.Lock()
         self._tls: ssl.SSLContext | None = None
 
-    def request(
-        self, host: Host, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None
-    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+    def request(self, host: Host, method: str, path: str, fields: Mapping[str, str], body: bytes = b"") -> Answer:
         """Send a request and read the head of its answer. The connection is to be given back, or closed.
 
         Raises:
-            OSError, http.client.HTTPException: there is no answer.
+            OSError: there is no answer.
         """
         if self._options.token is not None:
-            headers = {**headers, "Authorization": f"Bearer {self._options.token}"}
+            fields = {**fields, "Authorization": f"Bearer {self._options.token}"}
         while (idle := self._take(host)) is not None:
             try:
-                return idle, _answer(idle, method, path, headers, body)
-            except (ConnectionError, http.client.BadStatusLine):
+                return idle.request(method, path, fields, body)
+            except ConnectionError:
                 idle.close()  # the server closed it while nobody was looking: that is no failure
-        connection = self._connect(host)
+        tls = self._tls_context() if host.scheme == "https" else None
+        connection = Connection(host, self._options.timeout_seconds, tls)
         try:
-            return connection, _answer(connection, method, path, headers, body)
+            return connection.request(method, path, fields, body)
         except BaseException:
             connection.close()
             raise
 
-    def give_back(self, host: Host, connection: http.client.HTTPConnection) -> None:
-        """Keep a connection whose answer was read to its end."""
-        if connection.sock is None:  # the server closes it
+    def give_back(self, host: Host, answer: Answer) -> None:
+        """Keep the connection of an answer for the next request, if it was read to its end; else close it."""
+        if not answer.leaves_connection:
+            answer.connection.close()
             return
         with self._lock:
-            self._idle[host].append(connection)
+            self._idle[host].append(answer.connection)
 
     def close(self) -> None:
         """Close all that are kept."""
@@ -58,15 +58,9 @@ class Connections:
         for connection in kept:
             connection.close()
 
-    def _take(self, host: Host) -> http.client.HTTPConnection | None:
+    def _take(self, host: Host) -> Connection | None:
         with self._lock:
             return self._idle[host].pop() if self._idle[host] else None
-
-    def _connect(self, host: Host) -> http.client.HTTPConnection:
-        timeout = self._options.timeout_seconds
-        if host.scheme == "http":
-            return http.client.HTTPConnection(host.name, host.port, timeout=timeout)
-        return http.client.HTTPSConnection(host.name, host.port, timeout=timeout, context=self._tls_context())
 
     def _tls_context(self) -> ssl.SSLContext:
         with self._lock:
@@ -75,10 +69,3 @@ class Connections:
                 if self._options.certificate is not None:
                     self._tls.load_cert_chain(self._options.certificate, self._options.key)
             return self._tls
-
-
-def _answer(
-    connection: http.client.HTTPConnection, method: str, path: str, headers: Mapping[str, str], body: bytes | None
-) -> http.client.HTTPResponse:
-    connection.request(method, path, body, headers)
-    return connection.getresponse()

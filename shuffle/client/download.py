@@ -5,7 +5,6 @@ What a failure means is decided here, in one place: what is the network's is tri
 
 from __future__ import annotations
 
-import http.client
 import random
 import re
 import time
@@ -13,6 +12,7 @@ from collections.abc import Mapping
 
 from shuffle.client.connections import Connections
 from shuffle.client.errors import FetchError, NetworkError, ServerError
+from shuffle.client.exchange import Answer
 from shuffle.client.place import Place
 from shuffle.client.sinks import Sink
 from shuffle.config import FetchOptions
@@ -20,9 +20,6 @@ from shuffle.wire import CHECKSUM_HEADER
 from spill_format.errors import SpillError
 
 MAXIMUM_BACKOFF_SECONDS = 30.0
-BROKEN = (OSError, http.client.HTTPException)
-"""What the network does to a request."""
-
 PASSING = frozenset({408, 429, 502, 503, 504})
 """Statuses that will pass."""
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)", re.ASCII)
@@ -41,7 +38,7 @@ class Patience:
         """Some bytes arrived: begin to count anew."""
         self._failures = 0
 
-    def failed(self, error: FetchError, retry_after: str | None = None) -> None:
+    def failed(self, error: FetchError, retry_after: str = "") -> None:
         """Wait, or give up.
 
         Raises:
@@ -52,7 +49,7 @@ class Patience:
             raise error
         longest = min(self._options.backoff_seconds * 2 ** (self._failures - 1), MAXIMUM_BACKOFF_SECONDS)
         wanted = 0.0
-        if retry_after is not None and retry_after.isdecimal():
+        if retry_after.isdecimal():
             wanted = min(float(retry_after), MAXIMUM_BACKOFF_SECONDS)
         time.sleep(wanted + longest * random.uniform(0.5, 1))  # jitter: else all clients of a lost server come at once
 
@@ -74,10 +71,10 @@ class Download:
         """Of the stream, once known."""
         self._connections = connections
         self._options = options
-        self._entity_tag: str | None = None
+        self._entity_tag = ""
         self._crc32c: int | None = None
 
-    def begin(self, byte_count: int, recorded_crc32c: int, entity_tag: str | None) -> None:
+    def begin(self, byte_count: int, recorded_crc32c: int, entity_tag: str) -> None:
         """A stream begins to arrive.
 
         Raises:
@@ -108,7 +105,7 @@ class Download:
             except SpillError:
                 if attempt + 1 == _DAMAGED_ATTEMPTS or not self.sink.can_restart:
                     raise
-                self._crc32c = self._entity_tag = None
+                self._crc32c, self._entity_tag = None, ""
             else:
                 return
 
@@ -116,65 +113,61 @@ class Download:
         patience = Patience(self._options)
         while not self.is_complete:
             before = self.sink.received
-            retry_after = None
+            retry_after = ""
             try:
                 retry_after, failure = self._attempt()
-            except BROKEN as error:
-                if isinstance(error, FetchError):
-                    raise
+            except FetchError:
+                raise
+            except OSError as error:
                 failure = NetworkError(self.place.url, f"the network failed: {describe(error)}{self._progress_text()}")
             if self._crc32c is not None and self.sink.received > before:
                 patience.progress()
             if failure is not None and not self.is_complete:
                 patience.failed(failure, retry_after)
 
-    def _attempt(self) -> tuple[str | None, FetchError | None]:
+    def _attempt(self) -> tuple[str, FetchError | None]:
         """One request. When to come back, and what was wrong, if anything."""
         place = self.place
-        connection, response = self._connections.request(place.host, "GET", place.path, self._request_headers())
+        answer = self._connections.request(place.host, "GET", place.path, self._request_fields())
         try:
-            if response.status in PASSING:
-                return response.getheader("Retry-After"), refusal(place.url, response)
-            if (failure := self._take_head(response)) is not None:
-                return None, failure
-            self.sink.receive(response, connection, self.byte_count)
-            response.close()
+            if answer.status in PASSING:
+                return answer.field("retry-after"), refusal(place.url, answer)
+            if (failure := self._take_head(answer)) is not None:
+                return "", failure
+            self.sink.receive(answer, self.byte_count)
             if not self.is_complete:
-                return None, NetworkError(place.url, f"the connection broke off{self._progress_text()}")
-            self._connections.give_back(place.host, connection)
-            return None, None
+                return "", NetworkError(place.url, f"the connection broke off{self._progress_text()}")
+            return "", None
         finally:
-            if not self.is_complete:
-                connection.close()
+            self._connections.give_back(place.host, answer)
 
-    def _request_headers(self) -> Mapping[str, str]:
-        if self._crc32c is None or self._entity_tag is None or not self.sink.received:
+    def _request_fields(self) -> Mapping[str, str]:
+        if self._crc32c is None or not self._entity_tag or not self.sink.received:
             return {}
         return {"Range": f"bytes={self.sink.received}-", "If-Range": self._entity_tag}
 
-    def _take_head(self, response: http.client.HTTPResponse) -> ServerError | None:
-        """Begin the stream, or go on with it. What is wrong with the answer, if that may be because it was cut off:
-        ``http.client`` takes the fields up to there for all.
+    def _take_head(self, answer: Answer) -> ServerError | None:
+        """Begin the stream, or go on with it. What is wrong with the answer, if another one may be right.
 
         Raises:
             ServerError: the server refused.
         """
         url = self.place.url
-        if response.status == 206:
-            match = _CONTENT_RANGE.fullmatch(response.getheader("Content-Range", ""))
+        if answer.status == 206:
+            match = _CONTENT_RANGE.fullmatch(answer.field("content-range"))
             if match is None or (int(match[1]), int(match[2])) != (self.sink.received, self.byte_count):
                 return ServerError(url, "the server answered another range of bytes than it was asked for", 206)
             return None
-        if response.status != 200:
-            raise refusal(url, response)
-        byte_count = response.length  # the last field that is needed: those before it are whole
+        if answer.status != 200:
+            raise refusal(url, answer)
+        byte_count = answer.byte_count
         if byte_count is None:
             return ServerError(url, "this is no server of partitions: no length", 200)
         try:
-            recorded = int(response.getheader(CHECKSUM_HEADER, ""), 16)
+            recorded = int(answer.field(CHECKSUM_HEADER.lower()), 16)
         except ValueError:
             return ServerError(url, "this is no server of partitions: no checksum", 200)
-        self.begin(byte_count, recorded, response.getheader("ETag"))
+        self.begin(byte_count, recorded, answer.field("etag"))
         return None
 
     def _progress_text(self) -> str:
@@ -183,11 +176,11 @@ class Download:
         return f", {self.sink.received} of {self.byte_count} bytes had arrived"
 
 
-def refusal(url: str, response: http.client.HTTPResponse) -> ServerError:
+def refusal(url: str, answer: Answer) -> ServerError:
     """What a server says that does not do what it was asked."""
-    text = response.read(500).decode("utf-8", "replace").partition("\n")[0]
+    text = answer.read_until(b"\n", 500).decode("utf-8", "replace").strip()
     said = f": {text}" if text and "<" not in text else ""
-    return ServerError(url, f"the server answered {response.status} {response.reason}{said}", response.status)
+    return ServerError(url, f"the server answered {answer.status} {answer.reason}{said}", answer.status)
 
 
 def describe(error: BaseException) -> str:

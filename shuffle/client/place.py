@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -80,6 +81,7 @@ class Place(NamedTuple):
         return f"{self.host}{self.path}"
 
 
+@lru_cache(1024)
 def _split(url: str) -> tuple[Host, str]:
     parts = urlsplit(url)
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:

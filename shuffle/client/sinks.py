@@ -5,15 +5,13 @@ A sink knows how much it has, so that a broken download goes on from there. It d
 
 from __future__ import annotations
 
-import http.client
 import mmap
 import os
-import select
-import socket
 from typing import IO, Protocol
 
 import pyarrow as pa
 
+from shuffle.client.exchange import Answer
 from spill_format.checksum import crc32c
 from spill_format.errors import SpillError, TruncatedError
 from spill_format.framing import END_OF_STREAM, PREFIX_LENGTH, metadata_length_of
@@ -35,7 +33,7 @@ class Sink(Protocol):
         """Begin anew, with a stream of so many bytes."""
         ...
 
-    def receive(self, response: http.client.HTTPResponse, connection: http.client.HTTPConnection, end: int) -> None:
+    def receive(self, answer: Answer, end: int) -> None:
         """Take bytes up to ``end``, or to where the connection breaks off."""
         ...
 
@@ -69,9 +67,9 @@ class MemorySink:
         self._buffer = pa.allocate_buffer(byte_count + _SHIFT)
         self._view = memoryview(self._buffer).cast("B")[_SHIFT:]
 
-    def receive(self, response: http.client.HTTPResponse, connection: http.client.HTTPConnection, end: int) -> None:  # noqa: ARG002
+    def receive(self, answer: Answer, end: int) -> None:
         """See ``Sink``."""
-        while self.received < end and (count := response.readinto(self._view[self.received : end])):
+        while self.received < end and (count := answer.read_into(self._view[self.received : end])):
             self.received += count
 
     def finish(self, recorded_crc32c: int, url: str) -> None:
@@ -100,14 +98,13 @@ class FileSink:
         os.ftruncate(self._descriptor, 0)
         del byte_count
 
-    def receive(self, response: http.client.HTTPResponse, connection: http.client.HTTPConnection, end: int) -> None:
+    def receive(self, answer: Answer, end: int) -> None:
         """See ``Sink``."""
-        plain = type(connection.sock) is socket.socket and hasattr(os, "splice") and response.fp is not None
-        if plain:
-            self._write(response.fp.read1(min(end - self.received, _PIECE_BYTES)))  # what came along with the head
-            self._splice(connection.sock, end)
+        if answer.connection.is_plain and hasattr(os, "splice"):
+            self._write(answer.arrived(end - self.received))  # along with the head
+            self._splice(answer, end)
             return
-        while self.received < end and (piece := response.read(min(end - self.received, _PIECE_BYTES))):
+        while self.received < end and (piece := answer.read(min(end - self.received, _PIECE_BYTES))):
             self._write(piece)
 
     def finish(self, recorded_crc32c: int, url: str) -> None:
@@ -122,21 +119,18 @@ class FileSink:
             written += os.pwrite(self._descriptor, piece[written:], self.received + written)
         self.received += len(piece)
 
-    def _splice(self, connection: socket.socket, end: int) -> None:
+    def _splice(self, answer: Answer, end: int) -> None:
         output, input_ = os.pipe2(os.O_CLOEXEC)
-        poll = select.poll()
-        poll.register(connection, select.POLLIN)
-        timeout = connection.gettimeout()
+        connection = answer.connection
         try:
             while self.received < end:
                 try:
-                    count = os.splice(connection.fileno(), input_, min(end - self.received, _PIECE_BYTES))
+                    count = os.splice(connection.socket.fileno(), input_, min(end - self.received, _PIECE_BYTES))
                 except BlockingIOError:
-                    if not poll.poll(None if timeout is None else timeout * 1000):
-                        raise TimeoutError(f"nothing arrived for {timeout:g} s") from None
-                    continue
+                    raise TimeoutError(f"nothing arrived for {connection.timeout_seconds:g} s") from None
                 if count == 0:
                     return
+                answer.taken(count)
                 while count:
                     moved = os.splice(output, self._descriptor, count, offset_dst=self.received)
                     count -= moved
@@ -179,9 +173,9 @@ class PipeSink:
             )
         self._byte_count = byte_count
 
-    def receive(self, response: http.client.HTTPResponse, connection: http.client.HTTPConnection, end: int) -> None:  # noqa: ARG002
+    def receive(self, answer: Answer, end: int) -> None:
         """See ``Sink``."""
-        while self.received < end and (piece := response.read1(min(end - self.received, _PIECE_BYTES))):
+        while self.received < end and (piece := answer.read(min(end - self.received, _PIECE_BYTES))):
             self._take(piece, end)
 
     def finish(self, recorded_crc32c: int, url: str) -> None:

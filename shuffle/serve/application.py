@@ -12,24 +12,25 @@ import hmac
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from importlib import resources
 from typing import Any
 
 from aiohttp import web
 
 from shuffle.config import ServeOptions
+from shuffle.serve.answer import SentResponse, connection_field, encode_head
 from shuffle.serve.catalog import Catalog, ServedFile
 from shuffle.serve.conditions import evaluate
 from shuffle.serve.metrics import CONTENT_TYPE, ServerMetrics
+from shuffle.serve.outlet import Outlet, ResponseOutlet, SocketOutlet
 from shuffle.serve.representation import (
-    FileSpan,
     PartitionsStream,
     Segment,
     byte_count_of,
     cut,
-    partitions_stream,
+    joined,
 )
 from shuffle.serve.resource import (
     FileResource,
@@ -41,6 +42,7 @@ from shuffle.serve.resource import (
     parse,
 )
 from shuffle.serve.transfer import Sender
+from shuffle.serve.turns import Turns
 from shuffle.wire import (
     CHECKSUM_HEADER,
     MULTIPART_END,
@@ -74,29 +76,38 @@ class Refusal(Exception):  # noqa: N818 (an answer, not a fault)
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
-class _StreamedResponse(web.StreamResponse):
-    """Its head goes out with the first bytes of its body that are in memory: a system call and a packet less."""
-
-    _send_headers_immediately = False
-
-
 class Application:
     """Answers requests for the files of a catalog. All but the catalog's slow methods run in the event loop's thread.
 
     Attributes:
         metrics: what is counted.
-        connection_count: how many there are; kept by whoever accepts them.
     """
 
     def __init__(self, catalog: Catalog, options: ServeOptions) -> None:
         self.metrics = ServerMetrics()
-        self.connection_count = 0
+        self._outlets: dict[asyncio.BaseProtocol, SocketOutlet | None] = {}
         self._catalog = catalog
         self._options = options
-        self._sender = Sender(options.transfer_to, options.buffer_bytes, options.idle_seconds)
-        self._sends = asyncio.Semaphore(options.sends)
-        self._sending_count = 0
+        self._sender = Sender(options.transfer_to, options.buffer_bytes)
+        self._turns = Turns(options.sends, options.queue_seconds)
         self._page = resources.files("shuffle.serve").joinpath("page.html").read_bytes()
+
+    @property
+    def connection_count(self) -> int:
+        """Connections that there are."""
+        return len(self._outlets)
+
+    def connected(self, protocol: asyncio.BaseProtocol, transport: asyncio.Transport) -> SocketOutlet | None:
+        """Take note of a connection on which requests will come. Where answers leave it, unless TLS encrypts them."""
+        encrypted = transport.get_extra_info("sslcontext") is not None
+        outlet = None if encrypted else SocketOutlet(transport, self._options.idle_seconds)
+        self._outlets[protocol] = outlet
+        return outlet
+
+    def disconnected(self, protocol: asyncio.BaseProtocol) -> None:
+        """Forget a connection that is lost."""
+        if (outlet := self._outlets.pop(protocol)) is not None:
+            outlet.close()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
@@ -108,13 +119,30 @@ class Application:
         self.metrics.answered(response.status, time.monotonic() - began)
         return response
 
+    async def answer_plain_get(self, resource: PartitionsResource, authorization: str, outlet: SocketOutlet) -> None:
+        """Answer a GET of partitions without conditions or ranges, by HTTP/1.1, on a connection that stays."""
+        began = time.monotonic()
+        status = 200
+        try:
+            self._check_token(authorization)
+            with await self._file(resource.name) as file:
+                stream = _stream_of(file, resource)
+                fields = {**_fields_of(stream), "Content-Length": str(stream.byte_count)}
+                await self._send_in_turn([encode_head(200, fields), *stream.segments], outlet)
+        except Refusal as refusal:
+            status = refusal.status
+            body = f"{refusal.reason}\n".encode()
+            fields = {"Content-Type": "text/plain; charset=utf-8", "Content-Length": str(len(body)), **refusal.headers}
+            await self._deliver([encode_head(status, fields), body], outlet)
+        self.metrics.answered(status, time.monotonic() - began)
+
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             resource = parse(request.raw_path)
         except NoResourceError as error:
             raise Refusal(404, str(error)) from error
         if not (isinstance(resource, Health) or (isinstance(resource, Listing) and _is_browser(request))):
-            self._check_token(request)
+            self._check_token(request.headers.get("Authorization", ""))
         if isinstance(resource, Listing) and request.method == "POST":
             return await self._several(request)
         allowed = "GET, HEAD, POST" if isinstance(resource, Listing) else "GET, HEAD"
@@ -131,50 +159,43 @@ class Application:
                 return web.Response(text="ok\n")
         return self._page_answer() if _is_browser(request) else await self._listing()
 
-    def _check_token(self, request: web.BaseRequest) -> None:
+    def _check_token(self, authorization: str) -> None:
         if self._options.token is None:
             return
-        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        scheme, _, given = authorization.partition(" ")
         expected = self._options.token.encode()
         if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode("utf-8", "replace"), expected):
             raise Refusal(401, "a bearer token is needed, and the right one", WWW_Authenticate="Bearer")
 
     async def _partitions(self, request: web.BaseRequest, resource: PartitionsResource) -> web.StreamResponse:
-        async with self._file(resource.name) as file:
+        with await self._file(resource.name) as file:
             stream = _stream_of(file, resource)
-            entity_tag = _entity_tag(file, stream)
-            answer = evaluate(request.headers, entity_tag, stream.byte_count)
-            headers = {
-                "ETag": entity_tag,
-                "Accept-Ranges": "bytes",
-                "Content-Type": STREAM_TYPE,
-                CHECKSUM_HEADER: f"{stream.crc32c:08x}",
-                ROWS_HEADER: str(stream.row_count),
-            }
+            answer = evaluate(request.headers, stream.entity_tag, stream.byte_count)
+            fields = _fields_of(stream)
+            if answer.status == 200:
+                return await self._send(request, 200, fields, stream.segments, stream.byte_count)
             if answer.status == 416:
-                headers["Content-Range"] = f"bytes */{stream.byte_count}"
-            if answer.status in {304, 412, 416}:
-                return web.Response(status=answer.status, headers=headers)
-            if answer.status == 206:
-                headers["Content-Range"] = f"bytes {answer.first}-{answer.last - 1}/{stream.byte_count}"
+                fields["Content-Range"] = f"bytes */{stream.byte_count}"
+            if answer.status != 206:
+                return web.Response(status=answer.status, headers=fields)
+            fields["Content-Range"] = f"bytes {answer.first}-{answer.last - 1}/{stream.byte_count}"
             segments = list(cut(stream.segments, answer.first, answer.last))
-            return await self._send(request, answer.status, headers, segments)
+            return await self._send(request, 206, fields, segments, answer.last - answer.first)
 
     async def _several(self, request: web.BaseRequest) -> web.StreamResponse:
         """One answer with the streams of several places, in the order in which they were asked for."""
         resources_asked = await self._places(request)
         segments: list[Segment] = []
-        async with AsyncExitStack() as stack:
+        with ExitStack() as stack:
             files: dict[str, ServedFile] = {}
             for location, resource in resources_asked:
                 if resource.name not in files:
-                    files[resource.name] = await stack.enter_async_context(self._file(resource.name))
+                    files[resource.name] = stack.enter_context(await self._file(resource.name))
                 stream = _stream_of(files[resource.name], resource)
-                entity_tag = _entity_tag(files[resource.name], stream)
-                segments.append(encode_part_head(PartHead(location, stream.byte_count, stream.crc32c, entity_tag)))
-                segments += stream.segments
+                head = PartHead(location, stream.byte_count, stream.crc32c, stream.entity_tag)
+                segments += (encode_part_head(head), *stream.segments)
             segments.append(MULTIPART_END)
-            return await self._send(request, 200, {"Content-Type": MULTIPART_TYPE}, segments)
+            return await self._send(request, 200, {"Content-Type": MULTIPART_TYPE}, segments, byte_count_of(segments))
 
     async def _places(self, request: web.BaseRequest) -> list[tuple[str, PartitionsResource]]:
         try:
@@ -202,58 +223,59 @@ class Application:
         return places
 
     async def _send(
-        self, request: web.BaseRequest, status: int, headers: dict[str, str], segments: Sequence[Segment]
+        self,
+        request: web.BaseRequest,
+        status: int,
+        fields: dict[str, str],
+        segments: Sequence[Segment],
+        byte_count: int,
     ) -> web.StreamResponse:
-        kind = web.StreamResponse if isinstance(segments[0], FileSpan) else _StreamedResponse
-        response = kind(status=status, headers=headers)
-        response.content_length = byte_count_of(segments)
+        fields["Content-Length"] = str(byte_count)
         if request.method == "HEAD":
+            response = web.StreamResponse(status=status, headers=fields)
             await response.prepare(request)
             return response
-        async with self._turn():
-            try:
-                await response.prepare(request)
-                if request.transport is not None:  # else the client has gone
-                    await self._sender.send(segments, response, request.transport)
-            except (ConnectionError, TimeoutError):  # the client has gone, or takes nothing: that is its right
-                self._break_off(request)
-            except (SpillError, OSError) as error:
-                _LOGGER.warning("broken off: %s", error)
-                self._break_off(request)
-            except BaseException:
-                self._break_off(request)
-                raise
-        return response
+        outlet = self._outlets.get(request.protocol)
+        if outlet is None:
+            response = web.StreamResponse(status=status, headers=fields)
+            await self._send_in_turn(segments, ResponseOutlet(request, response, self._options.idle_seconds))
+            return response
+        head = encode_head(status, {**fields, **connection_field(request)})
+        await self._send_in_turn([head, *segments], outlet)
+        return SentResponse(status, keep_alive=request.keep_alive)
 
-    def _break_off(self, request: web.BaseRequest) -> None:
-        """The head promised more: nobody may take this for an end."""
-        self.metrics.broken_off.inc()
-        if request.transport is not None:  # else the connection is lost already
-            request.transport.abort()
-
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        """Wait until fewer are being sent than the limit."""
+    async def _send_in_turn(self, segments: Sequence[Segment], outlet: Outlet) -> None:
         try:
-            async with asyncio.timeout(self._options.queue_seconds):
-                await self._sends.acquire()
+            async with self._turns:
+                await self._deliver(segments, outlet)
         except TimeoutError as error:
             raise Refusal(503, "too many answers are being sent; try again later", Retry_After="1") from error
-        self._sending_count += 1
-        try:
-            yield
-        finally:
-            self._sending_count -= 1
-            self._sends.release()
 
-    @asynccontextmanager
-    async def _file(self, name: str) -> AsyncIterator[ServedFile]:
-        """A file, for as long as it is needed."""
+    async def _deliver(self, segments: Sequence[Segment], outlet: Outlet) -> None:
+        """Send all of an answer, or break the connection off: its head promised more."""
+        try:
+            await self._sender.send(joined(segments), outlet)
+        except (ConnectionError, TimeoutError):  # the client has gone, or takes nothing: that is its right
+            self._break_off(outlet)
+        except (SpillError, OSError) as error:
+            _LOGGER.warning("broken off: %s", error)
+            self._break_off(outlet)
+        except BaseException:
+            self._break_off(outlet)
+            raise
+
+    def _break_off(self, outlet: Outlet) -> None:
+        self.metrics.broken_off.inc()
+        outlet.abort()
+
+    async def _file(self, name: str) -> ServedFile:
+        """A file, to be released."""
         try:
             file = self._catalog.find(name)
             if file is None:
                 file = await asyncio.to_thread(self._catalog.open, name)
                 self._catalog.keep(file)
+            return file
         except (
             NotPartitionedError,
             FileNotFoundError,
@@ -267,13 +289,9 @@ class Application:
         except OSError as error:
             status = 404 if error.errno in {errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO} else 500
             raise Refusal(status, error.strerror or "the file cannot be read") from error
-        try:
-            yield file
-        finally:
-            file.release()
 
     async def _layout(self, resource: FileResource) -> web.Response:
-        async with self._file(resource.name) as file:
+        with await self._file(resource.name) as file:
             index = file.structure.index
             layout = index.layout
             assert layout.rows is not None  # an index always has them
@@ -313,7 +331,7 @@ class Application:
     def _figures(self) -> web.Response:
         state = {
             "connections": self.connection_count,
-            "sends": self._sending_count,
+            "sends": self._turns.taken_count,
             "open_files": self._catalog.kept_count,
         }
         body = self.metrics.render(self._sender.bytes_by_method, state)
@@ -325,15 +343,21 @@ def _is_browser(request: web.BaseRequest) -> bool:
     return request.method in {"GET", "HEAD"} and "text/html" in request.headers.get("Accept", "")
 
 
+def _fields_of(stream: PartitionsStream) -> dict[str, str]:
+    return {
+        "ETag": stream.entity_tag,
+        "Accept-Ranges": "bytes",
+        "Content-Type": STREAM_TYPE,
+        CHECKSUM_HEADER: f"{stream.crc32c:08x}",
+        ROWS_HEADER: str(stream.row_count),
+    }
+
+
 def _stream_of(file: ServedFile, resource: PartitionsResource) -> PartitionsStream:
     count = file.structure.index.layout.partition_count
     if resource.last > count:
         raise Refusal(404, f"there is no partition {max(resource.first, count)}: they are 0 to {count - 1}")
-    return partitions_stream(file, file.structure, resource.first, resource.last)
-
-
-def _entity_tag(file: ServedFile, stream: PartitionsStream) -> str:
-    return f'"{file.identity_text}-{stream.crc32c:08x}"'
+    return file.stream(resource.first, resource.last)
 
 
 def _json(value: dict[str, Any]) -> web.Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -34,12 +34,14 @@ class PartitionsStream(NamedTuple):
         byte_count: how many.
         row_count: rows of the partitions.
         crc32c: of their ranges.
+        entity_tag: of the stream, strong, with its quotation marks.
     """
 
     segments: tuple[bytes, FileSpan, bytes]
     byte_count: int
     row_count: int
     crc32c: int
+    entity_tag: str
 
 
 def partitions_stream(file: ServedFile, structure: FileStructure, first: int, last: int) -> PartitionsStream:
@@ -55,7 +57,8 @@ def partitions_stream(file: ServedFile, structure: FileStructure, first: int, la
         lengths = np.diff(layout.offsets[first : last + 1])
         checksum = int(concatenate(layout.crc32c[first:last], lengths, np.array([last - first]))[0])
     segments = (structure.schema_message, FileSpan(file, start, end), END_OF_STREAM)
-    return PartitionsStream(segments, byte_count_of(segments), row_count, checksum)
+    entity_tag = f'"{file.identity_text}-{checksum:08x}"'
+    return PartitionsStream(segments, byte_count_of(segments), row_count, checksum, entity_tag)
 
 
 def byte_count_of(segments: Sequence[Segment]) -> int:
@@ -76,6 +79,17 @@ def cut(segments: Sequence[Segment], first: int, last: int) -> Iterator[Segment]
             yield segment._replace(start=segment.start + start, end=segment.start + end)
         else:
             yield segment[start:end]
+
+
+def joined(segments: Iterable[Segment]) -> list[Segment]:
+    """Segments with neighbours in memory made one: that many are sent by one call."""
+    result: list[Segment] = []
+    for segment in segments:
+        if result and isinstance(segment, bytes) and isinstance(result[-1], bytes):
+            result[-1] += segment
+        else:
+            result.append(segment)
+    return result
 
 
 def _length(segment: Segment) -> int:

@@ -91,6 +91,12 @@ def fetching(act: Act, *answers: bytes, holding: bool = False) -> Callable[[Path
     return provoke
 
 
+def fetch_with_a_token_of_two_lines(_directory: Path) -> object:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/a.arrow"
+        return fetch(url, 0, options=FetchOptions(token="one\ntwo"))
+
+
 class Answer(NamedTuple):
     """A request that a server refuses.
 
@@ -260,6 +266,24 @@ FETCHING: Table = {
             f"{URL}: the server answered 403 Forbidden",
             fetching(read, answer("403 Forbidden", b"<html>")),
         ),
+    ],
+    "shuffle/client/exchange.py": [
+        Raised(
+            NetworkError,
+            f"{URL}: the network failed: the server closed the connection before an answer",
+            fetching(read, b"HTTP/1.1 200 OK\r\nContent-Len"),
+        ),
+        Raised(
+            NetworkError,
+            f"{URL}: the network failed: no answer of HTTP/1.1: b'SSH-2.0-x\\r\\n\\r\\n'",
+            fetching(read, b"SSH-2.0-x\r\n\r\n"),
+        ),
+        Raised(
+            NetworkError,
+            f"{URL}: the network failed: nothing arrived for 0.2 s, 10 of 100 bytes had arrived",
+            fetching(read, answer("200 OK", bytes(10), Content_Length=100), holding=True),
+        ),
+        Raised(ValueError, "a field of a request must be one line", fetch_with_a_token_of_two_lines),
     ],
     "shuffle/client/sinks.py": [
         Raised(

@@ -44,16 +44,27 @@ def written(first: int, last: int) -> str:
     return str(first) if first == last else f"{first}-{last}"
 
 
+@pytest.fixture(scope="module", params=["uvloop", "asyncio"])
+def loop_environment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What a server's environment needs for one event loop or the other."""
+    if request.param == "uvloop":
+        return {}
+    hiding = tmp_path_factory.mktemp("hiding")
+    (hiding / "uvloop.py").write_text("raise ImportError")
+    return {"PYTHONPATH": str(hiding)}
+
+
 @pytest.fixture(scope="module", params=["sendfile", "buffered", "TLS"])
 def any_server(
-    request: pytest.FixtureRequest, shared_root: Path, authority: Authority
+    request: pytest.FixtureRequest, shared_root: Path, authority: Authority, loop_environment: dict[str, Any]
 ) -> Iterator[tuple[Server, ssl.SSLContext | None]]:
-    """A server that sends in one of the three ways, and the TLS context for it."""
+    """A server that sends in one of the three ways, on either event loop, and the TLS context for it."""
     if request.param == "TLS":
-        with running(shared_root, "--certificate", str(authority.certificate)) as server:
+        with running(shared_root, "--certificate", str(authority.certificate), **loop_environment) as server:
             yield server, authority.context()
         return
-    with running(shared_root, "--transfer-to", "on" if request.param == "sendfile" else "off") as server:
+    transfer_to = "on" if request.param == "sendfile" else "off"
+    with running(shared_root, "--transfer-to", transfer_to, **loop_environment) as server:
         yield server, None
 
 

@@ -1,0 +1,209 @@
+"""One request and its answer: as much of HTTP/1.1 as it takes to ask a server of partitions.
+
+``http.client`` takes longer over the head of an answer than a partition of 64 KiB is on its way, and waits for bytes in
+two system calls where one does. What a server may answer elsewhere, and here need not, is not understood: an answer in
+chunks has no length that could be trusted, and is refused by who asked.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+import struct
+from collections.abc import Mapping
+
+from shuffle.client.place import Host
+
+_BUFFER_BYTES = 16 << 10
+"""Of a connection, for heads of answers and what comes along with them."""
+
+_MAXIMUM_HEAD_BYTES = 64 << 10
+_WINDOW_BYTES = 4 << 20
+"""What a server may send that nobody has taken yet: with less, a partition of 1 MiB comes in several steps, and each
+wakes both sides up."""
+
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([^\r\n]*))?\r\n")
+
+
+class Connection:
+    """A connection to a server; one thread's at a time.
+
+    Args:
+        host: the server.
+        timeout_seconds: for the connection to be made, and for some more bytes to be taken or to arrive.
+        tls: encrypts it; None for ``http``.
+
+    Errors of all methods, and of those of its answers: ``OSError`` where the network, or what the server sent, is at
+    fault.
+    """
+
+    def __init__(self, host: Host, timeout_seconds: float, tls: ssl.SSLContext | None) -> None:
+        self.timeout_seconds = timeout_seconds
+        self.is_plain = tls is None
+        self._host = str(host).partition("//")[2]
+        self._buffer = memoryview(bytearray(_BUFFER_BYTES))
+        self._unread = self._buffer[:0]
+        self.socket = _connected(host, timeout_seconds)
+        try:
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if tls is not None:
+                self.socket = tls.wrap_socket(self.socket, server_hostname=host.name)
+            else:  # let the kernel wait: Python's own time-outs ask it twice
+                limit = struct.pack("ll", int(timeout_seconds), int(timeout_seconds % 1 * 1e6))
+                self.socket.settimeout(None)
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        except BaseException:
+            self.socket.close()
+            raise
+
+    def request(self, method: str, path: str, fields: Mapping[str, str], body: bytes = b"") -> Answer:
+        """Send a request, and read the head of its answer.
+
+        Raises:
+            ValueError: a field's value has a line break.
+        """
+        lines = [f"{method} {path} HTTP/1.1", f"Host: {self._host}", "Accept-Encoding: identity"]
+        lines += [f"{name}: {value}" for name, value in fields.items()]
+        if body:
+            lines.append(f"Content-Length: {len(body)}")
+        if any("\n" in line or "\r" in line for line in lines):
+            raise ValueError("a field of a request must be one line")
+        self._unread = self._buffer[:0]
+        self.socket.sendall("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+        while (answer := Answer(self, self._head())).status < 200:
+            pass  # an interim one
+        return answer
+
+    def receive_into(self, view: memoryview) -> int:
+        """Fill a view as far as bytes are there; 0 is the end of the connection."""
+        if count := min(len(self._unread), len(view)):
+            view[:count], self._unread = self._unread[:count], self._unread[count:]
+            return count
+        return self._receive(view, socket.MSG_WAITALL if self.is_plain else 0)
+
+    def receive(self, limit: int) -> bytes:
+        """Up to so many bytes, as they arrive; none at the end of the connection."""
+        if not self._unread:
+            self._refill()
+        return self.arrived(limit)
+
+    def arrived(self, limit: int) -> bytes:
+        """Up to so many bytes that have arrived along with others."""
+        taken, self._unread = bytes(self._unread[:limit]), self._unread[limit:]
+        return taken
+
+    def receive_until(self, end: bytes, limit: int) -> bytes:
+        """Bytes up to some at their end; fewer where the connection ends, or there are too many."""
+        taken = b""
+        while not taken.endswith(end) and len(taken) < limit:
+            if not self._unread and not self._refill():
+                break
+            found = (taken + bytes(self._unread)).find(end, max(0, len(taken) - len(end)))
+            taken += self.arrived(len(self._unread) if found < 0 else found + len(end) - len(taken))
+        return taken
+
+    def close(self) -> None:
+        """Close it."""
+        self.socket.close()
+
+    def _refill(self) -> int:
+        self._unread = self._buffer[: self._receive(self._buffer, 0)]
+        return len(self._unread)
+
+    def _receive(self, view: memoryview, flags: int) -> int:
+        try:
+            return self.socket.recv_into(view, 0, flags)
+        except (BlockingIOError, TimeoutError):
+            raise TimeoutError(f"nothing arrived for {self.timeout_seconds:g} s") from None
+
+    def _head(self) -> bytes:
+        head = self.receive_until(b"\r\n\r\n", _MAXIMUM_HEAD_BYTES)
+        if not head.endswith(b"\r\n\r\n"):
+            raise ConnectionResetError("the server closed the connection before an answer")
+        return head
+
+
+class Answer:
+    """An answer whose head has arrived.
+
+    Attributes:
+        connection: which it arrives on.
+        status, reason: of its first line.
+        byte_count: length of its body, or None if that is not said.
+    """
+
+    def __init__(self, connection: Connection, head: bytes) -> None:
+        match = _STATUS_LINE.match(head)
+        if match is None:
+            raise ConnectionError(f"no answer of HTTP/1.1: {head[:60]!r}")
+        self.connection = connection
+        self.status = int(match[2])
+        self.reason = (match[3] or b"").decode("latin-1")
+        self._head = head
+        self._names = head.lower()
+        length = self.field("content-length")
+        sized = length.isascii() and length.isdigit() and not self.field("transfer-encoding")
+        self.byte_count = int(length) if sized else None
+        self._left = self.byte_count or 0
+        self._stays = match[1] == b"1" and sized and "close" not in self.field("connection").lower()
+
+    def field(self, name: str) -> str:
+        """The value of the first header field of a name, which is given in lower case; empty if there is none."""
+        start = self._names.find(f"\r\n{name}:".encode())
+        if start < 0:
+            return ""
+        start += len(name) + 3
+        return self._head[start : self._head.index(b"\r\n", start)].decode("latin-1").strip()
+
+    @property
+    def leaves_connection(self) -> bool:
+        """Whether all of it was read, and its connection may be used again."""
+        return self._stays and self._left == 0
+
+    def read_into(self, view: memoryview) -> int:
+        """Fill a view as far as bytes are there; how many they were, 0 at the end of the body or of the connection."""
+        return self.taken(self.connection.receive_into(view[: self._left])) if self._left else 0
+
+    def read(self, limit: int) -> bytes:
+        """Up to so many bytes, as they arrive; none at the end of the body or of the connection."""
+        piece = self.connection.receive(min(limit, self._left)) if self._left else b""
+        self.taken(len(piece))
+        return piece
+
+    def arrived(self, limit: int) -> bytes:
+        """Up to so many bytes that came along with the head."""
+        piece = self.connection.arrived(min(limit, self._left))
+        self.taken(len(piece))
+        return piece
+
+    def read_until(self, end: bytes, limit: int) -> bytes:
+        """Bytes up to some at their end; fewer where the answer ends, or there are too many."""
+        piece = self.connection.receive_until(end, min(limit, self._left))
+        self.taken(len(piece))
+        return piece
+
+    def taken(self, count: int) -> int:
+        """So many bytes were read from the connection, by whomever."""
+        self._left -= count
+        return count
+
+
+def _connected(host: Host, timeout_seconds: float) -> socket.socket:
+    failures: list[OSError] = []
+    for family, kind, protocol, _, address in socket.getaddrinfo(host.name, host.port, type=socket.SOCK_STREAM):
+        connection = socket.socket(family, kind, protocol)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _WINDOW_BYTES)
+        if connection.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) < _WINDOW_BYTES:
+            connection.close()  # not allowed: then what the kernel grows itself is better
+            connection = socket.socket(family, kind, protocol)
+        try:
+            connection.settimeout(timeout_seconds)
+            connection.connect(address)
+        except OSError as error:
+            connection.close()
+            failures.append(error)
+        else:
+            return connection
+    raise failures[-1]  # of no address at all, looking for one has told
