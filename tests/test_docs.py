@@ -91,6 +91,13 @@ def test_every_code_block_runs(page: Path, tmp_path: Path) -> None:
 
 
 @each_page
+def test_no_command_stands_in_a_block_that_is_not_run(page: Path) -> None:
+    others = re.sub(BLOCK, "", page.read_text())
+
+    assert re.findall(r"^\$ .*", others, re.MULTILINE) == []
+
+
+@each_page
 def test_every_file_that_a_page_links_to_exists(page: Path) -> None:
     links = [link for link in re.findall(r"\]\(([^)#]+)", page.read_text()) if "://" not in link]
 

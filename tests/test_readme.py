@@ -1,20 +1,91 @@
 """What the README shows works as it stands there."""
 
+import os
 import re
+import shutil
+import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from tests.spills import write_spill, write_spills
+from tests.test_docs import blocks_of, prompted
+
 README = Path(__file__).parent.parent / "README.md"
+BLOCKS = list(blocks_of(README))
+COMMANDS, TOOLS = ([*prompted(block.code)] for block in BLOCKS if block.language == "console")
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """A directory with the files that the README's commands name."""
+    for name in ("events", "spills", "outputs"):
+        (tmp_path / name).mkdir()
+    pa.parquet.write_table(pa.table({"user_id": range(100)}), tmp_path / "events" / "1.parquet")
+    write_spills(tmp_path / "spills", [10] * 8, [20] * 8)
+    damaged = write_spill(tmp_path / "damaged.arrow", [10, 20])
+    os.truncate(damaged, damaged.stat().st_size - 100)
+    for name in ("before.arrow", "after.arrow", "outputs/merged.arrow"):
+        shutil.copy(tmp_path / "spills" / "spill-0.spill.arrow", tmp_path / name)
+    return tmp_path
+
+
+@pytest.fixture
+def port() -> int:
+    """One that was free a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        found: int = free.getsockname()[1]
+    return found
+
+
+def test_every_block_is_of_a_kind_that_is_run() -> None:
+    fences = len(re.findall(r"^ *```", README.read_text(), re.MULTILINE))
+
+    assert [block.language for block in BLOCKS] == ["python", "console", "console"]
+    assert fences == 2 * len(BLOCKS)
 
 
 def test_the_example_runs(tmp_path: Path) -> None:
-    (example,) = re.findall(r"^```python\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+    (example,) = (block.code for block in BLOCKS if block.language == "python")
     completed = subprocess.run(
         [sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
     )
     assert completed.returncode == 0, completed.stderr
     assert completed.stdout.endswith("[2 0 0 2 0 4 0 0] 4\n")
+
+
+def test_the_commands_run_one_after_the_other(directory: Path, port: int) -> None:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path}
+
+    with ExitStack() as stack:
+        for line in COMMANDS:
+            command = ["bash", "-c", f"exec {line.removesuffix('&').replace('8080', str(port))}"]
+            if line.endswith("&"):
+                server = stack.enter_context(
+                    subprocess.Popen(command, cwd=directory, env=environment, stdout=subprocess.PIPE)
+                )
+                stack.callback(server.kill)
+                assert server.stdout is not None
+                assert server.stdout.readline() == f"http://127.0.0.1:{port}/\n".encode()
+                continue
+            completed = subprocess.run(
+                command, cwd=directory, env=environment, capture_output=True, text=True, check=False, timeout=60
+            )
+            assert completed.returncode == 0, (line, completed.stderr)
+
+    made = ["events.arrow", "merged.arrow", "sizes.html", "repaired.arrow", "some.parquet", "some.arrows"]
+    assert [name for name in made if not (directory / name).exists()] == []
+
+
+@pytest.mark.parametrize("line", TOOLS)
+def test_the_tools_that_it_names_are_there(line: str) -> None:
+    assert os.access(README.parent / line.split(maxsplit=1)[0], os.X_OK)
 
 
 def test_every_file_that_it_links_to_exists() -> None:

@@ -129,6 +129,11 @@ TABLE: Table = {
     "shuffle/merging/plan.py": [
         Raised(ValueError, "there is nothing to merge: no sources", lambda _: plan_merge([])),
         Raised(ValueError, "source 1 has 3 partitions, source 0 has 2", lambda _: plan_merge(layouts(2, 3))),
+        Raised(
+            ValueError,
+            "no file can hold what the sources have together: 18446744073709551614 bytes",
+            lambda _: plan_merge([PartitionLayout(np.array([0, 2**63 - 1]))] * 2),
+        ),
     ],
     "shuffle/merging/sources.py": [
         Raised(ValueError, "no spills: looked for *.spill.arrow in the directory PATH/empty", merge_named("empty")),
