@@ -24,9 +24,11 @@ COMMANDS, TOOLS = ([*prompted(block.code)] for block in BLOCKS if block.language
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     """A directory with the files that the README's commands name."""
-    for name in ("events", "spills", "outputs"):
-        (tmp_path / name).mkdir()
+    for name in ("events", "spills", "outputs", "sales/year=2024"):
+        (tmp_path / name).mkdir(parents=True)
     pa.parquet.write_table(pa.table({"user_id": range(100)}), tmp_path / "events" / "1.parquet")
+    sales = pa.table({"id": range(100), "price": range(100)})
+    pa.parquet.write_table(sales, tmp_path / "sales" / "year=2024" / "1.parquet")
     write_spills(tmp_path / "spills", [10] * 8, [20] * 8)
     damaged = write_spill(tmp_path / "damaged.arrow", [10, 20])
     os.truncate(damaged, damaged.stat().st_size - 100)
@@ -79,7 +81,7 @@ def test_the_commands_run_one_after_the_other(directory: Path, port: int) -> Non
             )
             assert completed.returncode == 0, (line, completed.stderr)
 
-    made = ["events.arrow", "merged.arrow", "sizes.html", "repaired.arrow", "some.parquet", "some.arrows"]
+    made = ["events.arrow", "2024.arrow", "merged.arrow", "sizes.html", "repaired.arrow", "some.parquet", "some.arrows"]
     assert [name for name in made if not (directory / name).exists()] == []
 
 

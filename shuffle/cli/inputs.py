@@ -1,128 +1,174 @@
-"""What ``shuffle partition`` reads: Parquet, Arrow and CSV files as one stream of record batches."""
+"""What ``shuffle partition`` reads: Parquet, Arrow, CSV and JSON lines files as one stream of record batches, of the
+columns and rows that are asked for.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from shuffle.merging.sources import natural_order
+from shuffle.cli.input_files import directory_columns, find_inputs, format_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.dataset as ds
-
-FORMATS_BY_SUFFIX = {
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".arrow": "ipc",
-    ".feather": "ipc",
-    ".ipc": "ipc",
-    ".csv": "csv",
-    ".csv.gz": "csv",
-}
 
 # Few and small, so that the rows read ahead are little beside the budget of those held back.
 _BATCH_ROWS = 1 << 16
 _BATCHES_AHEAD = 4
 
 
-def open_inputs(paths: Sequence[str]) -> ds.Dataset:
-    """The files meant by ``paths`` as one dataset: files as given, directories as all files of a known format in them
-    and below, but for names that begin with a dot or an underscore, in natural order.
+class Inputs:
+    """The rows of files, in the order of the files, and of these the ones for which a condition is true.
+
+    Args:
+        paths: as ``find_inputs`` takes them; all of one format, and of the same columns.
+        condition: as ``parse_row_filter`` takes it, or None.
 
     String views are read as strings, since Arrow cannot take rows of views.
 
     Raises:
-        ClickException: no file of a known format, more than one format, or files whose columns differ.
+        ClickException: no file of a known format, more than one format, files whose columns differ, or a condition that
+            does not fit them.
         OSError: a file cannot be opened.
         pyarrow.ArrowException: it is not what its name says.
     """
+
+    def __init__(self, paths: Sequence[str], condition: str | None = None) -> None:
+        self.files = find_inputs(paths)
+        self._dataset, self._directory_columns = _open_dataset(self.files)
+        self.schema: pa.Schema = self._dataset.schema
+        """Of all columns, whichever are read: those in the files, then those that the names of directories make."""
+        self._filter = None if condition is None else _parsed(condition, self.schema)
+        # Files whose directories' names exclude every row are not looked into.
+        self.parts: list[ds.Fragment] = list(self._dataset.get_fragments(self._filter))
+        """The files, but for those that have no rows to give."""
+        self._check_columns()
+
+    def some_parts(self, most: int) -> list[ds.Fragment]:
+        """Up to ``most`` row groups of Parquet files, else whole files, at equal distances in all of them."""
+        import pyarrow.dataset as ds
+
+        parts = [
+            part
+            for file in self.parts
+            for part in (
+                file.split_by_row_group(self._filter, self.schema)
+                if isinstance(file, ds.ParquetFileFragment)
+                else [file]
+            )
+        ]
+        return (
+            [parts[(2 * number + 1) * len(parts) // (2 * most)] for number in range(most)]
+            if len(parts) > most
+            else parts
+        )
+
+    def row_count(self, parts: Sequence[ds.Fragment]) -> int | None:
+        """Rows in these parts, whether the condition is true for them or not; None where counting them would take
+        reading them."""
+        import pyarrow.dataset as ds
+
+        if isinstance(self._dataset.format, (ds.CsvFileFormat, ds.JsonFileFormat)):
+            return None
+        if isinstance(self._dataset.format, ds.ParquetFileFormat):  # whose fragments count the whole file's rows
+            return sum(int(group.num_rows) for part in parts for group in part.row_groups)
+        return sum(int(part.count_rows()) for part in parts)
+
+    def batches(
+        self, parts: Sequence[ds.Fragment], columns: Sequence[str] | None, progress: Callable[[int], None]
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows for which the condition is true, part after part, in order.
+
+        Args:
+            parts: all or some.
+            columns: which, and in which order; None: all.
+            progress: is told how many rows more were dealt with or passed over; in the end, ``row_count`` together.
+
+        Raises:
+            ClickException: a file cannot be read; it names the file.
+        """
+        import pyarrow as pa
+
+        # Not all files at once, since Arrow's errors do not say which one is meant.
+        for part in parts:
+            dealt_with = 0
+            try:
+                for batch in self._scanner(part, columns).to_batches():
+                    yield batch
+                    dealt_with += batch.num_rows
+                    progress(batch.num_rows)
+                progress((self.row_count([part]) or dealt_with) - dealt_with)
+            except (pa.ArrowException, OSError) as error:
+                raise click.ClickException(f"{part.path}: {error}") from error
+
+    def _scanner(self, fragment: ds.Fragment, columns: Sequence[str] | None) -> ds.Scanner:
+        import pyarrow.dataset as ds
+
+        options: dict[str, Any] = {
+            "columns": columns if columns is None else list(columns),
+            "filter": self._filter,
+            "batch_size": _BATCH_ROWS,
+            "batch_readahead": _BATCHES_AHEAD,
+        }
+        if not isinstance(fragment.format, ds.JsonFileFormat):
+            return fragment.scanner(self.schema, **options)
+        from shuffle.cli.json_lines import scanner_of
+
+        keys = ds.get_partition_keys(fragment.partition_expression)
+        constants = {name: keys[name] for name in self._directory_columns}
+        return scanner_of(fragment.path, self.schema, constants, **options)
+
+    def _check_columns(self) -> None:
+        """Raise ClickException where a file has other columns than the first: Arrow would fill in nulls, or leave out
+        what is more, and say nothing. Of JSON lines nulls are what is meant, and what is more is seen on reading."""
+        import pyarrow.dataset as ds
+
+        if isinstance(self._dataset.format, ds.JsonFileFormat):
+            return
+        expected = set(self.schema.names) - self._directory_columns
+        for part in self.parts:
+            actual = set(part.physical_schema.names)
+            if actual != expected:
+                names = ", ".join(sorted(actual ^ expected))
+                raise click.ClickException(
+                    f"{part.path}: other columns than in {self.files[0]}; only one of them has {names}"
+                )
+
+
+def _open_dataset(files: Sequence[str]) -> tuple[ds.FileSystemDataset, set[str]]:
+    """The files as one dataset, and the names of the columns that their directories make."""
+    import pyarrow as pa
     import pyarrow.dataset as ds
 
-    files = [file for path in paths for file in _files_of(path)]
-    formats = {_format_of(file): file for file in reversed(files)}
-    if len(formats) > 1:
-        (first, file), (second, other), *_ = sorted(formats.items())
-        raise click.ClickException(f"inputs of one format are needed: {file} is {first}, {other} is {second}")
-    (format_name,) = formats
+    format_name = format_of(files)
     for file in files:
         os.close(os.open(file, os.O_RDONLY | os.O_CLOEXEC))  # the system's own error, for Arrow's is less clear
-    dataset = ds.dataset(files, format=format_name)
-    _check_columns(dataset)
-    return ds.dataset(files, schema=_readable(dataset.schema), format=format_name)
+    if format_name == "json":
+        from shuffle.cli.json_lines import schema_of
+
+        in_files = schema_of(files)
+    else:
+        in_files = _readable(ds.dataset(files[0], format=format_name).schema)
+    # What stands in a file itself is believed before what its directory is called.
+    of_directories = pa.schema([field for field in directory_columns(files) if field.name not in in_files.names])
+    schema = pa.schema([*in_files, *of_directories], metadata=in_files.metadata)
+    partitioning = ds.HivePartitioning(of_directories)
+    dataset = ds.dataset(list(files), schema=schema, format=format_name, partitioning=partitioning)
+    return dataset, set(of_directories.names)
 
 
-def batches_of(dataset: ds.Dataset) -> Iterator[pa.RecordBatch]:
-    """All rows, file after file, in order.
+def _parsed(condition: str, schema: pa.Schema) -> pc.Expression:
+    from shuffle.cli.row_filter import parse_row_filter
 
-    Raises:
-        ClickException: a file cannot be read; it names the file.
-    """
-    import pyarrow as pa
-
-    # Not all files at once, since Arrow's errors do not say which one is meant.
-    for file in dataset.get_fragments():
-        try:
-            yield from file.to_batches(dataset.schema, batch_size=_BATCH_ROWS, batch_readahead=_BATCHES_AHEAD)
-        except (pa.ArrowException, OSError) as error:
-            raise click.ClickException(f"{file.path}: {error}") from error
-
-
-def row_count_of(dataset: ds.Dataset) -> int | None:
-    """How many rows there are, or None where counting them would take reading them."""
-    import pyarrow.dataset as ds
-
-    return None if isinstance(dataset.format, ds.CsvFileFormat) else dataset.count_rows()
-
-
-def _files_of(path: str) -> list[str]:
-    if not os.path.isdir(path):
-        return [path]
-    found = []
-    for directory, directories, names in os.walk(path, onerror=_raise):
-        directories[:] = [name for name in directories if not name.startswith((".", "_"))]
-        found += [
-            os.path.join(directory, name)
-            for name in names
-            if not name.startswith((".", "_")) and _suffix_of(name) is not None
-        ]
-    if not found:
-        known = ", ".join(f"*{suffix}" for suffix in FORMATS_BY_SUFFIX)
-        raise click.ClickException(f"no input: looked for {known} in the directory {path}")
-    return sorted(found, key=natural_order)
-
-
-def _raise(error: OSError) -> None:
-    raise error
-
-
-def _suffix_of(name: str) -> str | None:
-    return next((suffix for suffix in FORMATS_BY_SUFFIX if name.lower().endswith(suffix)), None)
-
-
-def _format_of(file: str) -> str:
-    suffix = _suffix_of(file)
-    if suffix is None:
-        known = ", ".join(FORMATS_BY_SUFFIX)
-        raise click.ClickException(f"{file}: what format is it? The names of inputs end with one of {known}")
-    return FORMATS_BY_SUFFIX[suffix]
-
-
-def _check_columns(dataset: ds.FileSystemDataset) -> None:
-    """Raise ClickException where a file has other columns than the first: Arrow would fill in nulls, or leave out what
-    is more, and say nothing."""
-    expected = set(dataset.schema.names)
-    first, *others = dataset.get_fragments()
-    for fragment in others:
-        actual = set(fragment.physical_schema.names)
-        if actual != expected:
-            names = ", ".join(sorted(actual ^ expected))
-            raise click.ClickException(
-                f"{fragment.path}: other columns than in {first.path}; only one of them has {names}"
-            )
+    try:
+        return parse_row_filter(condition, schema)
+    except ValueError as error:
+        raise click.ClickException(f"--where: {error}") from error
 
 
 def _readable(schema: pa.Schema) -> pa.Schema:

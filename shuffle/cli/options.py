@@ -90,7 +90,17 @@ def output_options(function: Function) -> Callable[..., Any]:
     return with_output
 
 
-def merge_options(function: Function) -> Callable[..., Any]:
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Threads at work.  [default: one a core, at most 4]",
+)
+
+
+def merge_options(
+    function: Function, threads_option: Callable[[Callable[..., Any]], Callable[..., Any]] = threads_option
+) -> Callable[..., Any]:
     """Options of a merge and of its target; the command gets them as ``options``, a ``MergeOptions``."""
 
     @click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
@@ -107,12 +117,7 @@ def merge_options(function: Function) -> Callable[..., Any]:
         type=click.Choice(("auto", *METHOD_NAMES)),
         help="How to copy. What the kernel refuses is left to the next method.  [default: auto]",
     )
-    @click.option(
-        "--threads",
-        type=click.IntRange(min=1),
-        metavar="N",
-        help="Threads at work.  [default: one a core, at most 4]",
-    )
+    @threads_option
     @functools.wraps(function)
     def with_options(*arguments: Any, **others: Any) -> Any:
         names = ("overwrite", "durable", "verify", "transfer_to", "method", "threads")

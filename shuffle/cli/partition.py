@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 import click
 
+from shuffle.cli.help_sections import SectionedCommand
+from shuffle.cli.keys import Columns, Placement, SortKey, SortKeys
 from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, Size, json_option, merge_options, output_options
-from shuffle.cli.terminal import progress_bar, say
+from shuffle.cli.terminal import say
 from shuffle.cli.wording import as_json_text, counted, sized
 from shuffle.config import MINIMUM_MEMORY_BYTES, MapOptions, MergeOptions
 from shuffle.report import MapReport
 
 Compression = Literal["none", "lz4", "zstd"]
+Item = TypeVar("Item")
 
-
-class Columns(click.ParamType["tuple[str, ...]"]):
-    """Names of columns, separated by commas."""
-
-    name = "columns"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        """The names; a name with a comma in it cannot be given."""
-        names = value if isinstance(value, tuple) else tuple(name.strip() for name in str(value).split(","))
-        if not all(names):
-            self.fail(f"{value!r} has an empty name in it", param, ctx)
-        return names
+_SECTIONS = {
+    "Rows": ["columns", "condition"],
+    "Partitions": ["by", "sort_keys", "round_robin", "partition_count"],
+    "Output": ["target", "overwrite", "durable", "verify", "compression", "alignment"],
+    "Memory, spills, threads": ["memory_bytes", "spill_directories", "keep_spills", "spills_only", "threads"],
+    "Merge of the spills": ["transfer_to", "method"],
+    "Reports": ["as_json", "quiet", "progress"],
+}
 
 
 class Alignment(click.ParamType["int | Literal['auto']"]):
@@ -41,25 +41,46 @@ class Alignment(click.ParamType["int | Literal['auto']"]):
 
 @click.command(
     "partition",
+    cls=SectionedCommand,
+    sections=_SECTIONS,
     context_settings=CONTEXT_SETTINGS,
-    short_help="Partition rows of Parquet, Arrow or CSV files by key.",
+    short_help="Partition rows of Parquet, Arrow, CSV or JSON lines files.",
     epilog="""\b
 Examples:
   shuffle partition lineitem/ --by l_orderkey --partitions 64 -o lineitem.arrow
-  shuffle partition a.csv b.csv --by country,city --partitions 16 -o visits.arrow --compression zstd
+  shuffle partition 'logs/**/*.jsonl.gz' --by country,city --partitions 16 -o visits.arrow --compression zstd
+  shuffle partition sales/ --where "year = 2024 and price > 10" --columns id,price --by id --partitions 8 -o 2024.arrow
+  shuffle partition sales/ --range price:desc:nulls-last,id --partitions 100 -o by-price.arrow
   shuffle partition big.parquet --by id --partitions 200 -o big.arrow --memory 256MiB --spill-dir /fast/disk
+  shuffle partition big.parquet --by id --partitions 200 -o big.arrow --spills-only --spill-dir spills/ \\
+    && shuffle-merge spills/ -o merged.arrow
 """,
 )
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT…", type=PATH)
 @click.option(
+    "--columns", multiple=True, type=Columns(), metavar="COLS", help="Columns to write, in this order.  [default: all]"
+)
+@click.option(
+    "--where", "condition", metavar="CONDITION", help="Rows to write: those for which it is true.  [default: all]"
+)
+@click.option(
     "--by",
-    "columns",
     multiple=True,
-    required=True,
     type=Columns(),
     metavar="COLS",
-    help="The columns that decide where a row goes, separated by commas; may be given several times.",
+    help="By the hash of these columns: rows of equal values go together.",
 )
+@click.option(
+    "--range",
+    "sort_keys",
+    multiple=True,
+    type=SortKeys(),
+    metavar="KEYS",
+    help="By ranges of values, in order and of about as many rows each: sorting every partition sorts everything. "
+    "KEYS are COL[:asc|desc][:nulls-first|nulls-last],…; by default asc, and nulls are the least. The inputs are "
+    "sampled first.",
+)
+@click.option("--round-robin", is_flag=True, help="In turn: row i goes to partition i modulo P.")
 @click.option(
     "--partitions",
     "partition_count",
@@ -88,6 +109,9 @@ Examples:
 )
 @click.option("--keep-spills", is_flag=True, help="Keep the spills, as OUT's name with a number and .spill.arrow.")
 @click.option(
+    "--spills-only", is_flag=True, help="Make no OUT: spill all rows and keep the spills, for shuffle-merge to merge."
+)
+@click.option(
     "--compression",
     type=click.Choice(get_args(Compression)),
     default="none",
@@ -103,75 +127,105 @@ Examples:
     help="Partitions start at multiples of it. auto: 4096 where merges can then share blocks instead of copying (XFS, "
     "btrfs) and partitions are large; else 64.",
 )
-@merge_options
+@functools.partial(
+    merge_options,
+    threads_option=click.option(
+        "--workers",
+        "--threads",
+        "threads",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Threads that decode rows, and as many that sort them; what is written does not depend on it.  [default: "
+        "one a core, at most 4]",
+    ),
+)
 @json_option
 @output_options
 def command(  # noqa: PLR0913 (one argument an option)
     inputs: tuple[str, ...],
     *,
     columns: tuple[tuple[str, ...], ...],
+    condition: str | None,
+    by: tuple[tuple[str, ...], ...],
+    sort_keys: tuple[tuple[SortKey, ...], ...],
+    round_robin: bool,
     partition_count: int,
     target: str,
     memory_bytes: int,
     spill_directories: tuple[str, ...],
     keep_spills: bool,
+    spills_only: bool,
     compression: Compression,
     alignment: int | Literal["auto"],
     options: MergeOptions,
     as_json: bool,
     output: Output,
 ) -> None:
-    """Read rows, group them by the hash of their key into P partitions, and write them to one file OUT.
+    """Read rows, group them into P partitions, and write them to one file OUT.
 
-    A row lands in the partition where Spark's repartition(P, COLS) puts it. Inputs are Parquet (.parquet, .pq), Arrow
-    (.arrow, .feather, .ipc) or CSV (.csv, .csv.gz) files of the same columns; a directory stands for all such files in
-    it and below. When memory is spent rows are spilled, and in the end the spills merged. OUT appears whole or not
-    at all.
+    With --by, a row lands in the partition where Spark's repartition(P, COLS) puts it. Within a partition rows keep
+    their order.
+
+    Inputs are Parquet (.parquet, .pq), Arrow (.arrow, .feather, .ipc), CSV (.csv) or JSON lines (.jsonl, .ndjson) files
+    of the same columns, the last two also as .gz. A directory stands for all such files in it and below, a pattern in
+    quotes ('a/*.csv', with ** for any directories) for what matches it. Directories named key=value make columns.
+
+    CONDITION compares columns with numbers, with 'text', which dates and times are, too, or with each other: = != < <=
+    > >=, IN (…), BETWEEN … AND …, LIKE '…%', IS NULL, joined by AND, OR, NOT and parentheses. In it and in COLS, a
+    column with other characters in its name than letters, digits and _ is put in "double quotes".
+
+    When memory is spent rows are spilled, and in the end the spills merged. OUT appears whole or not at all.
 
     SIZE is in bytes, or takes KiB, MiB or GiB.
     """
-    by = [name for group in columns for name in group]
+    placement = Placement(_joined(by), _joined(sort_keys), round_robin, partition_count)
+    _check_usage(placement, options, spills_only=spills_only)
     map_options = MapOptions(
         memory_bytes=memory_bytes,
         spill_directories=spill_directories,
         keep_spills=keep_spills,
+        spills_only=spills_only,
         compression=None if compression == "none" else compression,
         alignment=alignment,
         threads=options.threads,
         merge=options,
     )
-    report = _partition(inputs, by, partition_count, target, map_options, output)
+    from shuffle.cli.inputs import Inputs
+    from shuffle.cli.partitioning import partition
+
+    report = partition(
+        Inputs(inputs, condition), _joined(columns), placement, target, map_options, bar_shown=output.bar_shown
+    )
     if as_json:
         click.echo(as_json_text(report.as_dict()))
     if not output.quiet:
-        say(f"{target}: {_in_words(report)}")
+        say(_in_words(report))
 
 
-def _partition(
-    inputs: tuple[str, ...], by: list[str], partition_count: int, target: str, options: MapOptions, output: Output
-) -> MapReport:
-    from shuffle.cli.inputs import batches_of, open_inputs, row_count_of
-    from shuffle.map_writer import MapWriter
-    from shuffle.partitioners import HashPartitioner
+def _joined(groups: tuple[tuple[Item, ...], ...]) -> tuple[Item, ...]:
+    """What an option was given, several times perhaps."""
+    return tuple(item for group in groups for item in group)
 
-    partitioner = HashPartitioner(by, partition_count)
-    dataset = open_inputs(inputs)
-    try:
-        writer = MapWriter(target, dataset.schema, partitioner, options)
-    except TypeError as error:  # a type of the input's that the format cannot store
-        raise click.ClickException(str(error)) from error
-    with writer:
-        total = row_count_of(dataset) if output.bar_shown else None
-        with progress_bar(total, " rows", "partitioning", shown=output.bar_shown) as progress:
-            for batch in batches_of(dataset):
-                writer.write(batch)
-                progress(batch.num_rows)
-    assert writer.report is not None  # it is closed
-    return writer.report
+
+def _check_usage(placement: Placement, options: MergeOptions, *, spills_only: bool) -> None:
+    ways = {"--by": placement.by, "--range": placement.sort_keys, "--round-robin": placement.round_robin}
+    given = [name for name, value in ways.items() if value]
+    if len(given) != 1:
+        problem = f"one of {', '.join(ways)} is needed"
+        raise click.UsageError(
+            f"{problem}, not {' and '.join(given)}" if given else problem, click.get_current_context()
+        )
+    if spills_only and options.verify:
+        raise click.UsageError("--verify reads OUT again, and --spills-only makes none", click.get_current_context())
 
 
 def _in_words(report: MapReport) -> str:
-    spills = f", {counted(report.spill_count, 'spill')}" if report.spill_count else ""
-    kept = f" kept in {os.path.dirname(report.spills[0]) or '.'}" if report.spills else ""
-    rows, partitions = counted(report.row_count, "row"), counted(report.partition_count, "partition")
-    return f"{rows} in {partitions}, {sized(report.target_bytes)}{spills}{kept}, {report.seconds:.3f} s"
+    counts = f"{counted(report.row_count, 'row')} in {counted(report.partition_count, 'partition')}"
+    spills = counted(report.spill_count, "spill")
+    if report.target is None:
+        names = dict.fromkeys((report.spills[0], report.spills[-1]))
+        return f"{' … '.join(names)}: {counts}, {sized(report.spilled_bytes)} in {spills}, {report.seconds:.3f} s"
+    made = f", {spills}" if report.spill_count else ""
+    places = dict.fromkeys(os.path.dirname(spill) or "." for spill in report.spills)
+    kept = f" kept in {', '.join(places)}" if places else ""
+    return f"{report.target}: {counts}, {sized(report.target_bytes)}{made}{kept}, {report.seconds:.3f} s"

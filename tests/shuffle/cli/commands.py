@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ _NO_OVERRIDE = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
 
 def command_line(command: str) -> list[str]:
     """``command``, whose first word is a console script, as arguments for a process."""
-    script, *arguments = command.split()
+    script, *arguments = shlex.split(command)
     return [str(SCRIPTS / script), *arguments]
 
 
@@ -27,7 +28,7 @@ def run(
     obey_permissions: bool = False,
     **environment: str,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command in a directory; its words are split at spaces.
+    """Run a command in a directory; its words are split as a shell does.
 
     Args:
         command: begins with ``shuffle`` or ``shuffle-merge``.

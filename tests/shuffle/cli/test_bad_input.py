@@ -33,6 +33,15 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (directory / "nothing.arrow").touch()
     pa.feather.write_feather(ROWS, directory / "plain.arrow", compression="uncompressed")
     pa.parquet.write_table(ROWS, directory / "rows.parquet")
+    for place in ("year=1", "hidden", "keys/year=1", "keys/month=1"):
+        (directory / place).mkdir(parents=True)
+    pa.parquet.write_table(ROWS, directory / "year=1" / "rows.parquet")
+    pa.parquet.write_table(ROWS, directory / "keys" / "year=1" / "rows.parquet")
+    pa.parquet.write_table(ROWS, directory / "keys" / "month=1" / "rows.parquet")
+    (directory / "hidden" / ".rows.parquet").touch()
+    (directory / "late.jsonl").write_text('{"key": 1, "text": "some words"}\n' * 200_000 + '{"kye": 1}\n')
+    (directory / "empty.jsonl").touch()
+    write_spill(directory / "used-00003.spill.arrow", [3])
     pa.parquet.write_table(ROWS, directory / "mixed" / "rows.parquet")
     pa.csv.write_csv(ROWS, directory / "mixed" / "rows.csv")
     pa.parquet.write_table(ROWS, directory / "unlike" / "a.parquet")
@@ -45,6 +54,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 PARTITION = "shuffle partition rows.parquet --by key --partitions 4 -o new.arrow"
+USED = "-o used.arrow --by key --partitions 4 --spills-only"
 
 # Each: a command, and words that its one line must have.
 CASES = {
@@ -113,6 +123,68 @@ CASES = {
         ["late.csv", "one", "int64"],
     ),
     "partition over an existing file": (PARTITION.replace("new", "taken"), ["taken.arrow", "already exists"]),
+    "partition of a pattern without a match": (
+        PARTITION.replace("rows.parquet", "'z*.parquet'"),
+        ["no input: nothing matches z*.parquet"],
+    ),
+    "partition of a pattern that matches an empty directory": (
+        PARTITION.replace("rows.parquet", "'hid*'"),
+        ["looked for *.parquet", "*.jsonl", "in the directory hidden"],
+    ),
+    "partition of one file twice": (
+        PARTITION.replace("rows.parquet", "year=1 'y*/*.parquet'"),
+        ["year=1/rows.parquet", "more than once"],
+    ),
+    "partition of directories of unlike keys": (
+        PARTITION.replace("rows.parquet", "keys"),
+        ["keys/year=1/rows.parquet", "keys/month=1/rows.parquet", "month, year"],
+    ),
+    "partition of JSON lines with a late field": (
+        PARTITION.replace("rows.parquet", "late.jsonl"),
+        ["late.jsonl", "unexpected field", "the first 4 MiB"],
+    ),
+    "partition of JSON lines without a row": (
+        PARTITION.replace("rows.parquet", "empty.jsonl"),
+        ["empty.jsonl", "what columns there are"],
+    ),
+    "partition by nothing": (
+        PARTITION.replace("--by key", ""),
+        ["one of --by, --range, --round-robin is needed", "shuffle partition --help"],
+    ),
+    "partition by two things": (f"{PARTITION} --round-robin", ["is needed, not --by and --round-robin"]),
+    "partition by ranges of a missing column": (
+        PARTITION.replace("--by key", "--range kye:desc"),
+        ["no column 'kye'", "'key', 'text'"],
+    ),
+    "partition by ranges in two orders": (
+        PARTITION.replace("--by key", "--range key:asc:desc"),
+        ["--range", "'key:asc:desc' has more than one order"],
+    ),
+    "partition by ranges over an existing file": (
+        PARTITION.replace("--by key", "--range key").replace("new", "taken"),
+        ["taken.arrow", "already exists"],
+    ),
+    "partition of missing columns": (f"{PARTITION} --columns text,kye", ["--columns", "'kye'", "key, text"]),
+    "partition of a column twice": (f"{PARTITION} --columns text,text", ["--columns", "'text'", "more than once"]),
+    "partition where no column is": (
+        f'{PARTITION} --where "kye > 1"',
+        ["--where: at character 1, [here]kye > 1: expected one of the columns key, text, found kye"],
+    ),
+    "partition where types differ": (
+        f"{PARTITION} --where \"key = 'a'\"",
+        ["--where: at character 7, key = [here]'a': expected a value of key, which is int64, found 'a'"],
+    ),
+    "partition where nothing is said": (f'{PARTITION} --where ""', ["--where: at character 1", "found the end"]),
+    "partition without workers": (f"{PARTITION} --workers 0", ["--workers", "0 is not in the range"]),
+    "spills alone beside earlier ones": (
+        f"shuffle partition rows.parquet {USED}",
+        ["used-00003.spill.arrow", "an earlier spill", "--overwrite"],
+    ),
+    "spills alone that replace their input": (
+        f"shuffle partition used-00003.spill.arrow {USED} --overwrite",
+        ["used-00003.spill.arrow: an input, which would be replaced as a spill of used.arrow"],
+    ),
+    "spills alone, verified": (f"{PARTITION} --spills-only --verify", ["--verify", "--spills-only makes none"]),
     "partition with a bad size": (f"{PARTITION} --memory 1GB", ["--memory", "1GB", "GiB"]),
     "partition with too little memory": (f"{PARTITION} --memory 10KiB", ["--memory", "1048576 bytes"]),
     "partition with a bad alignment": (f"{PARTITION} --alignment 100", ["alignment", "power of two", "100"]),

@@ -1,5 +1,7 @@
 """``shuffle partition``: every row in its partition, whatever the input."""
 
+import json
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,7 +28,10 @@ def assert_partitioned(path: Path, partition_count: int, rows: pa.Table, by: lis
             assert spill.read(partition) == rows.filter(pa.array(numbers == partition))
 
 
-@pytest.mark.parametrize("name", ["rows.parquet", "rows.arrow", "rows.feather", "rows.csv", "ROWS.PARQUET", "parts"])
+NAMES = ["rows.parquet", "rows.arrow", "rows.feather", "rows.csv", "rows.jsonl", "ROWS.PARQUET", "parts"]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_every_format_is_read(tmp_path: Path, name: str) -> None:
     if name == "parts":
         (tmp_path / "parts" / "below").mkdir(parents=True)
@@ -34,6 +39,8 @@ def test_every_format_is_read(tmp_path: Path, name: str) -> None:
         pa.parquet.write_table(ROWS[2000:], tmp_path / "parts" / "below" / "rows-10.parquet")
         (tmp_path / "parts" / "_SUCCESS").touch()
         (tmp_path / "parts" / "notes.txt").touch()
+    elif name.endswith(".jsonl"):
+        (tmp_path / name).write_text("".join(f"{json.dumps(row)}\n" for row in ROWS.to_pylist()))
     elif name.endswith(".csv"):
         pa.csv.write_csv(ROWS, tmp_path / name)
     elif name.lower().endswith(".parquet"):
@@ -82,3 +89,71 @@ def test_compression_and_alignment_are_those_asked_for(tmp_path: Path) -> None:
     succeeded(f"shuffle partition rows.parquet --by key --partitions 5 -o out.arrow {flags}", tmp_path)
     (file,) = json_of("shuffle inspect out.arrow --json", tmp_path)["files"]
     assert (file["codecs"], file["alignment"]) == (["zstd"], 4096)
+
+
+def test_patterns_in_quotes_are_expanded_unless_a_file_has_that_name(tmp_path: Path) -> None:
+    pa.parquet.write_table(ROWS[:10], tmp_path / "[ab].parquet")
+    pa.parquet.write_table(ROWS[10:30], tmp_path / "a.parquet")
+    pa.parquet.write_table(ROWS[30:60], tmp_path / "b.parquet")
+    flags = "--round-robin --partitions 1 --overwrite -o out.arrow"
+    for pattern, rows in [("[ab].parquet", ROWS[:10]), ("[ab]*.parquet", ROWS[10:60]), ("**/?.parquet", ROWS[10:60])]:
+        succeeded(f"shuffle partition '{pattern}' {flags}", tmp_path)
+        with SpillFile(tmp_path / "out.arrow") as output:
+            assert output.read(0) == rows
+
+
+@pytest.mark.parametrize("condition", ["key < 0", "key = 4321", "text is null"])
+@pytest.mark.parametrize("way", ["--by text", "--range text:desc", "--round-robin"])
+def test_few_rows_or_none_are_partitioned_like_many(tmp_path: Path, way: str, condition: str) -> None:
+    pa.parquet.write_table(ROWS, tmp_path / "rows.parquet")
+    flags = f"{way} --partitions 3 --where '{condition}' --columns key -o out.arrow --json"
+    report = json_of(f"shuffle partition rows.parquet {flags}", tmp_path)
+    with SpillFile(tmp_path / "out.arrow") as output:
+        output.verify()
+        assert output.schema == pa.schema([("key", pa.int64())])
+        expected = [4321] if "4321" in condition else []
+        assert output.read(0, 3)["key"].to_pylist() == expected
+    assert report["row_count"] == len(expected)
+
+
+def test_names_need_quotes_only_where_they_are_unusual(tmp_path: Path) -> None:
+    names = ["größe", "two words", "a.b", "a,b", 'say "so"']
+    rows = pa.table({name: range(20) for name in names})
+    pa.parquet.write_table(rows, tmp_path / "rows.parquet")
+    where = 'größe > 3 and "two words" < 12 and "a.b" <> 5 and "a,b" <> 6 and "say ""so""" <> 7'
+    columns = '"say ""so""", a.b ,two words,"a,b"'
+    flags = f"--where '{where}' --columns '{columns}' --range größe:desc --partitions 2 -o out.arrow"
+    succeeded(f"shuffle partition rows.parquet {flags}", tmp_path)
+    with SpillFile(tmp_path / "out.arrow") as output:
+        written = output.read(0, 2)
+    assert written.column_names == ['say "so"', "a.b", "two words", "a,b"]
+    assert sorted(written["a.b"].to_pylist()) == [4, 8, 9, 10, 11]
+
+
+def test_spills_alone_replace_earlier_ones_on_request(tmp_path: Path) -> None:
+    pa.parquet.write_table(pa.concat_tables([ROWS] * 60), tmp_path / "many.parquet")
+    pa.parquet.write_table(ROWS, tmp_path / "few.parquet")
+    flags = "--by key --partitions 5 -o out.arrow --spills-only --memory 1MiB"
+    succeeded(f"shuffle partition many.parquet {flags}", tmp_path)
+    assert len(list(tmp_path.glob("out-*.spill.arrow"))) > 1
+    completed = run(f"shuffle partition few.parquet {flags} --overwrite", tmp_path)
+    assert completed.stderr.startswith(f"{tmp_path}/out-00000.spill.arrow: 5,000 rows in 5 partitions, ")
+    assert list(tmp_path.glob("out*")) == [tmp_path / "out-00000.spill.arrow"]
+    succeeded("shuffle-merge . -o out.arrow", tmp_path)
+    assert_partitioned(tmp_path / "out.arrow", 5, ROWS, ["key"])
+
+
+def test_the_help_shows_every_option_under_a_heading(tmp_path: Path) -> None:
+    shown = succeeded("shuffle partition --help", tmp_path)
+    headings = re.findall(r"^(\S.*):$", shown, re.MULTILINE)
+    assert headings == [
+        "Rows",
+        "Partitions",
+        "Output",
+        "Memory, spills, threads",
+        "Merge of the spills",
+        "Reports",
+        "Others",
+    ]
+    others = shown.partition("Others:")[2].partition("Examples:")[0]
+    assert [line.split()[0] for line in others.splitlines() if line.strip()] == ["--debug", "-h,"]

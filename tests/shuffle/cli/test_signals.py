@@ -75,6 +75,7 @@ CASES = {
     "merge that compacts": (f"{MERGE} --compact --threads 2", "writev"),
     "partition": (PARTITION, "writev"),
     "partition that keeps spills": (f"{PARTITION} --keep-spills", "writev"),
+    "partition into spills alone": (f"{PARTITION} --spills-only", "writev"),
     "repair": ("shuffle repair spills/0.spill.arrow -o new.arrow", "writev"),
     "read to a file": ("shuffle read spills/0.spill.arrow -o new.parquet", "write"),
 }

@@ -1,0 +1,60 @@
+"""Bounds of ranges that hold about as many rows each: a pass over the inputs before the one that partitions them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from shuffle.cli.inputs import Inputs
+from shuffle.cli.keys import SortKey
+from shuffle.cli.sample import RowSample
+from shuffle.cli.terminal import progress_bar
+from shuffle.partitioners import RangePartitioner
+
+_MOST_PARTS = 256  # row groups or files that are read
+# With n rows of a sample for each partition, most partitions are within 1/√n of their share: 3 %.
+_ROWS_A_PARTITION = 1000
+_FEWEST_ROWS = 1 << 16
+_MOST_ROWS = 1 << 20
+
+
+def range_partitioner(
+    inputs: Inputs, keys: Sequence[SortKey], partition_count: int, memory_bytes: int, *, bar_shown: bool
+) -> RangePartitioner:
+    """A partitioner whose bounds come from a sample: 1000 rows a partition, at least 65,536 and at most 1,048,576.
+
+    Only the keys' columns are read, of at most 256 row groups of Parquet files or else files, at equal distances. The
+    same inputs give the same bounds.
+
+    Args:
+        inputs: the rows.
+        keys: what they are sorted by, the most significant first.
+        partition_count: P.
+        memory_bytes: that the sample may take; it is smaller where it would take more.
+        bar_shown: whether to show how far the pass is.
+
+    Raises:
+        ValueError: a column is not there, or its values have no order.
+        ClickException: a file cannot be read; it names the file.
+    """
+    names = [key.column for key in keys]
+
+    def partitioner_of(sample: pa.Table) -> RangePartitioner:
+        return RangePartitioner.from_sample(
+            sample,
+            names,
+            partition_count,
+            descending=[key.is_descending for key in keys],
+            nulls_first=[key.is_nulls_first for key in keys],
+        )
+
+    partitioner_of(inputs.schema.empty_table())  # what it refuses is refused before anything is read
+    columns = list(dict.fromkeys(names))
+    most_rows = min(max(_ROWS_A_PARTITION * partition_count, _FEWEST_ROWS), _MOST_ROWS)
+    sample = RowSample(pa.schema([inputs.schema.field(name) for name in columns]), most_rows, memory_bytes)
+    parts = inputs.some_parts(_MOST_PARTS)
+    with progress_bar(inputs.row_count(parts), " rows", "sampling", shown=bar_shown) as progress:
+        for batch in inputs.batches(parts, columns, progress):
+            sample.add(batch)
+    return partitioner_of(sample.rows())

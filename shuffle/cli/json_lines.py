@@ -1,0 +1,73 @@
+"""JSON lines as record batches. ``pyarrow.dataset`` would leave out, without a word, the fields that the first rows do
+not have; here they are an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import click
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.json
+
+_BLOCK_BYTES = 4 << 20  # the longest row, too
+
+
+def schema_of(files: Sequence[str]) -> pa.Schema:
+    """The columns that the first 4 MiB of all files have together; one that a file lacks is null there.
+
+    Raises:
+        ClickException: they contradict each other, or there are no rows; it names the file.
+    """
+    schemas: list[pa.Schema] = []
+    for file in files:
+        if _is_empty(file):
+            continue
+        try:
+            with pa.json.open_json(file, pa.json.ReadOptions(block_size=_BLOCK_BYTES)) as reader:
+                schemas.append(reader.schema)
+            schemas = [pa.unify_schemas(schemas, promote_options="permissive")]
+        except pa.ArrowException as error:
+            raise click.ClickException(f"{file}: {error}") from error
+    if not schemas:
+        raise click.ClickException(f"{files[0]}: empty, as all inputs are, so that nothing says what columns there are")
+    return schemas[0]
+
+
+def scanner_of(file: str, schema: pa.Schema, constants: Mapping[str, Any], **options: Any) -> ds.Scanner:
+    """A scan of a file.
+
+    Args:
+        file: its name.
+        schema: of the rows, with the columns that have one value in the whole file.
+        constants: these columns' values.
+        options: of ``pyarrow.dataset.Scanner``.
+    """
+    rows = pa.RecordBatchReader.from_batches(schema, _batches(file, schema, constants))
+    return ds.Scanner.from_batches(rows, **options)
+
+
+def _batches(file: str, schema: pa.Schema, constants: Mapping[str, Any]) -> Iterator[pa.RecordBatch]:
+    if _is_empty(file):
+        return
+    parsed = pa.schema([field for field in schema if field.name not in constants])
+    options = pa.json.ParseOptions(explicit_schema=parsed, unexpected_field_behavior="error")
+    try:
+        with pa.json.open_json(file, pa.json.ReadOptions(block_size=_BLOCK_BYTES), options) as reader:
+            for batch in reader:
+                values = [
+                    pa.repeat(pa.scalar(constants[f.name], f.type), batch.num_rows)
+                    if f.name in constants
+                    else batch[f.name]
+                    for f in schema
+                ]
+                yield pa.record_batch(values, schema)
+    except pa.ArrowException as error:
+        raise pa.ArrowInvalid(f"{error}; columns and types are those of the first 4 MiB of the inputs") from error
+
+
+def _is_empty(file: str) -> bool:
+    with pa.input_stream(file) as stream:  # decompressed
+        return not stream.read(1)

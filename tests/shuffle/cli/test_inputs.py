@@ -1,0 +1,159 @@
+"""Rows of files as one stream: columns, conditions, directories, and how far reading is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import date
+from pathlib import Path
+
+import click
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.feather
+import pyarrow.parquet
+import pytest
+
+from shuffle.cli.inputs import Inputs
+
+COUNT = 90_000
+ROWS = pa.table({"key": pa.array(range(COUNT), pa.int64()), "text": [f"row {n % 100}" for n in range(COUNT)]})
+
+
+def write_json(rows: pa.Table, path: Path) -> None:
+    pairs = zip(rows["key"].to_pylist(), rows["text"].to_pylist(), strict=True)
+    lines = "".join(f'{{"key":{key},"text":"{text}"}}\n' for key, text in pairs)
+    with pa.output_stream(path) as stream:  # compressed by its name
+        stream.write(lines.encode())
+
+
+WRITERS: dict[str, Callable[[pa.Table, Path], None]] = {
+    ".parquet": lambda rows, path: pa.parquet.write_table(rows, path, row_group_size=10_000),
+    ".arrow": pa.feather.write_feather,
+    ".csv": pa.csv.write_csv,
+    ".csv.gz": lambda rows, path: pa.csv.write_csv(rows, pa.output_stream(path)),
+    ".jsonl": write_json,
+    ".ndjson.gz": write_json,
+}
+each_format = pytest.mark.parametrize("suffix", WRITERS)
+
+
+def read(inputs: Inputs, columns: list[str] | None = None, parts: list[object] | None = None) -> tuple[pa.Table, int]:
+    """All rows, and how far progress was told to be."""
+    progress: list[int] = []
+    batches = list(inputs.batches(inputs.parts if parts is None else parts, columns, progress.append))
+    return pa.Table.from_batches(batches, batches[0].schema) if batches else pa.table({}), sum(progress)
+
+
+@pytest.fixture(scope="module", params=WRITERS)
+def two_files(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of two files that have the rows; tests only read."""
+    directory = tmp_path_factory.mktemp("inputs")
+    WRITERS[request.param](ROWS[:70_000], directory / f"1{request.param}")
+    WRITERS[request.param](ROWS[70_000:], directory / f"2{request.param}")
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("columns", "condition", "numbers"),
+    [
+        (None, None, range(COUNT)),
+        (["text", "key"], None, range(COUNT)),
+        (["text"], "key >= 69999 and key < 70001", [69_999, 70_000]),
+        (["key"], "text = 'row 7'", range(7, COUNT, 100)),
+        (None, "key < 10 or text is null", range(10)),
+        (None, "key < 0", []),
+    ],
+    ids=["all", "other order", "across files", "another column", "the first", "none"],
+)
+def test_rows_come_in_order_whatever_is_asked_for(
+    two_files: Path, columns: list[str] | None, condition: str | None, numbers: Sequence[int]
+) -> None:
+    inputs = Inputs([str(two_files)], condition)
+    rows, progress = read(inputs, columns)
+    expected = ROWS.take(pa.array(numbers, pa.int64())).select(columns or ROWS.column_names)
+    assert (rows == expected) if numbers else (rows.num_rows == 0)
+    total = inputs.row_count(inputs.parts)
+    assert total == (COUNT if inputs.files[0].endswith((".parquet", ".arrow")) else None)
+    assert progress == (len(numbers) if total is None else total)
+
+
+@each_format
+def test_directories_add_columns(tmp_path: Path, suffix: str) -> None:
+    names = [(year, day) for year in ("2023", "__HIVE_DEFAULT_PARTITION__") for day in ("2024-01-31", "2024-02-29")]
+    for number, (year, day) in enumerate(names):
+        directory = tmp_path / f"year={year}" / f"the%20day={day}"
+        directory.mkdir(parents=True)
+        WRITERS[suffix](ROWS[number * 100 : number * 100 + 100], directory / f"rows{suffix}")
+    inputs = Inputs([str(tmp_path)])
+    assert inputs.schema == pa.schema([*ROWS.schema, ("year", pa.int32()), ("the day", pa.date32())])
+    rows, _ = read(inputs)
+    assert rows.schema == inputs.schema
+    assert rows.select(["key", "text"]) == ROWS[:400]
+    assert rows["year"].to_pylist() == [2023] * 200 + [None] * 200
+    assert rows["the day"].to_pylist() == ([date(2024, 1, 31)] * 100 + [date(2024, 2, 29)] * 100) * 2
+
+    chosen = Inputs([str(tmp_path)], "year is null and \"the day\" > '2024-02-01' and key < 310")
+    assert read(chosen, ["year", "key"])[0].to_pylist() == [{"year": None, "key": key} for key in range(300, 310)]
+    assert [Path(part.path).parent.name for part in chosen.parts] == ["the%20day=2024-02-29"]
+
+
+def test_a_directory_named_as_an_input_adds_its_column_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "year=2024" / "month=01").mkdir(parents=True)
+    pa.parquet.write_table(ROWS[:1], tmp_path / "year=2024" / "month=01" / "rows.parquet")
+    monkeypatch.chdir(tmp_path)
+    for path in ["year=2024", "year=2024/*", "year=*/month=*/rows.parquet"]:
+        assert read(Inputs([path]))[0].to_pylist() == [{"key": 0, "text": "row 0", "year": 2024, "month": 1}]
+    monkeypatch.chdir(tmp_path / "year=2024")
+    assert Inputs(["month=01"]).schema.names == ["key", "text", "month"]
+
+
+def test_a_column_in_the_files_is_believed_before_their_directory(tmp_path: Path) -> None:
+    for key in range(3):
+        (tmp_path / f"key={key}").mkdir()
+        pa.parquet.write_table(ROWS[10 * key : 10 * key + 10], tmp_path / f"key={key}" / "rows.parquet")
+    inputs = Inputs([str(tmp_path)], "key >= 5")
+    assert read(inputs)[0] == ROWS[5:30]
+
+
+def test_files_that_their_directories_exclude_are_not_looked_into(tmp_path: Path) -> None:
+    for year in (2023, 2024):
+        (tmp_path / f"year={year}").mkdir()
+        pa.parquet.write_table(ROWS[:10], tmp_path / f"year={year}" / "rows.parquet")
+    (tmp_path / "year=2024" / "rows.parquet").write_text("PAR1, but not really")
+    assert read(Inputs([str(tmp_path)], "year < 2024"))[0].num_rows == 10
+    with pytest.raises(pa.ArrowInvalid, match=r"year=2024/rows\.parquet.*Parquet magic bytes"):
+        Inputs([str(tmp_path)], "year >= 2023")
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow", ".csv"])
+def test_files_of_other_columns_are_refused(tmp_path: Path, suffix: str) -> None:
+    WRITERS[suffix](ROWS[:10], tmp_path / f"1{suffix}")
+    WRITERS[suffix](ROWS[:10].rename_columns(["key", "word"]), tmp_path / f"2{suffix}")
+    with pytest.raises(click.ClickException, match=rf"2{suffix}: other columns than in .*1{suffix}; .* has text, word"):
+        Inputs([str(tmp_path)])
+
+
+def test_some_parts_are_row_groups_at_equal_distances(tmp_path: Path) -> None:
+    for number in range(3):
+        WRITERS[".parquet"](ROWS[number * 30_000 : number * 30_000 + 30_000], tmp_path / f"{number}.parquet")
+    inputs = Inputs([str(tmp_path)])
+
+    def first_keys(most: int) -> list[int]:
+        return [read(inputs, ["key"], [part])[0]["key"][0].as_py() for part in inputs.some_parts(most)]
+
+    assert first_keys(100) == list(range(0, COUNT, 10_000))
+    assert first_keys(9) == list(range(0, COUNT, 10_000))
+    assert first_keys(3) == [10_000, 40_000, 70_000]
+    assert first_keys(1) == [40_000]
+    assert inputs.row_count(inputs.some_parts(3)) == 30_000
+    few = Inputs([str(tmp_path)], "key between 35000 and 45000")
+    assert few.row_count(few.some_parts(100)) == 20_000
+
+
+@each_format
+def test_some_parts_are_files_where_there_are_no_row_groups(tmp_path: Path, suffix: str) -> None:
+    for number in range(10):
+        WRITERS[suffix](ROWS[number * 10 : number * 10 + 10], tmp_path / f"{number}{suffix}")
+    inputs = Inputs([str(tmp_path)])
+    rows, _ = read(inputs, ["key"], list(inputs.some_parts(2)))
+    assert rows["key"].to_pylist() == [*range(20, 30), *range(70, 80)]

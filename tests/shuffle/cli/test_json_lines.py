@@ -1,0 +1,92 @@
+"""JSON lines: what is missing is null, and what cannot be kept is an error, never left out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import pyarrow as pa
+import pytest
+
+from shuffle.cli.inputs import Inputs
+
+
+def write(path: Path, *rows: dict[str, Any], text: str = "") -> str:
+    with pa.output_stream(path) as stream:
+        stream.write((text + "".join(json.dumps(row) + "\n" for row in rows)).encode())
+    return str(path)
+
+
+def rows_of(*paths: str) -> list[dict[str, Any]]:
+    inputs = Inputs(paths)
+    batches = inputs.batches(inputs.parts, None, lambda _count: None)
+    return [row for batch in batches for row in batch.to_pylist()]
+
+
+def test_what_a_row_or_a_file_lacks_is_null(tmp_path: Path) -> None:
+    first = write(tmp_path / "1.jsonl", {"key": 1}, {"key": 2, "text": "two", "inner": {"a": [1]}}, {})
+    second = write(tmp_path / "2.ndjson.gz", {"key": 3, "ratio": 0.5})
+    assert rows_of(first, second) == [
+        {"key": 1, "text": None, "inner": None, "ratio": None},
+        {"key": 2, "text": "two", "inner": {"a": [1]}, "ratio": None},
+        {"key": None, "text": None, "inner": None, "ratio": None},
+        {"key": 3, "text": None, "inner": None, "ratio": 0.5},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "kind"),
+    [(1, 1.5, pa.float64()), (None, "x", pa.string()), (None, None, pa.null()), (True, False, pa.bool_())],
+)
+def test_files_agree_on_a_type_that_takes_the_values_of_all(tmp_path: Path, one: Any, other: Any, kind: Any) -> None:
+    paths = [write(tmp_path / "1.jsonl", {"key": one}), write(tmp_path / "2.jsonl", {"key": other})]
+    assert Inputs(paths).schema == Inputs(paths[::-1]).schema == pa.schema([("key", kind)])
+    assert rows_of(*paths) == [{"key": one}, {"key": other}]
+    assert rows_of(*paths[::-1]) == [{"key": other}, {"key": one}]
+
+
+@pytest.mark.parametrize("name", ["empty.jsonl", "empty.jsonl.gz"])
+def test_an_empty_file_has_no_rows(tmp_path: Path, name: str) -> None:
+    empty = write(tmp_path / name)
+    full = write(tmp_path / "full.jsonl", {"key": 1})
+    for order in ([empty, full], [full, empty]):
+        assert rows_of(*order) == [{"key": 1}]
+    with pytest.raises(click.ClickException, match=f"{name}: empty, as all inputs are"):
+        Inputs([empty])
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ({"key": 1, "late": 2}, "unexpected field"),
+        ({"key": "one"}, "changed from number to string"),
+        ({"key": 1.5}, "1.5"),
+    ],
+)
+def test_a_late_surprise_is_an_error(tmp_path: Path, row: dict[str, Any], problem: str) -> None:
+    line = f'{{"key": 1{" " * 1000}}}\n'
+    path = write(tmp_path / "late.jsonl", row, text=line * 5000)
+    with pytest.raises(click.ClickException, match=rf"late.jsonl: .*{problem}.*the first 4 MiB"):
+        rows_of(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[1, 2]\n", "JSON"),
+        ('{"key": 1\n', "JSON"),
+        ("words\n", "JSON"),
+        ('{"key": 1}\n{"key": "x"}\n', "number to string"),
+    ],
+)
+def test_no_json_lines_are_an_error_that_names_the_file(tmp_path: Path, text: str, problem: str) -> None:
+    with pytest.raises(click.ClickException, match=f"bad.jsonl: .*{problem}"):
+        rows_of(write(tmp_path / "bad.jsonl", text=text))
+
+
+def test_files_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
+    paths = [write(tmp_path / "1.jsonl", {"key": 1}), write(tmp_path / "2.jsonl", {"key": "x"})]
+    with pytest.raises(click.ClickException, match=r"2\.jsonl: .*key"):
+        Inputs(paths)
