@@ -71,23 +71,24 @@ def decode_stream(stream: Bytes, path: str, columns: Sequence[str] | None = None
     """
     buffer = pa.py_buffer(stream)
     try:
-        stored = pa.ipc.read_schema(buffer)
+        reader = pa.ipc.open_stream(buffer)
+        stored = reader.schema
         schema = original_schema(stored)
     except UNDECODABLE as error:
         raise CorruptError(f"the schema message cannot be decoded ({error})", path=path, offset=0) from error
     positions = list(range(len(stored))) if columns is None else selected_fields(schema, columns)
-    options = pa.ipc.IpcReadOptions() if columns is None else pa.ipc.IpcReadOptions(included_fields=positions)
     selected = schema if columns is None else pa.schema([schema.field(each) for each in positions], schema.metadata)
     order = [sorted(positions).index(position) for position in positions]
     batches: list[pa.RecordBatch] = []
     try:
-        with pa.ipc.open_stream(buffer, options=options) as reader:
-            for read in reader:
-                read.validate()
-                if selected is stored:
-                    batches.append(read)
-                else:  # Arrow gives the columns in the stored order, whatever the order asked for
-                    batches += from_storage(read.select(order), selected)
+        if columns is not None:
+            reader = pa.ipc.open_stream(buffer, options=pa.ipc.IpcReadOptions(included_fields=positions))
+        for read in reader:
+            read.validate()
+            if selected is stored:
+                batches.append(read)
+            else:  # Arrow gives the columns in the stored order, whatever the order asked for
+                batches += from_storage(read.select(order), selected)
     except UNDECODABLE as error:
         raise CorruptError(f"a record batch cannot be decoded ({error})", path=path) from error
     return pa.Table.from_batches(batches, schema=selected)

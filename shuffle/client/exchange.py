@@ -97,11 +97,12 @@ class Connection:
     def receive_until(self, end: bytes, limit: int) -> bytes:
         """Bytes up to some at their end; fewer where the connection ends, or there are too many."""
         taken = b""
-        while not taken.endswith(end) and len(taken) < limit:
-            if not self._unread and not self._refill():
+        while len(taken) < limit and (self._unread or self._refill()):
+            seen = taken + bytes(self._unread[: limit - len(taken)])
+            found = seen.find(end, max(0, len(taken) - len(end) + 1))
+            taken += self.arrived((len(seen) if found < 0 else found + len(end)) - len(taken))
+            if found >= 0:
                 break
-            found = (taken + bytes(self._unread)).find(end, max(0, len(taken) - len(end)))
-            taken += self.arrived(len(self._unread) if found < 0 else found + len(end) - len(taken))
         return taken
 
     def close(self) -> None:

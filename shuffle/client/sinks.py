@@ -18,6 +18,7 @@ from spill_format.framing import END_OF_STREAM, PREFIX_LENGTH, metadata_length_o
 from spill_format.stream import check_crc32c, check_ranges, ranges_within
 
 _PIECE_BYTES = 1 << 20
+_CACHED_BYTES = 256 << 10  # of a processor's own cache
 _SHIFT = 8  # in a file magic precedes what a stream begins with: bodies are aligned there, and with this also here
 
 
@@ -46,8 +47,39 @@ class Sink(Protocol):
         ...
 
 
+class RangesChecksum:
+    """CRC-32C of the ranges of a stream, whose bytes are given in order: all between schema message and end marker.
+
+    Args:
+        byte_count: length of the stream.
+    """
+
+    def __init__(self, byte_count: int) -> None:
+        self.start: int | None = None
+        """Where the ranges begin, once that is known; never where the stream does not begin with a message."""
+        self._end = byte_count - len(END_OF_STREAM)
+        self._position = 0
+        self._prefix = b""
+        self._crc32c = 0
+
+    def update(self, piece: memoryview) -> None:
+        """Take the next bytes."""
+        position = self._position
+        self._position += len(piece)
+        if position < PREFIX_LENGTH:
+            self._prefix += piece[: PREFIX_LENGTH - position]
+            self.start = _metadata_length(self._prefix)
+        if self.start is not None:
+            ranges = piece[max(0, self.start - position) : max(0, self._end - position)]
+            self._crc32c = crc32c(ranges, self._crc32c)
+
+    def check(self, recorded_crc32c: int, url: str) -> None:
+        """Raise ChecksumError unless that of all bytes is the one recorded."""
+        check_crc32c(self._crc32c, recorded_crc32c, self._end - (self.start or 0), url)
+
+
 class MemorySink:
-    """Into one buffer of Arrow's."""
+    """Into one buffer of Arrow's; its checksum is computed of what the processor's cache still holds."""
 
     can_restart = True
 
@@ -55,6 +87,7 @@ class MemorySink:
         self.received = 0
         self._buffer = pa.py_buffer(b"")
         self._view = memoryview(b"")
+        self._checksum = RangesChecksum(0)
 
     @property
     def stream(self) -> memoryview:
@@ -66,15 +99,22 @@ class MemorySink:
         self.received = 0
         self._buffer = pa.allocate_buffer(byte_count + _SHIFT)
         self._view = memoryview(self._buffer).cast("B")[_SHIFT:]
+        self._checksum = RangesChecksum(byte_count)
 
     def receive(self, answer: Answer, end: int) -> None:
         """See ``Sink``."""
-        while self.received < end and (count := answer.read_into(self._view[self.received : end])):
+        while self.received < end:
+            rest = self._view[self.received : min(end, self.received + _CACHED_BYTES)]
+            count = answer.read_into(rest)
+            if not count:
+                return
+            self._checksum.update(rest[:count])
             self.received += count
 
     def finish(self, recorded_crc32c: int, url: str) -> None:
         """See ``Sink``."""
-        check_ranges(ranges_within(self._view, url), recorded_crc32c, url)
+        ranges_within(self._view, url)
+        self._checksum.check(recorded_crc32c, url)
 
 
 class FileSink:
@@ -154,10 +194,7 @@ class PipeSink:
     def __init__(self, pipe: IO[bytes]) -> None:
         self.received = 0
         self._pipe = pipe
-        self._byte_count: int | None = None
-        self._prefix = b""
-        self._ranges_start = 0
-        self._crc32c = 0
+        self._checksum = RangesChecksum(0)
         self._tail = b""
 
     def begin(self, byte_count: int) -> None:
@@ -171,37 +208,31 @@ class PipeSink:
                 "the file was replaced on the server while it was being passed on",
                 advice="begin anew: what went out is no whole stream",
             )
-        self._byte_count = byte_count
+        self._checksum = RangesChecksum(byte_count)
 
     def receive(self, answer: Answer, end: int) -> None:
         """See ``Sink``."""
         while self.received < end and (piece := answer.read(min(end - self.received, _PIECE_BYTES))):
-            self._take(piece, end)
+            self._take(memoryview(piece), end)
 
     def finish(self, recorded_crc32c: int, url: str) -> None:
         """See ``Sink``."""
-        if self._tail != END_OF_STREAM or not self._ranges_start:
+        if self._tail != END_OF_STREAM or self._checksum.start is None:
             raise TruncatedError("the stream has no end-of-stream marker", path=url)
-        check_crc32c(self._crc32c, recorded_crc32c, self.received - self._ranges_start - len(END_OF_STREAM), url)
+        self._checksum.check(recorded_crc32c, url)
         self._pipe.write(self._tail)
         self._pipe.flush()
 
-    def _take(self, piece: bytes, end: int) -> None:
-        position = self.received
+    def _take(self, piece: memoryview, end: int) -> None:
+        passed_on = piece[: max(0, end - len(END_OF_STREAM) - self.received)]
+        self._checksum.update(piece)
         self.received += len(piece)
-        if len(self._prefix) < PREFIX_LENGTH:
-            self._prefix += piece[: PREFIX_LENGTH - len(self._prefix)]
-            if len(self._prefix) == PREFIX_LENGTH:
-                self._ranges_start = _metadata_length(self._prefix)
-        ranges_end = end - len(END_OF_STREAM)
-        passed_on = memoryview(piece)[: max(0, ranges_end - position)]
-        self._crc32c = crc32c(passed_on[max(0, self._ranges_start - position) :], self._crc32c)
         self._tail += piece[len(passed_on) :]
         self._pipe.write(passed_on)
 
 
-def _metadata_length(prefix: bytes) -> int:
+def _metadata_length(prefix: bytes) -> int | None:
     try:
         return metadata_length_of(prefix)
     except ValueError:
-        return 0  # said when it is finished
+        return None

@@ -31,6 +31,7 @@ from shuffle.serve.representation import (
     byte_count_of,
     cut,
     joined,
+    partitions_stream,
 )
 from shuffle.serve.resource import (
     FileResource,
@@ -357,7 +358,7 @@ def _stream_of(file: ServedFile, resource: PartitionsResource) -> PartitionsStre
     count = file.structure.index.layout.partition_count
     if resource.last > count:
         raise Refusal(404, f"there is no partition {max(resource.first, count)}: they are 0 to {count - 1}")
-    return file.stream(resource.first, resource.last)
+    return partitions_stream(file, file.structure, resource.first, resource.last)
 
 
 def _json(value: dict[str, Any]) -> web.Response:

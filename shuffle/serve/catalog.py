@@ -16,13 +16,9 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from shuffle.serve.representation import PartitionsStream, partitions_stream
 from shuffle.serve.resource import EXTENSION
 from spill_format.errors import NotPartitionedError, SpillError
 from spill_format.structure import FileStructure, read_structure
-
-_MAXIMUM_STREAMS = 1000
-"""Descriptions of streams that an open file remembers."""
 
 _MAXIMUM_KNOWN = 10_000
 """Files whose description the listing remembers."""
@@ -53,7 +49,7 @@ class ServedFile:
         structure: what describes it.
     """
 
-    __slots__ = ("_streams", "_users", "descriptor", "identity", "identity_text", "name", "structure")
+    __slots__ = ("_users", "descriptor", "identity", "identity_text", "name", "structure")
 
     def __init__(self, name: str, descriptor: int, identity: Identity, structure: FileStructure) -> None:
         self.name = name
@@ -62,7 +58,6 @@ class ServedFile:
         self.identity_text = hashlib.blake2b(repr(tuple(identity)).encode(), digest_size=8).hexdigest()
         self.structure = structure
         self._users = 1
-        self._streams: dict[tuple[int, int], PartitionsStream] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -71,15 +66,6 @@ class ServedFile:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.release()
-
-    def stream(self, first: int, last: int) -> PartitionsStream:
-        """The stream of partitions ``first`` … ``last - 1``, which must exist; it is asked for again and again."""
-        stream = self._streams.get((first, last))
-        if stream is None:
-            if len(self._streams) == _MAXIMUM_STREAMS:
-                self._streams.clear()
-            stream = self._streams[first, last] = partitions_stream(self, self.structure, first, last)
-        return stream
 
     def retain(self) -> None:
         """Have it once more."""

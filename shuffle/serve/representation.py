@@ -56,9 +56,10 @@ def partitions_stream(file: ServedFile, structure: FileStructure, first: int, la
         row_count = int(layout.rows[first:last].sum())
         lengths = np.diff(layout.offsets[first : last + 1])
         checksum = int(concatenate(layout.crc32c[first:last], lengths, np.array([last - first]))[0])
+    byte_count = len(structure.schema_message) + end - start + len(END_OF_STREAM)
     segments = (structure.schema_message, FileSpan(file, start, end), END_OF_STREAM)
     entity_tag = f'"{file.identity_text}-{checksum:08x}"'
-    return PartitionsStream(segments, byte_count_of(segments), row_count, checksum, entity_tag)
+    return PartitionsStream(segments, byte_count, row_count, checksum, entity_tag)
 
 
 def byte_count_of(segments: Sequence[Segment]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -31,6 +32,16 @@ def server(shared_root: Path) -> Iterator[Server]:
     """A server that tests share, and leave running."""
     with running(shared_root) as shared:
         yield shared
+
+
+@pytest.fixture(scope="module", params=["uvloop", "asyncio"])
+def loop_environment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What a server's environment needs for one event loop or the other."""
+    if request.param == "uvloop":
+        return {}
+    hiding = tmp_path_factory.mktemp("hiding")
+    (hiding / "uvloop.py").write_text("raise ImportError")
+    return {"PYTHONPATH": str(hiding)}
 
 
 class Authority:

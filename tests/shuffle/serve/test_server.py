@@ -44,16 +44,6 @@ def written(first: int, last: int) -> str:
     return str(first) if first == last else f"{first}-{last}"
 
 
-@pytest.fixture(scope="module", params=["uvloop", "asyncio"])
-def loop_environment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What a server's environment needs for one event loop or the other."""
-    if request.param == "uvloop":
-        return {}
-    hiding = tmp_path_factory.mktemp("hiding")
-    (hiding / "uvloop.py").write_text("raise ImportError")
-    return {"PYTHONPATH": str(hiding)}
-
-
 @pytest.fixture(scope="module", params=["sendfile", "buffered", "TLS"])
 def any_server(
     request: pytest.FixtureRequest, shared_root: Path, authority: Authority, loop_environment: dict[str, Any]
