@@ -68,21 +68,6 @@ TABLE: Table = {
     "shuffle/cli/files.py": [
         refused("no Arrow files: looked for *.arrow in the directory empty", "shuffle verify empty"),
     ],
-    "shuffle/cli/inputs.py": [
-        refused(
-            "inputs of one format are needed: mixed/rows.csv is csv, mixed/rows.parquet is parquet",
-            PARTITION.replace("rows.parquet", "mixed"),
-        ),
-        refused("no input: looked for … in the directory empty", PARTITION.replace("rows.parquet", "empty")),
-        refused(
-            "rows.txt: what format is it? The names of inputs end with one of …",
-            PARTITION.replace("rows.parquet", "rows.txt"),
-        ),
-        refused(
-            "unlike/b.parquet: other columns than in unlike/a.parquet; only one of them has text, word",
-            PARTITION.replace("rows.parquet", "unlike"),
-        ),
-    ],
     "shuffle/cli/inspect.py": [
         refused(
             "--csv and --plot are for Arrow files: of Spark's there are --json and tables",
@@ -130,12 +115,6 @@ TABLE: Table = {
             "Invalid value for '--memory': '10KiB' is too small: the least is 1048576 bytes (see `shuffle "
             "partition --help`)",
             f"{PARTITION} --memory 10KiB",
-        ),
-    ],
-    "shuffle/cli/partition.py": [
-        refused(
-            "Invalid value for '--by': 'key,,text' has an empty name in it (see `shuffle partition --help`)",
-            PARTITION.replace("by key", "by key,,text"),
         ),
     ],
     "shuffle/cli/pictures.py": [
