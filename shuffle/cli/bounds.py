@@ -17,6 +17,7 @@ _MOST_PARTS = 256  # row groups or files that are read
 _ROWS_A_PARTITION = 1000
 _FEWEST_ROWS = 1 << 16
 _MOST_ROWS = 1 << 20
+_MEMORY_PART = 4  # of the budget a quarter is for the sample: ranking it takes as much again, and more
 
 
 def range_partitioner(
@@ -31,7 +32,7 @@ def range_partitioner(
         inputs: the rows.
         keys: what they are sorted by, the most significant first.
         partition_count: P.
-        memory_bytes: that the sample may take; it is smaller where it would take more.
+        memory_bytes: the budget; the sample is smaller where it would take more.
         bar_shown: whether to show how far the pass is.
 
     Raises:
@@ -52,7 +53,8 @@ def range_partitioner(
     partitioner_of(inputs.schema.empty_table())  # what it refuses is refused before anything is read
     columns = list(dict.fromkeys(names))
     most_rows = min(max(_ROWS_A_PARTITION * partition_count, _FEWEST_ROWS), _MOST_ROWS)
-    sample = RowSample(pa.schema([inputs.schema.field(name) for name in columns]), most_rows, memory_bytes)
+    schema = pa.schema([inputs.schema.field(name) for name in columns])
+    sample = RowSample(schema, most_rows, memory_bytes // _MEMORY_PART)
     parts = inputs.some_parts(_MOST_PARTS)
     with progress_bar(inputs.row_count(parts), " rows", "sampling", shown=bar_shown) as progress:
         for batch in inputs.batches(parts, columns, progress):

@@ -40,10 +40,10 @@ class Inputs:
 
     def __init__(self, paths: Sequence[str], condition: str | None = None) -> None:
         self.files = find_inputs(paths)
-        self._dataset, self._directory_columns = _open_dataset(self.files)
+        self._dataset, stored_schema, self._directory_columns = _open_dataset(self.files)
         self.schema: pa.Schema = self._dataset.schema
         """Of all columns, whichever are read: those in the files, then those that the names of directories make."""
-        self._filter = None if condition is None else _parsed(condition, self.schema)
+        self._filter = None if condition is None else _parsed(condition, stored_schema)
         # Files whose directories' names exclude every row are not looked into.
         self.parts: list[ds.Fragment] = list(self._dataset.get_fragments(self._filter))
         """The files, but for those that have no rows to give."""
@@ -140,8 +140,9 @@ class Inputs:
                 )
 
 
-def _open_dataset(files: Sequence[str]) -> tuple[ds.FileSystemDataset, set[str]]:
-    """The files as one dataset, and the names of the columns that their directories make."""
+def _open_dataset(files: Sequence[str]) -> tuple[ds.FileSystemDataset, pa.Schema, set[str]]:
+    """The files as one dataset, its schema before views are read as plain values, and the names of the columns that
+    directories make."""
     import pyarrow as pa
     import pyarrow.dataset as ds
 
@@ -153,13 +154,13 @@ def _open_dataset(files: Sequence[str]) -> tuple[ds.FileSystemDataset, set[str]]
 
         in_files = schema_of(files)
     else:
-        in_files = _readable(ds.dataset(files[0], format=format_name).schema)
+        in_files = ds.dataset(files[0], format=format_name).schema
     # What stands in a file itself is believed before what its directory is called.
     of_directories = pa.schema([field for field in directory_columns(files) if field.name not in in_files.names])
     schema = pa.schema([*in_files, *of_directories], metadata=in_files.metadata)
     partitioning = ds.HivePartitioning(of_directories)
-    dataset = ds.dataset(list(files), schema=schema, format=format_name, partitioning=partitioning)
-    return dataset, set(of_directories.names)
+    dataset = ds.dataset(list(files), schema=_readable(schema), format=format_name, partitioning=partitioning)
+    return dataset, schema, set(of_directories.names)
 
 
 def _parsed(condition: str, schema: pa.Schema) -> pc.Expression:

@@ -38,6 +38,7 @@ _COMPARISONS: dict[str, Callable[[pc.Expression, pc.Expression], pc.Expression]]
     ">": operator.gt,
     ">=": operator.ge,
 }
+_PLAIN_TYPES = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
 _VALUE = "a number, a text in '…', TRUE or FALSE"
 _INTEGER_DIGITS = 20  # of the largest uint64
 _MOST_NESTED = 100  # parentheses: this parser and Arrow call themselves for each
@@ -48,7 +49,8 @@ def parse_row_filter(text: str, schema: pa.Schema) -> pc.Expression:
 
     Args:
         text: a condition, as the module says.
-        schema: of the rows. A value must be one of its column's type; dates and timestamps are written as text.
+        schema: of the rows as they are stored, though views may be read as plain values. A value must be one of its
+            column's type; dates and timestamps are written as text.
 
     Raises:
         RowFilterError: it is no condition, or none on such rows; it names the place.
@@ -72,13 +74,15 @@ class _Column(NamedTuple):
 
     @property
     def expression(self) -> pc.Expression:
-        return pc.field(self.field.name)
+        field = pc.field(self.field.name)
+        # Arrow compares values with the statistics of Parquet's row groups, and cannot where these are views.
+        return field.cast(self.value_type) if self.field.type in _PLAIN_TYPES else field
 
     @property
     def value_type(self) -> pa.DataType:
-        """The type of its values, which may be dictionary-encoded."""
+        """The type of its values, which may be dictionary-encoded or views."""
         kind = self.field.type
-        return kind.value_type if pa.types.is_dictionary(kind) else kind
+        return _PLAIN_TYPES.get(kind, kind.value_type if pa.types.is_dictionary(kind) else kind)
 
 
 class _Parser:

@@ -54,7 +54,7 @@ def test_the_same_inputs_have_the_same_bounds(inputs: Path) -> None:
 
 
 def test_a_small_memory_makes_a_small_sample_and_less_even_partitions(inputs: Path) -> None:
-    counts = counts_by_partition(Inputs([str(inputs)]), 4, ASCENDING, memory_bytes=100_000)
+    counts = counts_by_partition(Inputs([str(inputs)]), 4, ASCENDING, memory_bytes=400_000)
     assert sum(counts) == COUNT
     assert max(counts) < 1.2 * COUNT / 4
 

@@ -125,6 +125,29 @@ def test_files_that_their_directories_exclude_are_not_looked_into(tmp_path: Path
         Inputs([str(tmp_path)], "year >= 2023")
 
 
+@pytest.mark.parametrize(
+    "condition", ["text = 'row 7'", "text in ('row 7')", "text like 'row 7'", "not text <> 'row 7'"]
+)
+@pytest.mark.parametrize("kind", [pa.string_view(), pa.dictionary(pa.int32(), pa.string()), pa.large_string()], ids=str)
+def test_texts_are_compared_however_they_are_stored(tmp_path: Path, kind: pa.DataType, condition: str) -> None:
+    stored = ROWS.set_column(1, "text", ROWS["text"].cast(pa.string()).cast(kind))
+    pa.parquet.write_table(stored, tmp_path / "rows.parquet", row_group_size=10_000)
+    rows, _ = read(Inputs([str(tmp_path)], condition), ["key"])
+    assert rows["key"].to_pylist() == list(range(7, COUNT, 100))
+
+
+def test_row_groups_that_their_statistics_exclude_are_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    WRITERS[".parquet"](ROWS, path)
+    content = path.read_bytes()
+    path.write_bytes(content[:4] + bytes(1000) + content[1004:])  # in the first row group
+    rows, progress = read(Inputs([str(path)], "key >= 10000 and text = 'row 0'"))
+    assert rows["key"].to_pylist() == list(range(10_000, COUNT, 100))
+    assert progress == COUNT
+    with pytest.raises(click.ClickException, match=r"rows\.parquet: "):
+        read(Inputs([str(path)], "key >= 9999"))
+
+
 @pytest.mark.parametrize("suffix", [".parquet", ".arrow", ".csv"])
 def test_files_of_other_columns_are_refused(tmp_path: Path, suffix: str) -> None:
     WRITERS[suffix](ROWS[:10], tmp_path / f"1{suffix}")

@@ -50,6 +50,8 @@ def test_what_decodes_no_rows_loads_neither_arrow_nor_bars(tmp_path: Path, spill
         ("shuffle inspect spills --progress", True),
         ("shuffle read spills/spill-0.spill.arrow -o rows.csv --progress", True),
         ("shuffle partition spills --by key --partitions 3 -o new.arrow --progress", True),
+        ('shuffle partition spills --range key --where "key > 0" --partitions 3 -o new.arrow --progress', True),
+        ("shuffle partition spills --round-robin --partitions 3 -o new.arrow --spills-only --progress", True),
         ("shuffle partition spills --by key --partitions 3 -o new.arrow", False),
     ],
 )
