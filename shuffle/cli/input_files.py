@@ -96,6 +96,8 @@ def _pairs(file: str) -> dict[str, str]:
     pairs: dict[str, str] = {}
     for segment in os.path.dirname(file).split("/"):
         key, sign, value = segment.partition("=")
+        if segment == ".." and pairs:
+            raise click.ClickException(f"{file}: '..' behind a directory key=value; give the path without it")
         if key and sign:
             pairs.setdefault(unquote(key), unquote(value))  # of two of one key Arrow takes the first
     return pairs

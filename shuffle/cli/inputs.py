@@ -48,6 +48,8 @@ class Inputs:
         self.parts: list[ds.Fragment] = list(self._dataset.get_fragments(self._filter))
         """The files, but for those that have no rows to give."""
         self._check_columns()
+        if condition is not None:
+            self._filter = _parsed(condition, self._with_views_of_all(stored_schema))
 
     def some_parts(self, most: int) -> list[ds.Fragment]:
         """Up to ``most`` row groups of Parquet files, else whole files, at equal distances in all of them."""
@@ -139,6 +141,16 @@ class Inputs:
                     f"{part.path}: other columns than in {self.files[0]}; only one of them has {names}"
                 )
 
+    def _with_views_of_all(self, schema: pa.Schema) -> pa.Schema:
+        """The schema of the first file, but for columns that Parquet files behind it store as views."""
+        import pyarrow.dataset as ds
+
+        if isinstance(self._dataset.format, ds.ParquetFileFormat):
+            for field in (field for part in self.parts for field in part.physical_schema):
+                if field.type in _plain_types():
+                    schema = schema.set(schema.get_field_index(field.name), field)
+        return schema
+
 
 def _open_dataset(files: Sequence[str]) -> tuple[ds.FileSystemDataset, pa.Schema, set[str]]:
     """The files as one dataset, its schema before views are read as plain values, and the names of the columns that
@@ -175,5 +187,12 @@ def _parsed(condition: str, schema: pa.Schema) -> pc.Expression:
 def _readable(schema: pa.Schema) -> pa.Schema:
     import pyarrow as pa
 
-    plain = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
+    plain = _plain_types()
     return pa.schema([f.with_type(plain.get(f.type, f.type)) for f in schema], metadata=schema.metadata)
+
+
+def _plain_types() -> dict[pa.DataType, pa.DataType]:
+    """What views are read as."""
+    import pyarrow as pa
+
+    return {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}

@@ -134,6 +134,12 @@ def test_directories_of_a_key_and_a_value_make_columns(file: str, names: list[st
     assert directory_columns([file]).names == names
 
 
+def test_a_way_back_out_of_a_key_is_refused() -> None:
+    assert directory_columns(["../a/../key=1/a.csv"]).names == ["key"]
+    with pytest.raises(click.ClickException, match=r"key=1/\.\./key=2/a\.csv: '\.\.' behind a directory key=value"):
+        directory_columns(["key=1/../key=2/a.csv"])
+
+
 @pytest.mark.parametrize("other", ["b.csv", "z=1/b.csv", "y=1/z=1/b.csv"])
 def test_other_keys_are_refused(other: str) -> None:
     with pytest.raises(click.ClickException, match=f"{other}: other directories key=value than of y=1/a.csv"):

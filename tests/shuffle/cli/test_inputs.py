@@ -131,9 +131,11 @@ def test_files_that_their_directories_exclude_are_not_looked_into(tmp_path: Path
 @pytest.mark.parametrize("kind", [pa.string_view(), pa.dictionary(pa.int32(), pa.string()), pa.large_string()], ids=str)
 def test_texts_are_compared_however_they_are_stored(tmp_path: Path, kind: pa.DataType, condition: str) -> None:
     stored = ROWS.set_column(1, "text", ROWS["text"].cast(pa.string()).cast(kind))
-    pa.parquet.write_table(stored, tmp_path / "rows.parquet", row_group_size=10_000)
-    rows, _ = read(Inputs([str(tmp_path)], condition), ["key"])
-    assert rows["key"].to_pylist() == list(range(7, COUNT, 100))
+    pa.parquet.write_table(stored, tmp_path / "stored.parquet", row_group_size=10_000)
+    pa.parquet.write_table(ROWS, tmp_path / "plain.parquet", row_group_size=10_000)
+    for names in (["stored", "plain"], ["plain", "stored"]):
+        rows, _ = read(Inputs([str(tmp_path / f"{name}.parquet") for name in names], condition), ["key"])
+        assert rows["key"].to_pylist() == [*range(7, COUNT, 100)] * 2
 
 
 def test_row_groups_that_their_statistics_exclude_are_not_read(tmp_path: Path) -> None:
