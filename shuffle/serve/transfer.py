@@ -18,7 +18,7 @@ from shuffle.serve.representation import FileSpan, Segment
 from spill_format.errors import PositionError, SpillError, TruncatedError
 
 _PIECE_BYTES = 4 << 20
-"""One call sends at most so much, so that other connections get their turn, and a cold disk holds all up no longer."""
+"""After so much, others get their turn; one call sends no more, so that a cold disk holds all up no longer."""
 
 _NOT_HERE = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
 """sendfile is not for this file system, or not for this system."""
@@ -48,7 +48,7 @@ class Sender:
             OSError: a file cannot be read.
         """
         sent = None
-        for number, segment in enumerate(segments, 1):
+        for segment in segments:
             if sent is not None:
                 _check_unchanged(sent)
                 sent = None
@@ -56,7 +56,7 @@ class Sender:
                 await self._send_span(segment, outlet)
                 sent = segment
             else:
-                await outlet.write(segment, more=number < len(segments))
+                await outlet.write(segment)
         if sent is not None:
             _check_unchanged(sent)
 
@@ -86,8 +86,7 @@ class Sender:
                 raise _stopped(span, position, count)
             position += count
             self.bytes_by_method["sendfile"] += count
-            if wanted == _PIECE_BYTES:
-                await asyncio.sleep(0)
+            await _others_turn(span, position, count)
         return position
 
     async def _buffered(self, span: FileSpan, position: int, outlet: Outlet) -> None:
@@ -98,8 +97,13 @@ class Sender:
             await outlet.write(piece)
             position += len(piece)
             self.bytes_by_method["buffered"] += len(piece)
-            if (position - span.start) % _PIECE_BYTES < len(piece):
-                await asyncio.sleep(0)
+            await _others_turn(span, position, len(piece))
+
+
+async def _others_turn(span: FileSpan, position: int, count: int) -> None:
+    """Let others go on whenever the last ``count`` bytes up to ``position`` have completed a piece."""
+    if (position - span.start) % _PIECE_BYTES < count:
+        await asyncio.sleep(0)
 
 
 def _check_unchanged(span: FileSpan) -> None:

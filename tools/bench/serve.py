@@ -2,7 +2,8 @@
 """Measures serving partitions over loopback against nginx with sendfile, pyarrow Flight, and buffered sends.
 
 One core for the server and one for the client, contestants in turn. ``wrk`` asks HTTP servers; Flight is asked by its
-own client and then so are we by ours, both up to a table in memory.
+own client and then so are we by ours, both up to a table in memory: one partition a call, and many of them. ``wrk`` is
+what limits the larger sizes: there throughput tells whether a server keeps it busy, and CPU what that takes.
 """
 
 from __future__ import annotations
@@ -17,25 +18,29 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 import pyarrow as pa
+from pyarrow.flight import FlightClient, Ticket, connect
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from shuffle.client import PartitionClient
+from shuffle.client import PartitionClient, Place
 from spill_format import SpillFile, SpillWriter
 from tools.bench.report import Table, describe_machine, markdown_head, write_report
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = {"16KiB": 16 << 10, "64KiB": 64 << 10, "1MiB": 1 << 20, "64MiB": 64 << 20}
 CONNECTIONS = {"16KiB": 64, "64KiB": 8, "1MiB": 4, "64MiB": 2}
-CALLS = {"64KiB": 400, "1MiB": 100}
+PARTITIONS = {"16KiB": 4, "64KiB": 64, "1MiB": 4, "64MiB": 4}
+CALLS = {"64KiB": 2000, "1MiB": 1000}  # the processor's time is told in steps of 10 ms
+MANY, MANY_CALLS = "64 of 64KiB", 40
 SLOW_READERS = 200
 SERVER_CORE, CLIENT_CORE = "0", "1"
 
@@ -68,11 +73,11 @@ class Sample:
 
 
 def write_files(root: Path) -> None:
-    """A file for each size, of four partitions of about that many bytes."""
+    """A file for each size, of partitions of about that many bytes."""
     for name, byte_count in SIZES.items():
         schema = pa.schema([("n", pa.int64())])
-        with SpillWriter(root / f"{name}.arrow", schema, 4) as writer:
-            for partition in range(4):
+        with SpillWriter(root / f"{name}.arrow", schema, PARTITIONS[name]) as writer:
+            for partition in range(PARTITIONS[name]):
                 writer.write(partition, pa.record_batch([np.arange(byte_count // 8 - 64)], schema=schema))
 
 
@@ -96,10 +101,10 @@ def ours(root: Path, *options: str) -> tuple[str, ...]:
 
 
 def nginx_configuration(root: Path, port: int) -> str:
-    """One worker, as Debian's nginx is configured but for the places."""
+    """One worker. ``tcp_nopush``, which Debian turns on, holds the end of a range of 64 KiB back for 40 ms."""
     return f"""daemon off; worker_processes 1; pid {root}/nginx.pid; error_log {root}/nginx.log; user root;
 events {{ worker_connections 1024; }}
-http {{ sendfile on; tcp_nopush on; access_log off; keepalive_requests 1000000;
+http {{ sendfile on; access_log off; keepalive_requests 1000000;
   server {{ listen 127.0.0.1:{port}; root {root}; }} }}
 """
 
@@ -149,15 +154,30 @@ def by_wrk(pid: int, url: str, connections: int, seconds: int, *headers: str) ->
     )
 
 
-def by_calls(pid: int, call: Callable[[], pa.Table], count: int) -> Sample:
-    """Ask with a client in this process."""
-    byte_count = call().nbytes
+def by_calls(pid: int, call: Callable[[], int], count: int) -> Sample:
+    """Ask with a client in this process, by calls that return how many bytes came."""
+    byte_count = call()
     before, started = cpu_seconds(pid), time.perf_counter()
     for _ in range(count):
         call()
     elapsed = time.perf_counter() - started
     used = cpu_seconds(pid) - before
     return Sample(byte_count * count / elapsed, used / (byte_count * count / 2**30), count / elapsed)
+
+
+def fetched(client: PartitionClient, file_url: str) -> int:
+    """Bytes of partition 1 from our server."""
+    return int(client.read(file_url, 1).nbytes)
+
+
+def fetched_together(client: PartitionClient, places: Sequence[Place]) -> int:
+    """Bytes of many partitions from our server, asked for by one request."""
+    return sum(int(table.nbytes) for table in client.read_many(places))
+
+
+def got(flight: FlightClient, tickets: Sequence[Ticket]) -> int:
+    """Bytes of partitions from Flight, one after the other."""
+    return sum(int(flight.do_get(ticket).read_all().nbytes) for ticket in tickets)
 
 
 def slow_reader_bytes(pid: int, url: str) -> int:
@@ -184,9 +204,7 @@ def measure(root: Path, rounds: int, seconds: int) -> tuple[dict[str, list[Sampl
         flight_server = enter(process(sys.executable, "-c", FLIGHT))
         nginx = enter(process(shutil.which("nginx") or "/usr/sbin/nginx", "-c", str(root / "nginx.conf")))
         urls = [(p.stdout.readline() if p.stdout else "").strip() for p in (sendfile, buffered, flight_server)]
-        import pyarrow.flight
-
-        flight = enter(pyarrow.flight.connect(f"grpc://127.0.0.1:{urls[2]}"))
+        flight = enter(connect(f"grpc://127.0.0.1:{urls[2]}"))
         client = enter(PartitionClient())
         os.sched_setaffinity(0, {int(CLIENT_CORE)})
 
@@ -204,10 +222,13 @@ def measure(root: Path, rounds: int, seconds: int) -> tuple[dict[str, list[Sampl
                 url = f"http://127.0.0.1:{port}/{path}"
                 take(f"nginx {size}", by_wrk(nginx.pid, url, connections, seconds, wanted))
             for size, count in CALLS.items():
-                path = f"{size}.arrow"
-                ticket = pyarrow.flight.Ticket(f"{root}/{path}#1".encode())
-                take(f"fetch {size}", by_calls(sendfile.pid, lambda p=path: client.read(urls[0] + p, 1), count))  # type: ignore[misc]
-                take(f"Flight {size}", by_calls(flight_server.pid, lambda t=ticket: flight.do_get(t).read_all(), count))  # type: ignore[misc]
+                place, ticket = f"{urls[0]}{size}.arrow", Ticket(f"{root}/{size}.arrow#1")
+                take(f"fetch {size}", by_calls(sendfile.pid, partial(fetched, client, place), count))
+                take(f"Flight {size}", by_calls(flight_server.pid, partial(got, flight, [ticket]), count))
+            places = [Place.of(f"{urls[0]}64KiB.arrow", partition) for partition in range(PARTITIONS["64KiB"])]
+            tickets = [Ticket(f"{root}/64KiB.arrow#{place.first}") for place in places]
+            take(f"fetch {MANY}", by_calls(sendfile.pid, partial(fetched_together, client, places), MANY_CALLS))
+            take(f"Flight {MANY}", by_calls(flight_server.pid, partial(got, flight, tickets), MANY_CALLS))
         memory = slow_reader_bytes(sendfile.pid, urls[0])
         urllib.request.urlopen(f"{urls[0]}healthz", timeout=10).close()
     return samples, memory
@@ -225,7 +246,7 @@ def results(samples: dict[str, list[Sample]], memory_bytes: int) -> list[list[st
         return figure(samples, one, field) / max(figure(samples, other, field), 1e-9)
 
     rate, cpu = "bytes_per_second", "cpu_seconds_per_gib"
-    rows: list[tuple[str, float, str, bool]] = []
+    rows: list[tuple[str, float, str, bool | None]] = []
     for size in ("1MiB", "64MiB"):
         value = ratio(rate, f"sendfile {size}", f"nginx {size}")
         rows.append((f"{size}: throughput, × nginx", value, "≥ 0.85", value >= 0.85))
@@ -234,6 +255,8 @@ def results(samples: dict[str, list[Sample]], memory_bytes: int) -> list[list[st
         rows.append((f"{size}: throughput, × Flight", value, "≥ 2", value >= 2))
         value = ratio(cpu, f"fetch {size}", f"Flight {size}")
         rows.append((f"{size}: CPU a byte, × Flight", value, "≤ 0.5", value <= 0.5))
+    rows.append((f"{MANY} at once: throughput, × Flight", ratio(rate, f"fetch {MANY}", f"Flight {MANY}"), "none", None))
+    rows.append((f"{MANY} at once: CPU a byte, × Flight", ratio(cpu, f"fetch {MANY}", f"Flight {MANY}"), "none", None))
     value = figure(samples, "sendfile 16KiB", "requests_per_second")
     rows.append(("16KiB, 64 connections: requests/s", value, "≥ 3000", value >= 3000))
     value = figure(samples, "sendfile 16KiB", "p99_ms") / figure(samples, "sendfile 16KiB", "p50_ms")
@@ -243,7 +266,8 @@ def results(samples: dict[str, list[Sample]], memory_bytes: int) -> list[list[st
         rows.append((f"{size}: CPU a byte, × buffered", value, "≤ 0.7", value <= 0.7))
     value = memory_bytes / 2**20
     rows.append((f"{SLOW_READERS} slow readers of 64MiB: MiB", value, "≤ 150", value <= 150))
-    return [[name, f"{value:.2f}", target, "yes" if met else "no"] for name, value, target, met in rows]
+    words = {True: "yes", False: "no", None: ""}
+    return [[name, f"{value:.2f}", target, words[met]] for name, value, target, met in rows]
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -253,7 +277,7 @@ def parse_arguments() -> argparse.Namespace:
         description="Measure serving over loopback against nginx, pyarrow Flight and buffered sends. Needs the extra "
         "serve, nginx, wrk, and two cores.",
     )
-    parser.add_argument("--rounds", type=int, default=3, help="how often each is measured (default 3)")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each is measured (default 5)")
     parser.add_argument("--seconds", type=int, default=2, help="for how long (default 2)")
     parser.add_argument("--output", type=Path, metavar="DIR", help="write serve.md and serve.json there")
     return parser.parse_args()
