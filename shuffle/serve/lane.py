@@ -32,13 +32,21 @@ class Lane(asyncio.Protocol):
     Args:
         application: answers.
         http: makes what handles any connection.
+        lanes: all that there are, kept by themselves.
         header_seconds: how long a connection may stay without a request.
     """
 
-    def __init__(self, application: Application, http: Callable[[], asyncio.Protocol], header_seconds: float) -> None:
+    def __init__(
+        self,
+        application: Application,
+        http: Callable[[], asyncio.Protocol],
+        lanes: set[Lane],
+        header_seconds: float,
+    ) -> None:
         self._answering: asyncio.Task[None] | None = None
         self._application = application
         self._http = http
+        self._lanes = lanes
         self._header_seconds = header_seconds
         self._next_bytes = b""
         self._stopping = False
@@ -50,11 +58,11 @@ class Lane(asyncio.Protocol):
         self._outlet = cast(SocketOutlet, self._application.connected(self, self._transport))
         self._active_at = self._loop.time()
         self._timer = self._loop.call_later(self._header_seconds, self._expire)
+        self._lanes.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """See ``asyncio.Protocol``."""
-        self._timer.cancel()
-        self._application.disconnected(self)
+        self._end()
 
     def data_received(self, data: bytes) -> None:
         """See ``asyncio.Protocol``."""
@@ -91,9 +99,13 @@ class Lane(asyncio.Protocol):
             self._transport.resume_reading()
             self.data_received(data)
 
-    def _hand_over(self, data: bytes) -> None:
+    def _end(self) -> None:
         self._timer.cancel()
+        self._lanes.discard(self)
         self._application.disconnected(self)
+
+    def _hand_over(self, data: bytes) -> None:
+        self._end()
         handler = self._http()
         self._transport.set_protocol(handler)
         handler.connection_made(self._transport)

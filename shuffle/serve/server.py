@@ -11,7 +11,6 @@ import os
 import resource
 import signal
 import ssl
-import weakref
 from collections.abc import Callable
 from typing import cast
 
@@ -117,7 +116,7 @@ class _Connections(web.Server):
         )
         self._application = application
         self._options = options
-        self._lanes: weakref.WeakSet[Lane] = weakref.WeakSet()
+        self._lanes: set[Lane] = set()
 
     def accept(self) -> asyncio.Protocol:
         """What handles a new connection."""
@@ -126,9 +125,7 @@ class _Connections(web.Server):
             return _Busy()
         if self._options.certificate is not None:
             return self()
-        lane = Lane(self._application, self, self._options.header_seconds)
-        self._lanes.add(lane)
-        return lane
+        return Lane(self._application, self, self._lanes, self._options.header_seconds)
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         """Take note of it, and let bytes that a client does not take pile up in the kernel, not here."""

@@ -18,6 +18,7 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -289,10 +290,13 @@ def test_a_file_that_changes_while_it_is_sent(own_root: Path, change: str) -> No
             assert server.status_of(LARGE.encode()) == 404
 
 
-def test_stopping_finishes_what_is_being_sent_and_takes_nothing_new(shared_root: Path) -> None:
-    with running(shared_root) as server, server.connect() as connection, server.connect() as idle:
+@pytest.mark.parametrize("fields", ["", "X-Other: 1\r\n"], ids=["plain", "other"])
+def test_stopping_finishes_what_is_being_sent_and_takes_nothing_new(
+    shared_root: Path, fields: str, loop_environment: dict[str, Any]
+) -> None:
+    with running(shared_root, **loop_environment) as server, server.connect() as connection, server.connect() as idle:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 18)
-        connection.sendall(f"GET {LARGE} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        connection.sendall(f"GET {LARGE} HTTP/1.1\r\nHost: x\r\n{fields}\r\n".encode())
         answered = connection.recv(1000)
         server.process.send_signal(signal.SIGTERM)
         assert read_all(idle) == b""
