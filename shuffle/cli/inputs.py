@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     import pyarrow.compute as pc
     import pyarrow.dataset as ds
 
-# Few and small, so that the rows read ahead are little beside the budget of those held back.
-_BATCH_ROWS = 1 << 16
-_BATCHES_AHEAD = 4
+# Few and small, so that the rows read ahead are little beside the budget of those held back; but not so small that the
+# rest of a row group, which TPC-H's have of 100,000 rows, makes a batch of its own.
+_BATCH_ROWS = 1 << 17
+_BATCH_BYTES = 16 << 20  # of Parquet's encoding, where rows are wide
+_BATCHES_AHEAD = 2
 
 
 class Inputs:
@@ -114,7 +116,7 @@ class Inputs:
         options: dict[str, Any] = {
             "columns": columns if columns is None else list(columns),
             "filter": self._filter,
-            "batch_size": _BATCH_ROWS,
+            "batch_size": _batch_rows(fragment),
             "batch_readahead": _BATCHES_AHEAD,
         }
         if not isinstance(fragment.format, ds.JsonFileFormat):
@@ -173,6 +175,17 @@ def _open_dataset(files: Sequence[str]) -> tuple[ds.FileSystemDataset, pa.Schema
     partitioning = ds.HivePartitioning(of_directories)
     dataset = ds.dataset(list(files), schema=_readable(schema), format=format_name, partitioning=partitioning)
     return dataset, schema, set(of_directories.names)
+
+
+def _batch_rows(fragment: ds.Fragment) -> int:
+    """How many rows of a part to read at once."""
+    import pyarrow.dataset as ds
+
+    if not isinstance(fragment, ds.ParquetFileFragment):
+        return _BATCH_ROWS
+    row_count = sum(group.num_rows for group in fragment.row_groups)
+    byte_count = sum(group.total_byte_size for group in fragment.row_groups)
+    return int(max(min(_BATCH_ROWS, row_count * _BATCH_BYTES // max(byte_count, 1)), 1))
 
 
 def _parsed(condition: str, schema: pa.Schema) -> pc.Expression:

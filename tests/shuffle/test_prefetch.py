@@ -65,7 +65,7 @@ def test_tasks_are_made_as_there_is_room() -> None:
     results = in_order(tasks(), 3, 2)
     next(results)
     assert len(made) <= 4
-    results.close()  # type: ignore[attr-defined]
+    results.close()
 
 
 def test_an_error_comes_in_its_turn() -> None:

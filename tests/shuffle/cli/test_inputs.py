@@ -182,3 +182,13 @@ def test_some_parts_are_files_where_there_are_no_row_groups(tmp_path: Path, suff
     inputs = Inputs([str(tmp_path)])
     rows, _ = read(inputs, ["key"], list(inputs.some_parts(2)))
     assert rows["key"].to_pylist() == [*range(20, 30), *range(70, 80)]
+
+
+def test_wide_rows_are_read_a_few_at_a_time(tmp_path: Path) -> None:
+    width = 128 << 10
+    rows = pa.table({"text": [f"{n:03}" * (width // 3) for n in range(400)]})
+    pa.parquet.write_table(rows, tmp_path / "wide.parquet", use_dictionary=False)
+    inputs = Inputs([str(tmp_path)])
+    batches = list(inputs.batches(inputs.parts, None, lambda _: None))
+    assert pa.Table.from_batches(batches).equals(rows)
+    assert max(batch.nbytes for batch in batches) < 20 << 20
