@@ -152,21 +152,22 @@ class Download:
         Raises:
             ServerError: the server refused.
         """
-        url = self.place.url
         if answer.status == 206:
             match = _CONTENT_RANGE.fullmatch(answer.field("content-range"))
             if match is None or (int(match[1]), int(match[2])) != (self.sink.received, self.byte_count):
-                return ServerError(url, "the server answered another range of bytes than it was asked for", 206)
+                return ServerError(
+                    self.place.url, "the server answered another range of bytes than it was asked for", 206
+                )
             return None
         if answer.status != 200:
-            raise refusal(url, answer)
+            raise refusal(self.place.url, answer)
         byte_count = answer.byte_count
         if byte_count is None:
-            return ServerError(url, "this is no server of partitions: no length", 200)
+            return ServerError(self.place.url, "this is no server of partitions: no length", 200)
         try:
             recorded = int(answer.field(CHECKSUM_HEADER.lower()), 16)
         except ValueError:
-            return ServerError(url, "this is no server of partitions: no checksum", 200)
+            return ServerError(self.place.url, "this is no server of partitions: no checksum", 200)
         self.begin(byte_count, recorded, answer.field("etag"))
         return None
 

@@ -68,10 +68,11 @@ class Connection:
         lines += [f"{name}: {value}" for name, value in fields.items()]
         if body:
             lines.append(f"Content-Length: {len(body)}")
-        if any("\n" in line or "\r" in line for line in lines):
+        head = "\r\n".join(lines)
+        if not head.count("\r") == head.count("\n") == len(lines) - 1:
             raise ValueError("a field of a request must be one line")
         self._unread = self._buffer[:0]
-        self.socket.sendall("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+        self.socket.sendall(f"{head}\r\n\r\n".encode("latin-1") + body)
         while (answer := Answer(self, self._head())).status < 200:
             pass  # an interim one
         return answer

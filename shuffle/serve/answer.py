@@ -38,10 +38,8 @@ def encode_head(status: int, fields: Mapping[str, str]) -> bytes:
         status: of the answer.
         fields: its own, in ASCII and of one line each.
     """
-    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
-    lines += [f"{name}: {value}" for name, value in fields.items()]
-    lines.append(f"Date: {_date(int(time.time()))}\r\nServer: {SERVER_SOFTWARE}\r\n\r\n")
-    return "\r\n".join(lines).encode("ascii")
+    own = "".join([f"{name}: {value}\r\n" for name, value in fields.items()])
+    return f"{_status_line(status)}{own}{_last_fields(int(time.time()))}".encode("ascii")
 
 
 def connection_field(request: web.BaseRequest) -> dict[str, str]:
@@ -51,6 +49,11 @@ def connection_field(request: web.BaseRequest) -> dict[str, str]:
     return {"Connection": "keep-alive"} if request.version < HttpVersion11 else {}
 
 
+@lru_cache
+def _status_line(status: int) -> str:
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+
+
 @lru_cache(1)
-def _date(seconds: int) -> str:
-    return formatdate(seconds, usegmt=True)
+def _last_fields(seconds: int) -> str:
+    return f"Date: {formatdate(seconds, usegmt=True)}\r\nServer: {SERVER_SOFTWARE}\r\n\r\n"
