@@ -171,7 +171,7 @@ class PartitionClient:
                         return done, True
                 answer.read_until(MULTIPART_END, len(MULTIPART_END))
             finally:
-                self._connections.give_back(host, answer)
+                self._connections.give_back(host, "POST", answer)
         except FetchError:
             raise
         except (OSError, ValueError):

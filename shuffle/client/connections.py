@@ -13,11 +13,13 @@ from shuffle.config import FetchOptions
 
 
 class Connections:
-    """The connections of a client."""
+    """The connections of a client, those of each method apart: a server answers plain GETs the short way only where
+    nothing else was asked before.
+    """
 
     def __init__(self, options: FetchOptions) -> None:
         self._options = options
-        self._idle: dict[Host, list[Connection]] = defaultdict(list)
+        self._idle: dict[tuple[Host, str], list[Connection]] = defaultdict(list)
         self._lock = threading.Lock()
         self._tls: ssl.SSLContext | None = None
 
@@ -29,7 +31,7 @@ class Connections:
         """
         if self._options.token is not None:
             fields = {**fields, "Authorization": f"Bearer {self._options.token}"}
-        while (idle := self._take(host)) is not None:
+        while (idle := self._take(host, method)) is not None:
             try:
                 return idle.request(method, path, fields, body)
             except ConnectionError:
@@ -42,13 +44,13 @@ class Connections:
             connection.close()
             raise
 
-    def give_back(self, host: Host, answer: Answer) -> None:
-        """Keep the connection of an answer for the next request, if it was read to its end; else close it."""
+    def give_back(self, host: Host, method: str, answer: Answer) -> None:
+        """Keep the connection of an answer for the next such request, if it was read to its end; else close it."""
         if not answer.leaves_connection:
             answer.connection.close()
             return
         with self._lock:
-            self._idle[host].append(answer.connection)
+            self._idle[host, method].append(answer.connection)
 
     def close(self) -> None:
         """Close all that are kept."""
@@ -58,9 +60,10 @@ class Connections:
         for connection in kept:
             connection.close()
 
-    def _take(self, host: Host) -> Connection | None:
+    def _take(self, host: Host, method: str) -> Connection | None:
         with self._lock:
-            return self._idle[host].pop() if self._idle[host] else None
+            idle = self._idle[host, method]
+            return idle.pop() if idle else None
 
     def _tls_context(self) -> ssl.SSLContext:
         with self._lock:

@@ -139,7 +139,7 @@ class Download:
                 return "", NetworkError(place.url, f"the connection broke off{self._progress_text()}")
             return "", None
         finally:
-            self._connections.give_back(place.host, answer)
+            self._connections.give_back(place.host, "GET", answer)
 
     def _request_fields(self) -> Mapping[str, str]:
         if self._crc32c is None or not self._entity_tag or not self.sink.received:

@@ -208,6 +208,14 @@ def test_many_places_come_by_one_request(server: Server, shared_root: Path, clie
     assert tables == [*expected, local(shared_root, LARGE, 0), local(shared_root, LARGE, 1)]
 
 
+def test_connections_are_kept_for_each_method(server: Server, client: PartitionClient) -> None:
+    with proxied(server.address) as proxy:
+        for _ in range(3):
+            assert client.read(f"{proxy.url}/a.arrow", 2).num_rows == 500
+            assert len(list(client.read_many(places_of(proxy.url, "a.arrow", (0, 1), (2, 3))))) == 2
+        assert len(proxy.clients) == 2
+
+
 @pytest.mark.parametrize("memory_bytes", [1, 1 << 20, 1 << 30])
 def test_many_places_of_several_servers_come_in_order(server: Server, shared_root: Path, memory_bytes: int) -> None:
     options = FetchOptions(memory_bytes=memory_bytes, connections=3)
