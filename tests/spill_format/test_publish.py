@@ -1,5 +1,6 @@
 """What a pending file promises to the process that writes it; crashes and races are in tests/crash."""
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -152,8 +153,8 @@ def make_link_to_directory(path: Path) -> None:
 
 
 def make_socket(path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(os.fspath(path))
+    with socket.socket(socket.AF_UNIX) as listener, contextlib.chdir(path.parent):  # names of sockets must be short
+        listener.bind(path.name)
 
 
 EXISTING = [make_file, make_link_to_file, make_dangling_link]
