@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.dataset as ds
+    import pyarrow.parquet as pq
 
 # Few and small, so that the rows read ahead are little beside the budget of those held back; but not so small that the
 # rest of a row group, which TPC-H's have of 100,000 rows, makes a batch of its own.
 _BATCH_ROWS = 1 << 17
 _BATCH_BYTES = 16 << 20  # of Parquet's encoding, where rows are wide
 _BATCHES_AHEAD = 2
+_FEW_VALUES_BYTES = 2  # a value
 
 
 class Inputs:
@@ -42,7 +44,7 @@ class Inputs:
 
     def __init__(self, paths: Sequence[str], condition: str | None = None) -> None:
         self.files = find_inputs(paths)
-        self._dataset, stored_schema, self._directory_columns = _open_dataset(self.files)
+        self._dataset, stored_schema, self._directory_columns = _open_dataset(self.files, condition is None)
         self.schema: pa.Schema = self._dataset.schema
         """Of all columns, whichever are read: those in the files, then those that the names of directories make."""
         self._filter = None if condition is None else _parsed(condition, stored_schema)
@@ -154,7 +156,7 @@ class Inputs:
         return schema
 
 
-def _open_dataset(files: Sequence[str]) -> tuple[ds.FileSystemDataset, pa.Schema, set[str]]:
+def _open_dataset(files: Sequence[str], reads_all_rows: bool) -> tuple[ds.FileSystemDataset, pa.Schema, set[str]]:
     """The files as one dataset, its schema before views are read as plain values, and the names of the columns that
     directories make."""
     import pyarrow as pa
@@ -173,7 +175,8 @@ def _open_dataset(files: Sequence[str]) -> tuple[ds.FileSystemDataset, pa.Schema
     of_directories = pa.schema([field for field in directory_columns(files) if field.name not in in_files.names])
     schema = pa.schema([*in_files, *of_directories], metadata=in_files.metadata)
     partitioning = ds.HivePartitioning(of_directories)
-    dataset = ds.dataset(list(files), schema=_readable(schema), format=format_name, partitioning=partitioning)
+    file_format = _parquet_format(files[0]) if format_name == "parquet" and reads_all_rows else format_name
+    dataset = ds.dataset(list(files), schema=_readable(schema), format=file_format, partitioning=partitioning)
     return dataset, schema, set(of_directories.names)
 
 
@@ -186,6 +189,31 @@ def _batch_rows(fragment: ds.Fragment) -> int:
     row_count = sum(group.num_rows for group in fragment.row_groups)
     byte_count = sum(group.total_byte_size for group in fragment.row_groups)
     return int(max(min(_BATCH_ROWS, row_count * _BATCH_BYTES // max(byte_count, 1)), 1))
+
+
+def _parquet_format(file: str) -> ds.ParquetFileFormat:
+    """Parquet, its strings of few different values decoded by way of dictionaries: reading TPC-H's lineitem takes a
+    quarter less of the processor. Conditions would not be compared with these."""
+    import pyarrow.dataset as ds
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(file) as parquet:
+        names = [
+            column.path
+            for number, column in enumerate(parquet.schema)
+            if column.logical_type.type == "STRING"
+            and column.path == column.name  # in no other column
+            and _has_few_values(parquet.metadata, number)
+        ]
+    return ds.ParquetFileFormat(read_options=ds.ParquetReadOptions(dictionary_columns=names))
+
+
+def _has_few_values(metadata: pq.FileMetaData, column_number: int) -> bool:
+    """Whether the first row group encodes the column's values as places in a dictionary, not as strings."""
+    if metadata.num_row_groups == 0:
+        return False
+    column = metadata.row_group(0).column(column_number)
+    return bool(column.total_uncompressed_size <= _FEW_VALUES_BYTES * column.num_values)
 
 
 def _parsed(condition: str, schema: pa.Schema) -> pc.Expression:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import click
@@ -192,3 +193,33 @@ def test_wide_rows_are_read_a_few_at_a_time(tmp_path: Path) -> None:
     batches = list(inputs.batches(inputs.parts, None, lambda _: None))
     assert pa.Table.from_batches(batches).equals(rows)
     assert max(batch.nbytes for batch in batches) < 20 << 20
+
+
+def test_strings_of_few_values_come_back_as_they_were_written(tmp_path: Path) -> None:
+    count = 20_000
+    few = [None if n % 7 == 0 else f"value {n % 5}" for n in range(count)]
+    rows = pa.table(
+        {
+            "few": pa.array(few),
+            "a.b": pa.array(few, pa.large_string()),
+            "nulls": pa.array([None] * count, pa.string()),
+            "binary": pa.array([b"x"] * count),
+            "nested": pa.array([{"few": value} for value in few]),
+            "list": pa.array([[value] for value in few]),
+            "decimal": pa.array([Decimal(n % 3) for n in range(count)], pa.decimal128(30, 2)),
+            "many": pa.array([f"{n:020}" for n in range(count)]),
+        }
+    )
+    pa.parquet.write_table(rows, tmp_path / "1.parquet", row_group_size=6_000)
+    # Of the next file, whose values are many, the first one's says nothing.
+    others = rows.set_column(0, "few", pa.array([f"{n} {n:020}" for n in range(count)]))
+    pa.parquet.write_table(others, tmp_path / "2.parquet", dictionary_pagesize_limit=1000)
+    read_rows, _ = read(Inputs([str(tmp_path)]))
+    assert read_rows.equals(pa.concat_tables([rows, others]))
+    assert read_rows.schema.equals(rows.schema)
+
+
+def test_a_parquet_file_without_row_groups_has_no_rows(tmp_path: Path) -> None:
+    pa.parquet.ParquetWriter(tmp_path / "none.parquet", ROWS.schema).close()
+    assert Inputs([str(tmp_path)]).schema.equals(ROWS.schema)
+    assert read(Inputs([str(tmp_path)]))[0].num_rows == 0
