@@ -51,6 +51,10 @@ TABLE: Table = {
             "only one of them has day, hour",
             PARTITION.replace("rows.parquet", "by-key"),
         ),
+        of_more(
+            "by-key/day=1/../hour=1/b.parquet: '..' behind a directory key=value; give the path without it",
+            PARTITION.replace("rows.parquet", "by-key/day=1/../hour=1"),
+        ),
     ],
     "shuffle/cli/inputs.py": [
         refused(
