@@ -19,14 +19,15 @@ ORIGINAL_SCHEMA_KEY = b"spill_format.original_schema"
 def storage_schema(schema: pa.Schema) -> pa.Schema:
     """The schema that is written for data of ``schema``: the same object where it has no dictionary-encoded type.
 
-    Its metadata then holds the original under ``spill_format.original_schema``: Arrow's schema message in base64.
+    Its metadata then holds the original under ``spill_format.original_schema``: Arrow's schema message in base64. One
+    that is there and of other columns, as of a file of which some were read, is left out.
 
     Raises:
         TypeError: a dictionary-encoded type stands where Arrow cannot decode and encode it; it names the column.
     """
     plain = _plain_schema(schema)
     if plain.equals(schema):
-        return schema
+        return _without_stale_original(schema)
     _check_conversions(schema, plain)
     original = base64.b64encode(schema.remove_metadata().serialize().to_pybytes())
     return plain.with_metadata({**(schema.metadata or {}), ORIGINAL_SCHEMA_KEY: original})
@@ -111,6 +112,15 @@ def describe_difference(first: pa.Schema, second: pa.Schema) -> str | None:
 def _plain_schema(schema: pa.Schema) -> pa.Schema:
     fields = [field.with_type(plain_type(field.type)) for field in schema]
     return pa.schema(fields, metadata=schema.metadata)
+
+
+def _without_stale_original(schema: pa.Schema) -> pa.Schema:
+    try:
+        original_schema(schema)
+    except (pa.ArrowException, OSError, ValueError, MemoryError):
+        others = {key: value for key, value in schema.metadata.items() if key != ORIGINAL_SCHEMA_KEY}
+        return schema.with_metadata(others or None)
+    return schema
 
 
 def _has_dictionaries(schema: pa.Schema) -> bool:

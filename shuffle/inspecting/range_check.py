@@ -15,6 +15,7 @@ from spill_format.checksum import crc32c
 from spill_format.errors import ChecksumError, CorruptError
 from spill_format.framing import metadata_length_of, read_batch_size, read_seal, sealed_crc32c
 from spill_format.layout import Int64Array
+from spill_format.schemas import original_schema
 from spill_format.structure import FileStructure, read_exactly
 
 _UNDECODABLE = (pa.ArrowException, OSError, ValueError, MemoryError)
@@ -40,6 +41,7 @@ class RangeChecker:
         self._first_messages: Int64Array = structure.index.first_messages
         try:
             self._schema = pa.ipc.read_schema(pa.py_buffer(structure.schema_message))
+            original_schema(self._schema)
         except _UNDECODABLE as error:
             problem = f"the schema message cannot be decoded ({error})"
             raise CorruptError(problem, path=structure.path, offset=8) from error

@@ -11,6 +11,7 @@ from crc32c import crc32c
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shuffle.inspecting.soundness import verify_file
 from spill_format import ChecksumError, CorruptError, SpillError, SpillFile, TruncatedError
 from spill_format.framing import metadata_length_of
 from spill_format.schemas import ORIGINAL_SCHEMA_KEY, storage_schema
@@ -113,14 +114,23 @@ def test_an_absurd_decompressed_length_is_corruption(tmp_path: Path, compression
         spill.read(0)
 
 
+@pytest.fixture
+def forging(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Schemas are written as they are given, though a writer would leave out what contradicts them."""
+    monkeypatch.setattr("spill_format.writer.storage_schema", lambda schema: schema)
+
+
+@pytest.mark.usefixtures("forging")
 def test_a_schema_that_contradicts_its_original_is_corruption(tmp_path: Path) -> None:
     of_strings = storage_schema(pa.schema([("d", pa.dictionary(pa.int8(), pa.string()))]))
     forged = pa.schema([("d", pa.int64())], metadata=of_strings.metadata)
     write_file(tmp_path / "forged.arrow", {}, 1, schema=forged)
     with pytest.raises(CorruptError, match="original schema in the metadata is not"):
         SpillFile(tmp_path / "forged.arrow")
+    assert "original schema in the metadata is not" in str(verify_file(tmp_path / "forged.arrow").first_damage)
 
 
+@pytest.mark.usefixtures("forging")
 @pytest.mark.parametrize("metadata", [b"no base64!", b"AAAA", b""])
 def test_an_original_schema_that_is_none_is_corruption(tmp_path: Path, metadata: bytes) -> None:
     forged = pa.schema([("d", pa.int64())], metadata={ORIGINAL_SCHEMA_KEY: metadata})

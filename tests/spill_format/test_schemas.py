@@ -37,6 +37,15 @@ def test_a_schema_with_dictionaries_comes_back_with_its_metadata() -> None:
     assert original_schema(stored).equals(schema, check_metadata=True)
 
 
+def test_an_original_of_other_columns_is_left_out() -> None:
+    stored = storage_schema(pa.schema([("d", WORD), ("n", pa.int64())], metadata={"of": "schema"}))
+    assert storage_schema(stored) is stored
+    for fields in ([stored.field("n")], [*stored, pa.field("year", pa.int32())]):
+        chosen = storage_schema(pa.schema(fields, metadata=stored.metadata))
+        assert chosen.equals(pa.schema(fields, metadata={"of": "schema"}), check_metadata=True)
+    assert storage_schema(stored.with_metadata({ORIGINAL_SCHEMA_KEY: b"none"})).metadata == {}
+
+
 @pytest.mark.parametrize(
     ("data_type", "plain"),
     [

@@ -11,7 +11,7 @@ import pyarrow.parquet
 import pytest
 
 from shuffle import HashPartitioner
-from spill_format import SpillFile
+from spill_format import SpillFile, SpillWriter
 from tests.shuffle.cli.commands import json_of, run, succeeded
 
 ROWS = pa.table({"key": pa.array(range(5000), pa.int64()), "text": [f"row {n}" for n in range(5000)]})
@@ -66,6 +66,23 @@ def test_string_views_are_read_as_strings(tmp_path: Path) -> None:
     pa.parquet.write_table(views, tmp_path / "rows.parquet")
     succeeded("shuffle partition rows.parquet --by text --partitions 5 -o out.arrow", tmp_path)
     assert_partitioned(tmp_path / "out.arrow", 5, ROWS, ["text"])
+
+
+@pytest.mark.parametrize(
+    ("directory", "option", "names"), [(".", "--columns key", ["key"]), ("year=2024", "", ["key", "text", "year"])]
+)
+def test_a_partitioned_file_is_read_back_with_other_columns(
+    tmp_path: Path, directory: str, option: str, names: list[str]
+) -> None:
+    rows = ROWS.set_column(1, "text", ROWS["text"].dictionary_encode())
+    (tmp_path / directory).mkdir(exist_ok=True)
+    with SpillWriter(tmp_path / directory / "a.spill.arrow", rows.schema, partition_count=1) as writer:
+        writer.write(0, rows)
+    succeeded(f"shuffle partition {directory} {option} --by key --partitions 3 -o out.arrow", tmp_path)
+    with SpillFile(tmp_path / "out.arrow") as spill:
+        assert spill.schema.names == names
+        assert sum(spill.read(partition).num_rows for partition in range(3)) == len(ROWS)
+    assert "ok" in succeeded("shuffle verify out.arrow", tmp_path)
 
 
 def test_spills_are_kept_on_request_and_merge_into_the_same_file(tmp_path: Path) -> None:
