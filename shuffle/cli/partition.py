@@ -171,8 +171,9 @@ def command(  # noqa: PLR0913 (one argument an option)
     quotes ('a/*.csv', with ** for any directories) for what matches it. Directories named key=value make columns.
 
     CONDITION compares columns with numbers, with 'text', which dates and times are, too, or with each other: = != < <=
-    > >=, IN (…), BETWEEN … AND …, LIKE '…%', IS NULL, joined by AND, OR, NOT and parentheses. In it and in COLS, a
-    column with other characters in its name than letters, digits and _ is put in "double quotes".
+    > >=, IN (…), BETWEEN … AND …, LIKE '…%', IS NULL, joined by AND, OR, NOT and parentheses. A comparison with
+    null or NaN is never true, nor is its opposite. In it and in COLS, a column with other characters in its name
+    than letters, digits and _ is put in "double quotes".
 
     When memory is spent rows are spilled, and in the end the spills merged. OUT appears whole or not at all.
 

@@ -13,7 +13,7 @@
 
 Nothing else is understood, and nothing is evaluated here. Arrow has no parser of its own, and those of SQL take far
 more than can be pushed down to a scan. Nulls count as in SQL: a comparison with null is neither true nor false, and
-only rows for which the whole is true pass.
+only rows for which the whole is true pass. NaN is compared as null is.
 """
 
 from __future__ import annotations
@@ -77,6 +77,11 @@ class _Column(NamedTuple):
         field = pc.field(self.field.name)
         # Arrow compares values with the statistics of Parquet's row groups, and cannot where these are views.
         return field.cast(self.value_type) if self.field.type in _PLAIN_TYPES else field
+
+    @property
+    def plain(self) -> pc.Expression:
+        """Its values, not dictionary-encoded."""
+        return self.expression.cast(self.value_type) if self.value_type != self.field.type else self.expression
 
     @property
     def value_type(self) -> pa.DataType:
@@ -156,13 +161,14 @@ class _Parser:
             least = self._value(column)
             self._expect("and", "AND")
             most = self._value(column)
-            return _opposites((column.expression >= least) & (column.expression <= most))
+            is_between = (column.expression >= least) & (column.expression <= most)
+            return _opposites(_checked(is_between, "BETWEEN", [column]), [column])
         if self._takes("like"):
             return self._likeness(column)
         if is_negated:
             raise self._next.error("IN, BETWEEN or LIKE")
         if pa.types.is_boolean(column.field.type):
-            return _opposites(column.expression)
+            return _opposites(column.expression, [column])
         raise self._next.error("a comparison, IN, BETWEEN, LIKE or IS")
 
     def _comparison(self, left: Token) -> _Condition:
@@ -181,7 +187,7 @@ class _Parser:
         else:
             columns = [self._column(right, "a column, for a value is on the other side")]
             sides = [_value_of(left, columns[0]), columns[0].expression]
-        return _opposites(_checked(_COMPARISONS[sign.text](*sides), sign.text, columns))
+        return _opposites(_checked(_COMPARISONS[sign.text](*sides), sign.text, columns), columns)
 
     def _membership(self, column: _Column) -> _Condition:
         self._expect("(", "(")
@@ -191,17 +197,14 @@ class _Parser:
         self._expect(")", ", or )")
         is_among = _checked(column.expression.isin(pa.array(values, column.value_type)), "IN", [column])
         # Arrow answers false for a null, which is right until it is negated.
-        return _Condition(is_among, column.expression.is_valid() & ~is_among)
+        return _opposites(is_among, [column], column.expression.is_valid())
 
     def _likeness(self, column: _Column) -> _Condition:
         pattern = self._take()
         if pattern.kind != "text":
             raise pattern.error("a pattern in '…'")
         # Unlike comparisons, it has no kernel for dictionaries.
-        plain = (
-            column.expression.cast(column.value_type) if column.value_type != column.field.type else column.expression
-        )
-        return _opposites(_checked(pc.match_like(plain, pattern.value), "LIKE", [column]))
+        return _opposites(_checked(pc.match_like(column.plain, pattern.value), "LIKE", [column]), [column])
 
     def _value(self, column: _Column) -> pa.Scalar:
         return _value_of(self._take(), column)
@@ -245,9 +248,12 @@ def _joined(
     return join(_joined(join, parts[:half]), _joined(join, parts[half:]))
 
 
-def _opposites(expression: pc.Expression) -> _Condition:
-    """Of an expression that is null for nulls."""
-    return _Condition(expression, ~expression)
+def _opposites(expression: pc.Expression, columns: Sequence[_Column], *others: pc.Expression) -> _Condition:
+    """Of an expression on columns that is null for nulls, or else of others that have to be true, too."""
+    # Neither holds for NaN: Parquet's statistics leave it out, and row groups that have it would be passed over.
+    floating = [column for column in columns if pa.types.is_floating(column.value_type)]
+    needed = [*others, *(~pc.is_nan(column.plain) for column in floating)]
+    return _Condition(_joined(operator.and_, [expression, *needed]), _joined(operator.and_, [~expression, *needed]))
 
 
 def _checked(expression: pc.Expression, sign: str, columns: Sequence[_Column]) -> pc.Expression:

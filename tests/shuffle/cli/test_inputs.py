@@ -151,6 +151,38 @@ def test_row_groups_that_their_statistics_exclude_are_not_read(tmp_path: Path) -
         read(Inputs([str(path)], "key >= 9999"))
 
 
+@pytest.mark.parametrize(
+    ("condition", "numbers"),
+    [
+        ("x != 3", [3, 4]),
+        ("3 <> x", [3, 4]),
+        ("not x <= 3", [3, 4]),
+        ("not (x > 3 or x < 3)", [0, 2]),
+        ("x >= 3", [0, 2, 3, 4]),
+        ("x not between 3 and 7", [4]),
+        ("x not in (3, 8)", [3]),
+        ("x in (3)", [0, 2]),
+        ("x = x", [0, 2, 3, 4]),
+        ("x <> y", [2, 3, 4]),
+        ("x is not null", [0, 1, 2, 3, 4, 5]),
+        ("not x = 3 or n = 1", [1, 3, 4]),
+    ],
+)
+@pytest.mark.parametrize("kind", [pa.float64(), pa.float32(), pa.dictionary(pa.int32(), pa.float64())], ids=str)
+def test_nan_is_compared_as_null_is_in_every_format(
+    tmp_path: Path, kind: pa.DataType, condition: str, numbers: list[int]
+) -> None:
+    nan = float("nan")
+    rows = pa.table({"n": range(6), "x": [3, nan, 3, 7, 8, nan], "y": pa.array([nan, 1, 1, 1, 1, 1])})
+    x = rows["x"].dictionary_encode() if pa.types.is_dictionary(kind) else rows["x"].cast(kind)
+    rows = rows.set_column(1, "x", x)
+    pa.parquet.write_table(rows, tmp_path / "rows.parquet", row_group_size=3)
+    pa.feather.write_feather(rows, tmp_path / "rows.arrow")
+    for name in ("rows.parquet", "rows.arrow"):
+        found, _ = read(Inputs([str(tmp_path / name)], condition), ["n"])
+        assert found["n"].to_pylist() == numbers, name
+
+
 @pytest.mark.parametrize("suffix", [".parquet", ".arrow", ".csv"])
 def test_files_of_other_columns_are_refused(tmp_path: Path, suffix: str) -> None:
     WRITERS[suffix](ROWS[:10], tmp_path / f"1{suffix}")
