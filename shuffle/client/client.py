@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
@@ -88,6 +89,7 @@ class PartitionClient:
 
         Raises:
             TargetExistsError: the target is there, and ``overwrite`` is off.
+            OSError: it cannot be written.
         """
         place = Place.of(file_url, first, last)
         with open_pending(target, overwrite=overwrite) as pending:
@@ -104,6 +106,7 @@ class PartitionClient:
 
         Raises:
             SpillError: also where the file was replaced on the server after some bytes were passed on.
+            OSError: the pipe cannot be written to, or takes nothing.
         """
         place = Place.of(file_url, first, last)
         sink = PipeSink(target)
@@ -127,48 +130,45 @@ class PartitionClient:
 
     def _fetch_neighbours(self, wanted: Sequence[Place], numbers: range, arrivals: Arrivals[MemorySink]) -> None:
         """Fetch places of one server, together as long as that works."""
-        done = 0
+        missing = deque(numbers)
         together = len(numbers) > 1
         try:
-            while done < len(numbers):
+            while missing:
                 if together:
-                    count, together = self._fetch_together(wanted, numbers[done:], arrivals)
-                    done += count
-                if done < len(numbers):
-                    number = numbers[done]
-                    sink = _RoomySink(number, arrivals)
-                    self._download(wanted[number], sink)
-                    arrivals.put(number, sink)
-                    done += 1
+                    together = self._fetch_together(wanted, missing, arrivals)
+                if missing:
+                    sink = _RoomySink(missing[0], arrivals)
+                    self._download(wanted[missing[0]], sink)
+                    arrivals.put(missing.popleft(), sink)
         except AbandonedError:
             pass
         except BaseException as error:  # noqa: BLE001 (whoever waits for these is told)
-            for number in numbers[done:]:
+            for number in missing:
                 arrivals.put(number, error)
 
-    def _fetch_together(
-        self, wanted: Sequence[Place], numbers: range, arrivals: Arrivals[MemorySink]
-    ) -> tuple[int, bool]:
-        """Make one request for several places. How many of them arrived, and whether another such request may help.
+    def _fetch_together(self, wanted: Sequence[Place], missing: deque[int], arrivals: Arrivals[MemorySink]) -> bool:
+        """Make one request for several places; those that arrive are missing no more. Whether another may help.
 
-        Failures are not told: what is missing is fetched alone, and what is wrong said there.
+        Failures of the request are not told: what is missing is fetched alone, and what is wrong said there.
+
+        Raises:
+            FetchError, SpillError: of the first that is missing.
         """
-        host = wanted[numbers[0]].host
-        body = json.dumps([wanted[number].path for number in numbers]).encode()
-        done = 0
+        host = wanted[missing[0]].host
+        body = json.dumps([wanted[number].path for number in missing]).encode()
         try:
             answer = self._connections.request(host, "POST", "/", {}, body)
             try:
                 if answer.status != 200 or answer.field("content-type") != MULTIPART_TYPE:
-                    return 0, answer.status in PASSING
-                for number in numbers:
-                    download = Download(wanted[number], _RoomySink(number, arrivals), self._connections, self._options)
+                    return answer.status in PASSING
+                while missing:
+                    sink = _RoomySink(missing[0], arrivals)
+                    download = Download(wanted[missing[0]], sink, self._connections, self._options)
                     is_whole = _receive_part(download, answer)
                     download.run()  # fetches what is missing
-                    arrivals.put(number, download.sink)  # type: ignore[arg-type]  # the sink made above
-                    done += 1
+                    arrivals.put(missing.popleft(), sink)
                     if not is_whole:
-                        return done, True
+                        return True
                 answer.read_until(MULTIPART_END, len(MULTIPART_END))
             finally:
                 self._connections.give_back(host, "POST", answer)
@@ -176,7 +176,7 @@ class PartitionClient:
             raise
         except (OSError, ValueError):
             pass
-        return done, True
+        return True
 
 
 class _RoomySink(MemorySink):

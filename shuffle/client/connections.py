@@ -36,6 +36,9 @@ class Connections:
                 return idle.request(method, path, fields, body)
             except ConnectionError:
                 idle.close()  # the server closed it while nobody was looking: that is no failure
+            except BaseException:
+                idle.close()
+                raise
         tls = self._tls_context() if host.scheme == "https" else None
         connection = Connection(host, self._options.timeout_seconds, tls)
         try:

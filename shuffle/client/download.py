@@ -14,7 +14,7 @@ from shuffle.client.connections import Connections
 from shuffle.client.errors import FetchError, NetworkError, ServerError
 from shuffle.client.exchange import Answer
 from shuffle.client.place import Place
-from shuffle.client.sinks import Sink
+from shuffle.client.sinks import Sink, SinkError
 from shuffle.config import FetchOptions
 from shuffle.wire import CHECKSUM_HEADER
 from spill_format.errors import SpillError
@@ -78,7 +78,7 @@ class Download:
         """A stream begins to arrive.
 
         Raises:
-            OSError: the sink cannot begin anew.
+            SinkError: the sink cannot begin anew.
         """
         self.sink.begin(byte_count)
         self.byte_count = byte_count
@@ -96,9 +96,13 @@ class Download:
         Raises:
             NetworkError, ServerError: it did not arrive.
             SpillError: what arrived is not what the server's file recorded.
+            OSError: the sink cannot take it.
         """
         for attempt in range(_DAMAGED_ATTEMPTS):
-            self._complete()
+            try:
+                self._complete()
+            except SinkError as error:
+                raise error.failure from None
             assert self._crc32c is not None  # known with the first byte
             try:
                 self.sink.finish(self._crc32c, self.place.url)

@@ -77,6 +77,11 @@ class Connection:
             pass  # an interim one
         return answer
 
+    @property
+    def has_unread(self) -> bool:
+        """Whether bytes have arrived that nobody took."""
+        return len(self._unread) > 0
+
     def receive_into(self, view: memoryview) -> int:
         """Fill a view as far as bytes are there; 0 is the end of the connection."""
         if count := min(len(self._unread), len(view)):
@@ -162,7 +167,7 @@ class Answer:
     @property
     def leaves_connection(self) -> bool:
         """Whether all of it was read, and its connection may be used again."""
-        return self._stays and self._left == 0
+        return self._stays and self._left == 0 and not self.connection.has_unread
 
     def read_into(self, view: memoryview) -> int:
         """Fill a view as far as bytes are there; how many they were, 0 at the end of the body or of the connection."""
@@ -195,17 +200,25 @@ class Answer:
 def _connected(host: Host, timeout_seconds: float) -> socket.socket:
     failures: list[OSError] = []
     for family, kind, protocol, _, address in socket.getaddrinfo(host.name, host.port, type=socket.SOCK_STREAM):
-        connection = socket.socket(family, kind, protocol)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _WINDOW_BYTES)
-        if connection.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) < _WINDOW_BYTES:
-            connection.close()  # not allowed: then what the kernel grows itself is better
-            connection = socket.socket(family, kind, protocol)
         try:
-            connection.settimeout(timeout_seconds)
-            connection.connect(address)
+            connection = _unconnected(family, kind, protocol)
+            try:
+                connection.settimeout(timeout_seconds)
+                connection.connect(address)
+            except BaseException:
+                connection.close()
+                raise
         except OSError as error:
-            connection.close()
             failures.append(error)
         else:
             return connection
     raise failures[-1]  # of no address at all, looking for one has told
+
+
+def _unconnected(family: int, kind: int, protocol: int) -> socket.socket:
+    connection = socket.socket(family, kind, protocol)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _WINDOW_BYTES)
+    if connection.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) >= _WINDOW_BYTES:
+        return connection
+    connection.close()  # not allowed: then what the kernel grows itself is better
+    return socket.socket(family, kind, protocol)

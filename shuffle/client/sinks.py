@@ -5,13 +5,17 @@ A sink knows how much it has, so that a broken download goes on from there. It d
 
 from __future__ import annotations
 
+import errno
+import io
 import mmap
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO, Protocol
 
 import pyarrow as pa
 
-from shuffle.client.exchange import Answer
+from shuffle.client.exchange import Answer, Connection
 from spill_format.checksum import crc32c
 from spill_format.errors import SpillError, TruncatedError
 from spill_format.framing import END_OF_STREAM, PREFIX_LENGTH, metadata_length_of
@@ -20,10 +24,23 @@ from spill_format.stream import check_crc32c, check_ranges, ranges_within
 _PIECE_BYTES = 1 << 20
 _CACHED_BYTES = 256 << 10  # of a processor's own cache
 _SHIFT = 8  # in a file magic precedes what a stream begins with: bodies are aligned there, and with this also here
+_NO_SPLICE = frozenset({errno.ENOSYS, errno.EINVAL})  # not for this system, or not for this file
+
+
+class SinkError(Exception):
+    """A sink could not take what arrived: not the network's fault, and nothing that asking again would help.
+
+    Attributes:
+        failure: why.
+    """
+
+    def __init__(self, failure: OSError) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
 
 
 class Sink(Protocol):
-    """What takes one stream."""
+    """What takes one stream. ``begin`` and ``receive`` raise ``SinkError`` where it cannot."""
 
     received: int
     """Bytes that it has."""
@@ -135,7 +152,8 @@ class FileSink:
     def begin(self, byte_count: int) -> None:
         """See ``Sink``."""
         self.received = 0
-        os.ftruncate(self._descriptor, 0)
+        with _own_failures():
+            os.ftruncate(self._descriptor, 0)
         del byte_count
 
     def receive(self, answer: Answer, end: int) -> None:
@@ -143,42 +161,50 @@ class FileSink:
         if answer.connection.is_plain and hasattr(os, "splice"):
             self._write(answer.arrived(end - self.received))  # along with the head
             self._splice(answer, end)
-            return
         while self.received < end and (piece := answer.read(min(end - self.received, _PIECE_BYTES))):
             self._write(piece)
 
     def finish(self, recorded_crc32c: int, url: str) -> None:
         """See ``Sink``."""
         # Unmapped with the last reference: what an error's traceback refers to cannot be closed before.
-        content = mmap.mmap(self._descriptor, self.received, access=mmap.ACCESS_READ)
+        content = mmap.mmap(self._descriptor, self.received, access=mmap.ACCESS_READ) if self.received else b""
         check_ranges(ranges_within(memoryview(content), url), recorded_crc32c, url)
 
     def _write(self, piece: bytes) -> None:
-        written = 0
-        while written < len(piece):
-            written += os.pwrite(self._descriptor, piece[written:], self.received + written)
-        self.received += len(piece)
+        with _own_failures():
+            while piece:
+                written = os.pwrite(self._descriptor, piece, self.received)
+                self.received += written
+                piece = piece[written:]
 
     def _splice(self, answer: Answer, end: int) -> None:
-        output, input_ = os.pipe2(os.O_CLOEXEC)
-        connection = answer.connection
+        """Move bytes inside the kernel, as far as they come and it can."""
+        with _own_failures():
+            output, input_ = os.pipe2(os.O_CLOEXEC)
         try:
             while self.received < end:
-                try:
-                    count = os.splice(connection.socket.fileno(), input_, min(end - self.received, _PIECE_BYTES))
-                except BlockingIOError:
-                    raise TimeoutError(f"nothing arrived for {connection.timeout_seconds:g} s") from None
-                if count == 0:
-                    return
+                count = _splice_into(input_, answer.connection, min(end - self.received, _PIECE_BYTES))
                 answer.taken(count)
-                while count:
-                    moved = os.splice(output, self._descriptor, count, offset_dst=self.received)
-                    count -= moved
-                    self.received += moved
-                    self.spliced += moved
+                if not count or not self._empty(output, count):
+                    return
         finally:
             os.close(output)
             os.close(input_)
+
+    def _empty(self, pipe: int, count: int) -> bool:
+        """Move the bytes in a pipe on to the file. Whether the kernel could."""
+        while count:
+            try:
+                moved = os.splice(pipe, self._descriptor, count, offset_dst=self.received)
+            except OSError as error:
+                if error.errno not in _NO_SPLICE:
+                    raise SinkError(error) from error
+                self._write(os.read(pipe, count))  # all: nobody writes to it meanwhile
+                return False
+            count -= moved
+            self.received += moved
+            self.spliced += moved
+        return True
 
 
 class PipeSink:
@@ -220,15 +246,45 @@ class PipeSink:
         if self._tail != END_OF_STREAM or self._checksum.start is None:
             raise TruncatedError("the stream has no end-of-stream marker", path=url)
         self._checksum.check(recorded_crc32c, url)
-        self._pipe.write(self._tail)
+        self._write(self._tail)
         self._pipe.flush()
 
     def _take(self, piece: memoryview, end: int) -> None:
         passed_on = piece[: max(0, end - len(END_OF_STREAM) - self.received)]
+        with _own_failures():
+            self._write(passed_on)
         self._checksum.update(piece)
         self.received += len(piece)
         self._tail += piece[len(passed_on) :]
-        self._pipe.write(passed_on)
+
+    def _write(self, piece: memoryview | bytes) -> None:
+        written = self._pipe.write(piece)
+        while isinstance(self._pipe, io.RawIOBase) and written != len(piece):  # which may take less, or nothing
+            if written is None:
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+            piece = piece[written:]
+            written = self._pipe.write(piece)
+
+
+@contextmanager
+def _own_failures() -> Iterator[None]:
+    """Tell failures of what a sink writes to from those of the network."""
+    try:
+        yield
+    except OSError as error:
+        raise SinkError(error) from error
+
+
+def _splice_into(pipe: int, connection: Connection, limit: int) -> int:
+    """How many bytes of a connection the kernel moved: none where there are no more, or it cannot."""
+    try:
+        return os.splice(connection.socket.fileno(), pipe, limit)
+    except BlockingIOError:
+        raise TimeoutError(f"nothing arrived for {connection.timeout_seconds:g} s") from None
+    except OSError as error:
+        if error.errno in _NO_SPLICE:
+            return 0
+        raise
 
 
 def _metadata_length(prefix: bytes) -> int | None:

@@ -305,6 +305,11 @@ FETCHING: Table = {
     ],
     "spill_format/stream.py": [
         Raised(CorruptError, f"{URL}, offset 0: not an Arrow stream (…)", fetching(save, answer("200 OK", bytes(20)))),
+        Raised(
+            CorruptError,
+            f"{URL}, offset 0: not an Arrow stream (a message's prefix has 8 bytes, not 0)",
+            fetching(save, answer("200 OK", b"")),
+        ),
     ],
     "shuffle/wire.py": [
         Raised(

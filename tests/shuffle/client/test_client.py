@@ -248,3 +248,23 @@ def test_a_missing_place_is_named_in_its_turn(server: Server, client: PartitionC
     assert [next(tables).num_rows, next(tables).num_rows] == [30, 500]
     with pytest.raises(ServerError, match=r"partitions/9: .*there is no partition 9"):
         next(tables)
+
+
+def test_one_damaged_place_takes_no_other_with_it(tmp_path: Path) -> None:
+    path = write_spill(tmp_path / "a.arrow", [10] * 64)
+    content = bytearray(path.read_bytes())
+    content[content.index(stream_of(tmp_path, "a.arrow", 40, 41)[-60:-8])] ^= 1
+    path.write_bytes(content)
+    with running(tmp_path) as server, PartitionClient(FetchOptions(connections=1)) as client:
+        tables = client.read_many([Place.of(f"{server.url}/a.arrow", partition) for partition in range(64)])
+        assert [next(tables).num_rows for _ in range(40)] == [10] * 40
+        with pytest.raises(ChecksumError, match="partitions/40"):
+            next(tables)
+
+
+def test_a_network_that_breaks_for_good_takes_nothing_that_has_arrived(server: Server, client: PartitionClient) -> None:
+    with proxied(server.address, cut_after(40_000), last=cut_after(0)) as proxy:
+        tables = client.read_many(places_of(proxy.url, "a.arrow", *[(0, 1)] * 20, (1, 2), *[(0, 1)] * 43))
+        assert [next(tables).num_rows for _ in range(20)] == [30] * 20
+        with pytest.raises(NetworkError, match="the network failed"):
+            list(tables)

@@ -84,7 +84,27 @@ def test_lines_and_pieces_are_read_in_turn(byte_count: int) -> None:
         assert filled(answer, 4) == b"hree"
         assert not answer.leaves_connection
         assert answer.read_until(b"-", 10) == b"|||"  # and not what belongs to no answer
-        assert answer.leaves_connection
+
+
+@pytest.mark.parametrize(("content", "leaves"), [(b"bytes", True), (b"bytes, more", False)])
+def test_bytes_behind_an_answer_spoil_its_connection(content: bytes, leaves: bool) -> None:
+    with connected(OK + b"Content-Length: 5\r\n\r\n" + content, holding=True) as connection:
+        answer = connection.request("GET", "/", {})
+        assert answer.read(10) == b"bytes"
+        assert answer.leaves_connection == leaves
+
+
+def test_an_address_of_an_unknown_family_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    with connected(OK + b"Content-Length: 0\r\n\r\n") as connection:
+        known = (socket.AF_INET, socket.SOCK_STREAM, 0, "", connection.socket.getpeername())
+        unknown = (63, socket.SOCK_STREAM, 0, "", ("x", 1))
+        addresses = [unknown]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
+        with pytest.raises(OSError, match="not supported"):
+            Connection(Host("http", "x", 1), 0.5, None)
+        addresses.append(known)
+        Connection(Host("http", "x", 1), 0.5, None).close()
+        connection.request("GET", "/", {})
 
 
 @pytest.mark.parametrize(
