@@ -52,6 +52,7 @@ class Inputs:
         self.parts: list[ds.Fragment] = list(self._dataset.get_fragments(self._filter))
         """The files, but for those that have no rows to give."""
         self._check_columns()
+        self.schema = self._with_nulls_of_all()
         if condition is not None:
             self._filter = _parsed(condition, self._with_views_of_all(stored_schema))
 
@@ -130,8 +131,9 @@ class Inputs:
         return scanner_of(fragment.path, self.schema, constants, **options)
 
     def _check_columns(self) -> None:
-        """Raise ClickException where a file has other columns than the first: Arrow would fill in nulls, or leave out
-        what is more, and say nothing. Of JSON lines nulls are what is meant, and what is more is seen on reading."""
+        """Raise ClickException where a file has other columns than the first: Arrow would fill in nulls, leave out what
+        is more, or round values, and say nothing. Of JSON lines nulls are what is meant, and what is more is seen on
+        reading; CSV has no types, so that all files are read by the first one's."""
         import pyarrow.dataset as ds
 
         if isinstance(self._dataset.format, ds.JsonFileFormat):
@@ -144,6 +146,22 @@ class Inputs:
                 raise click.ClickException(
                     f"{part.path}: other columns than in {self.files[0]}; only one of them has {names}"
                 )
+            if isinstance(self._dataset.format, ds.CsvFileFormat):
+                continue
+            for field in part.physical_schema:
+                kind = self.schema.field(field.name).type
+                if not _takes_unchanged(kind, field.type):
+                    raise click.ClickException(
+                        f"{part.path}: column {field.name} is {field.type}, but {kind} in {self.files[0]}"
+                    )
+
+    def _with_nulls_of_all(self) -> pa.Schema:
+        """The schema, each column nullable that is so in any file."""
+        schema = self.schema
+        for position, field in enumerate(schema):
+            if not field.nullable and any(part.physical_schema.field(field.name).nullable for part in self.parts):
+                schema = schema.set(position, field.with_nullable(True))
+        return schema
 
     def _with_views_of_all(self, schema: pa.Schema) -> pa.Schema:
         """The schema of the first file, but for columns that Parquet files behind it store as views."""
@@ -178,6 +196,36 @@ def _open_dataset(files: Sequence[str], reads_all_rows: bool) -> tuple[ds.FileSy
     file_format = _parquet_format(files[0]) if format_name == "parquet" and reads_all_rows else format_name
     dataset = ds.dataset(list(files), schema=_readable(schema), format=file_format, partitioning=partitioning)
     return dataset, schema, set(of_directories.names)
+
+
+def _takes_unchanged(kind: pa.DataType, other: pa.DataType) -> bool:
+    """Whether values of another type are the same values in this one: texts and bytes are, however they are stored."""
+    import pyarrow as pa
+
+    if kind.id == other.id and pa.types.is_nested(kind) and kind.num_fields == other.num_fields:
+        pairs = [(kind.field(number), other.field(number)) for number in range(kind.num_fields)]
+        is_struct = pa.types.is_struct(kind)
+        same_kind = not pa.types.is_fixed_size_list(kind) or kind.list_size == other.list_size
+        return same_kind and all(
+            (ours.name == theirs.name or not is_struct)
+            and (ours.nullable or not theirs.nullable)
+            and _takes_unchanged(ours.type, theirs.type)
+            for ours, theirs in pairs
+        )
+    return bool(_unencoded(kind).equals(_unencoded(other)))
+
+
+def _unencoded(kind: pa.DataType) -> pa.DataType:
+    """What all types of texts have in common, and all of bytes; other types as they are."""
+    import pyarrow as pa
+
+    values = kind.value_type if pa.types.is_dictionary(kind) else kind
+    types = pa.types
+    if types.is_string(values) or types.is_large_string(values) or types.is_string_view(values):
+        return pa.string()
+    if types.is_binary(values) or types.is_large_binary(values) or types.is_binary_view(values):
+        return pa.binary()
+    return kind
 
 
 def _batch_rows(fragment: ds.Fragment) -> int:

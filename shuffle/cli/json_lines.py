@@ -9,10 +9,12 @@ from typing import Any
 
 import click
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.json
 
 _BLOCK_BYTES = 4 << 20  # the longest row, too
+_LARGEST_EXACT = 1 << 53  # integer that floating-point numbers hold, and all smaller ones
 
 
 def schema_of(files: Sequence[str]) -> pa.Schema:
@@ -26,8 +28,7 @@ def schema_of(files: Sequence[str]) -> pa.Schema:
         if _is_empty(file):
             continue
         try:
-            with pa.json.open_json(file, pa.json.ReadOptions(block_size=_BLOCK_BYTES)) as reader:
-                schemas.append(reader.schema)
+            schemas.append(_own_schema(file))
             schemas = [pa.unify_schemas(schemas, promote_options="permissive")]
         except pa.ArrowException as error:
             raise click.ClickException(f"{file}: {error}") from error
@@ -55,8 +56,12 @@ def _batches(file: str, schema: pa.Schema, constants: Mapping[str, Any]) -> Iter
     parsed = pa.schema([field for field in schema if field.name not in constants])
     options = pa.json.ParseOptions(explicit_schema=parsed, unexpected_field_behavior="error")
     try:
+        own_schema = _own_schema(file)
         with pa.json.open_json(file, pa.json.ReadOptions(block_size=_BLOCK_BYTES), options) as reader:
             for batch in reader:
+                for field in own_schema:
+                    if _is_rounded(batch[field.name], field.type):
+                        raise pa.ArrowInvalid(f"{field.name} has integers too large for the floats of another input")
                 values = [
                     pa.repeat(pa.scalar(constants[f.name], f.type), batch.num_rows)
                     if f.name in constants
@@ -66,6 +71,23 @@ def _batches(file: str, schema: pa.Schema, constants: Mapping[str, Any]) -> Iter
                 yield pa.record_batch(values, schema)
     except pa.ArrowException as error:
         raise pa.ArrowInvalid(f"{error}; columns and types are those of the first 4 MiB of the inputs") from error
+
+
+def _own_schema(file: str) -> pa.Schema:
+    """Of the first 4 MiB."""
+    with pa.json.open_json(file, pa.json.ReadOptions(block_size=_BLOCK_BYTES)) as reader:
+        return reader.schema
+
+
+def _is_rounded(values: pa.Array, own_type: pa.DataType) -> bool:
+    """Whether there may be integers among these values, of ``own_type`` in their file, that were made floats."""
+    if pa.types.is_struct(own_type):
+        return any(_is_rounded(pc.struct_field(values, field.name), field.type) for field in own_type)
+    if pa.types.is_list(own_type):
+        return _is_rounded(values.flatten(), own_type.value_type)
+    if not (pa.types.is_floating(values.type) and pa.types.is_integer(own_type)):
+        return False
+    return bool(pc.any(pc.greater_equal(pc.abs(values), float(_LARGEST_EXACT))).as_py())
 
 
 def _is_empty(file: str) -> bool:

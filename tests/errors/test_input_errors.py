@@ -13,10 +13,12 @@ from tests.errors.test_command_errors import PARTITION, ROWS, examples, refused
 def more_examples(directory: Path) -> None:
     """What the other tables have, and directories named by keys, empty inputs and an input named as a spill."""
     examples(directory)
-    for name in ("by-key/day=1", "by-key/hour=1", "none"):
+    for name in ("by-key/day=1", "by-key/hour=1", "none", "retyped"):
         (directory / name).mkdir(parents=True)
     for name in ("by-key/day=1/a.parquet", "by-key/hour=1/b.parquet"):
         pa.parquet.write_table(ROWS, directory / name)
+    pa.parquet.write_table(ROWS, directory / "retyped" / "a.parquet")
+    pa.parquet.write_table(ROWS.set_column(0, "key", ROWS["key"].cast(pa.int32())), directory / "retyped" / "b.parquet")
     (directory / "empty.jsonl").touch()
     (directory / "linked.parquet").symlink_to("rows.parquet")
     pa.feather.write_feather(ROWS, directory / "new-00000.spill.arrow", compression="uncompressed")
@@ -60,6 +62,10 @@ TABLE: Table = {
         refused(
             "unlike/b.parquet: other columns than in unlike/a.parquet; only one of them has text, word",
             PARTITION.replace("rows.parquet", "unlike"),
+        ),
+        of_more(
+            "retyped/b.parquet: column key is int32, but int64 in retyped/a.parquet",
+            PARTITION.replace("rows.parquet", "retyped"),
         ),
         refused("--where: …", f"{PARTITION} --where key="),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from datetime import date
 from decimal import Decimal
@@ -189,6 +190,62 @@ def test_files_of_other_columns_are_refused(tmp_path: Path, suffix: str) -> None
     WRITERS[suffix](ROWS[:10].rename_columns(["key", "word"]), tmp_path / f"2{suffix}")
     with pytest.raises(click.ClickException, match=rf"2{suffix}: other columns than in .*1{suffix}; .* has text, word"):
         Inputs([str(tmp_path)])
+
+
+TEXT = pa.dictionary(pa.int32(), pa.string())
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
+@pytest.mark.parametrize(
+    ("kind", "other", "values"),
+    [
+        (pa.int64(), pa.int32(), [1]),
+        (pa.timestamp("ms"), pa.timestamp("us"), [1_500_001]),
+        (pa.float32(), pa.float64(), [0.1]),
+        (pa.list_(pa.int64()), pa.list_(pa.int32()), [[1]]),
+        (pa.struct([("a", pa.int64())]), pa.struct([("b", pa.int64())]), [{}]),
+        (pa.struct([("a", pa.float32())]), pa.struct([("a", pa.float64())]), [{"a": 0.1}]),
+        (pa.struct([pa.field("a", pa.int64(), nullable=False)]), pa.struct([("a", pa.int64())]), [{"a": None}]),
+        (pa.string(), pa.binary(), [b"a"]),
+    ],
+    ids=str,
+)
+def test_files_of_other_types_are_refused(
+    tmp_path: Path, suffix: str, kind: pa.DataType, other: pa.DataType, values: list[object]
+) -> None:
+    WRITERS[suffix](pa.table({"x": pa.array([], kind)}), tmp_path / f"1{suffix}")
+    WRITERS[suffix](pa.table({"x": pa.array(values, other)}), tmp_path / f"2{suffix}")
+    with pytest.raises(click.ClickException, match=rf"2{suffix}: column x is .*, but .* in .*1{suffix}"):
+        Inputs([str(tmp_path)])
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        *itertools.permutations([pa.string(), pa.large_string(), TEXT], 2),
+        *itertools.permutations([pa.string(), pa.large_string(), pa.string_view()], 2),
+    ],
+)
+def test_texts_are_read_together_however_they_are_stored(
+    tmp_path: Path, suffix: str, kinds: tuple[pa.DataType, pa.DataType]
+) -> None:
+    for number, kind in enumerate(kinds):
+        rows = pa.table({"x": pa.array([f"text {number}", None], pa.string()).cast(kind)})
+        WRITERS[suffix](rows, tmp_path / f"{number}{suffix}")
+    assert read(Inputs([str(tmp_path)]))[0]["x"].to_pylist() == ["text 0", None, "text 1", None]
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
+@pytest.mark.parametrize("first_is_nullable", [True, False])
+def test_a_column_is_nullable_if_it_is_in_any_file(tmp_path: Path, suffix: str, *, first_is_nullable: bool) -> None:
+    for number, nullable in enumerate([first_is_nullable, not first_is_nullable]):
+        schema = pa.schema([pa.field("x", pa.int64(), nullable=nullable)])
+        WRITERS[suffix](pa.table({"x": [None if nullable else 1]}, schema=schema), tmp_path / f"{number}{suffix}")
+    rows, _ = read(Inputs([str(tmp_path)]))
+    assert rows.schema.field("x").nullable
+    assert set(rows["x"].to_pylist()) == {None, 1}
+    rows.validate(full=True)
 
 
 def test_some_parts_are_row_groups_at_equal_distances(tmp_path: Path) -> None:

@@ -90,3 +90,14 @@ def test_files_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
     paths = [write(tmp_path / "1.jsonl", {"key": 1}), write(tmp_path / "2.jsonl", {"key": "x"})]
     with pytest.raises(click.ClickException, match=r"2\.jsonl: .*key"):
         Inputs(paths)
+
+
+@pytest.mark.parametrize("wrap", [lambda n: n, lambda n: [n], lambda n: {"a": [n]}], ids=["plain", "list", "struct"])
+def test_integers_that_floats_of_another_file_would_round_are_refused(tmp_path: Path, wrap: Any) -> None:
+    ratios = write(tmp_path / "1.jsonl", {"key": wrap(1.5)})
+    kept = write(tmp_path / "2.jsonl", {"key": wrap(2**53 - 1)}, {"key": None})
+    lost = write(tmp_path / "3.jsonl", {"key": wrap(2**53 + 1)})
+    assert rows_of(kept, ratios) == [{"key": wrap(2.0**53 - 1)}, {"key": None}, {"key": wrap(1.5)}]
+    assert rows_of(lost) == [{"key": wrap(2**53 + 1)}]
+    with pytest.raises(click.ClickException, match=r"3\.jsonl: key has integers too large"):
+        rows_of(ratios, lost)
