@@ -17,7 +17,7 @@ from spill_format import (
 )
 from spill_format.checksum import mask
 from spill_format.framing import IndexPlace, encode_place, metadata_length_of
-from spill_format.schemas import ORIGINAL_SCHEMA_KEY
+from spill_format.schemas import ORIGINAL_SCHEMA_KEY, storage_schema
 from spill_format.stream import decode_stream, ranges_within
 from tests.faults.forgeries import (
     Damage,
@@ -133,20 +133,26 @@ def with_length_64(message: bytes) -> bytes:
 
 def forged_schema(directory: Path) -> Path:
     """A file whose schema is none, under a right seal."""
-    path = write_sample(directory / "a.arrow")
-    sound = Anatomy.of(path)
-    end = sound.offsets[0] - 16
-    garbled = sound.raw[8:16] + b"\xff" * (end - 16)
-    seal = sound.raw[end : end + 12]
-    forged = garbled + seal + u32(mask(crc32c(garbled + seal)))
-    path.write_bytes(sound.patched(8, forged))
-    return path
+    return with_schema_message(
+        write_sample(directory / "a.arrow"), lambda message: message[:8] + b"\xff" * len(message[8:])
+    )
 
 
 def forged_original(directory: Path) -> Path:
-    """A file whose schema says that its columns were others, in words that are none."""
-    schema = pa.schema([("d", pa.int64())], metadata={ORIGINAL_SCHEMA_KEY: b"AAAA"})
-    return write_file(directory / "a.arrow", {}, 1, schema=schema)
+    """A file whose schema says that its columns were others, in words that are none, under a right seal."""
+    schema = pa.schema([("d", pa.dictionary(pa.int8(), pa.string()))])
+    original = storage_schema(schema).metadata[ORIGINAL_SCHEMA_KEY]
+    path = write_file(directory / "a.arrow", {}, 1, schema=schema)
+    return with_schema_message(path, lambda message: message.replace(original, b"A" * len(original)))
+
+
+def with_schema_message(path: Path, forge: Callable[[bytes], bytes]) -> Path:
+    """Forge the file's schema message before its seal, and seal it again."""
+    sound = Anatomy.of(path)
+    end = sound.offsets[0] - 16
+    forged = forge(sound.raw[8:end]) + sound.raw[end : end + 12]
+    path.write_bytes(sound.patched(8, forged + u32(mask(crc32c(forged)))))
+    return path
 
 
 def decode(path: Path) -> object:
