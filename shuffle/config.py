@@ -100,8 +100,8 @@ class MapOptions:
         alignment: bytes, a power of two from 8 to 65536; every range starts at a multiple of it. ``"auto"`` tries, when
             the first file is written, whether the directories' file system shares blocks: if so, and if padding costs
             under 2 %, alignment is that of its blocks, so that merges share them instead of copying; else it is 64.
-        merge: how the spills are merged on closing; its ``overwrite`` and ``durable`` concern the target, and spills
-            that are kept.
+        merge: how the spills are merged on closing; its ``verify`` concerns the target however it is made, and
+            ``overwrite`` and ``durable`` also spills that are kept.
     """
 
     memory_bytes: int = 256 << 20

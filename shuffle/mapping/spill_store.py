@@ -15,13 +15,17 @@ import pyarrow as pa
 
 from shuffle.config import MapOptions
 from shuffle.merge import plan_sources
+from shuffle.merging.copy.job import Target
 from shuffle.merging.formats.arrow import ARROW, borrow_source
 from shuffle.merging.sources import SPILL_PATTERN, Source
 from shuffle.merging.target_writer import write_merged
+from shuffle.merging.verification import verify_checksums
 from shuffle.report import MergeReport
 from shuffle.warning import warn
 from spill_format.errors import TargetExistsError
 from spill_format.publish import PendingFile, open_pending
+from spill_format.range_checksums import CRC32C, RangeChecksums
+from spill_format.structure import read_structure
 
 _MAXIMUM_UNNAMED_SPILLS = 128  # each holds a descriptor
 
@@ -35,6 +39,20 @@ def kept_spills(target: Path, directories: Sequence[Path]) -> list[Path]:
     """The spills of ``target`` that lie in these directories, by their names."""
     pattern = re.compile(rf"{re.escape(_stem(target))}-\d{{5,}}{re.escape(SPILL_PATTERN)}")
     return [path for directory in directories for path in sorted(directory.iterdir()) if pattern.fullmatch(path.name)]
+
+
+def verify_written(file: PendingFile) -> None:
+    """Read a partitioned file again before it is published: what describes it, and each range by its checksum.
+
+    Raises:
+        SpillError: it is not what was written.
+        OSError: it cannot be read.
+    """
+    target = Target(file.fd, str(file.path))
+    layout = read_structure(*target).index.layout
+    assert layout.crc32c is not None  # an index always has them
+    advice = "nothing was published; the disk or the memory does not keep what it is given"
+    verify_checksums(target, layout.offsets, RangeChecksums(CRC32C, layout.crc32c), advice)
 
 
 def _stem(target: Path) -> str:
@@ -81,11 +99,18 @@ class SpillStore:
 
     def publish_only_one(self) -> bool:
         """Give the only spill the target's name, without copying. False where there are more, where it is to be kept,
-        or where it lies on another file system."""
+        or where it lies on another file system.
+
+        Raises:
+            SpillError, OSError: as ``verify_written`` does, where that is asked for, and publishing.
+        """
         if len(self._unnamed) != 1:
             return False
+        (spill,) = self._unnamed
+        if self._options.merge.verify:
+            verify_written(spill)
         try:
-            self._unnamed[0].publish()
+            spill.publish()
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise

@@ -21,6 +21,7 @@ from spill_format.layout import Int64Array
 from spill_format.range_checksums import RangeChecksums
 
 _BUFFER_BYTES = 1 << 20
+_ADVICE = "`shuffle verify` of the sources tells which of them is damaged"
 
 
 def verify_target(
@@ -42,8 +43,10 @@ def verify_target(
         _compare_bytes(CopyJob(kernel, plan, descriptors, target))
 
 
-def verify_checksums(target: Target, target_offsets: Int64Array, checksums: RangeChecksums) -> None:
-    """Check the bytes of the target's ranges, between its offsets, by their checksums.
+def verify_checksums(
+    target: Target, target_offsets: Int64Array, checksums: RangeChecksums, advice: str = _ADVICE
+) -> None:
+    """Check the bytes of the target's ranges, between its offsets, by their checksums; ``advice`` is the error's.
 
     Raises:
         ChecksumError: as for ``verify_target``.
@@ -62,13 +65,13 @@ def verify_checksums(target: Target, target_offsets: Int64Array, checksums: Rang
             position += len(copied)
         if computed != recorded:
             raise ChecksumError(
-                f"{algorithm.name} of the {end - start} bytes copied",
+                f"{algorithm.name} of the {end - start} bytes written",
                 path=target.path,
                 partition=partition,
                 offset=start,
                 expected=f"{recorded:08x}",
                 actual=f"{computed:08x}",
-                advice="`shuffle verify` of the sources tells which of them is damaged",
+                advice=advice,
             )
 
 

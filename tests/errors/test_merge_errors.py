@@ -264,7 +264,7 @@ TABLE: Table = {
     "shuffle/merging/verification.py": [
         Raised(
             ChecksumError,
-            "PATH/merged.arrow, partition 0, offset …: CRC32C of the … bytes copied: expected …, found …; "
+            "PATH/merged.arrow, partition 0, offset …: CRC32C of the … bytes written: expected …, found …; "
             "`shuffle verify` of the sources tells which of them is damaged",
             merging({"sendfile": [Zeroes()]}, method="sendfile", transfer_to="on", verify=True),
         ),
