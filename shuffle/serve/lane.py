@@ -21,9 +21,10 @@ _LOGGER = logging.getLogger("shuffle.serve")
 _MAXIMUM_BYTES = 4096
 _PLAIN_GET = re.compile(
     rb"GET (/[!-~]+) HTTP/1\.1\r\n"
-    rb"(?:(?i:Host|User-Agent|Accept|Accept-Encoding):[ -~]*\r\n|(?i:Authorization): *([!-~][ -~]*)\r\n)*\r\n"
+    rb"(?:(?i:Host|User-Agent|Accept|Accept-Encoding):[ -~]*\r\n)*"
+    rb"(?:(?i:Authorization): *([!-~][ -~]*)\r\n(?:(?i:Host|User-Agent|Accept|Accept-Encoding):[ -~]*\r\n)*)?\r\n"
 )
-"""Fields of which none changes what is answered but who asks."""
+"""Fields of which none changes what is answered but who asks, which is said once."""
 
 
 class Lane(asyncio.Protocol):

@@ -74,14 +74,19 @@ def test_both_ways_answer_the_same(server: Server, target: str, status: int) -> 
             assert body == other_body
 
 
-@pytest.mark.parametrize("fields", ["", "Authorization: Bearer open\r\n", "Authorization: Bearer open-sesame\r\n"])
+WRONG, RIGHT = "Authorization: Bearer open\r\n", "Authorization: Bearer open-sesame\r\n"
+
+
+@pytest.mark.parametrize(
+    "fields", ["", WRONG, RIGHT, WRONG + RIGHT, RIGHT + WRONG, f"Accept: a\r\n{RIGHT}Accept: b\r\n"]
+)
 def test_both_ways_want_the_token(tmp_path: Path, fields: str) -> None:
     write_spill(tmp_path / "a.arrow", [3])
     with running(tmp_path, SHUFFLE_TOKEN="open-sesame") as server, server.connect() as short, server.connect() as long:
         short.sendall(plain("/a.arrow/partitions/0", fields))
         long.sendall(plain("/a.arrow/partitions/0", f"{fields}X-Other: 1\r\n"))
         (head, body), (other_head, other_body) = answer(short), answer(long)
-        assert head.startswith(b"HTTP/1.1 200 " if "sesame" in fields else b"HTTP/1.1 401 ")
+        assert head.startswith(b"HTTP/1.1 200 " if "sesame" in fields.partition(WRONG)[0] else b"HTTP/1.1 401 ")
         assert (fields_of(head), body) == (fields_of(other_head), other_body)
 
 
