@@ -87,6 +87,7 @@ class Application:
     def __init__(self, catalog: Catalog, options: ServeOptions) -> None:
         self.metrics = ServerMetrics()
         self._outlets: dict[asyncio.BaseProtocol, SocketOutlet | None] = {}
+        self._expected: dict[asyncio.BaseProtocol, asyncio.TimerHandle] = {}
         self._catalog = catalog
         self._options = options
         self._sender = Sender(options.transfer_to, options.buffer_bytes)
@@ -95,15 +96,31 @@ class Application:
 
     @property
     def connection_count(self) -> int:
-        """Connections that there are."""
-        return len(self._outlets)
+        """Connections that there are, and that are about to be."""
+        return len(self._outlets) + len(self._expected)
+
+    def expect(self, protocol: asyncio.BaseProtocol, seconds: float) -> None:
+        """Count a connection that was accepted, until it is made; with TLS nobody is told if it never is."""
+        loop = asyncio.get_running_loop()
+        self._expected[protocol] = loop.call_later(seconds, self._expected.pop, protocol, None)
 
     def connected(self, protocol: asyncio.BaseProtocol, transport: asyncio.Transport) -> SocketOutlet | None:
-        """Take note of a connection on which requests will come. Where answers leave it, unless TLS encrypts them."""
-        encrypted = transport.get_extra_info("sslcontext") is not None
-        outlet = None if encrypted else SocketOutlet(transport, self._options.idle_seconds)
-        self._outlets[protocol] = outlet
-        return outlet
+        """Take note of a connection on which requests will come. Where answers leave it, unless TLS encrypts them.
+
+        A connection for which there is nothing left, be it a descriptor, is broken off.
+        """
+        if (timer := self._expected.pop(protocol, None)) is not None:
+            timer.cancel()
+        self._outlets[protocol] = None
+        if self.connection_count > self._options.connections:  # expected no more, and came
+            transport.abort()
+        elif transport.get_extra_info("sslcontext") is None:
+            try:
+                self._outlets[protocol] = SocketOutlet(transport, self._options.idle_seconds)
+            except OSError as error:
+                _LOGGER.warning("broken off: %s", error)
+                transport.abort()
+        return self._outlets[protocol]
 
     def disconnected(self, protocol: asyncio.BaseProtocol) -> None:
         """Forget a connection that is lost."""

@@ -1,29 +1,23 @@
-"""The server: its socket, its connections and their limits, TLS, and how it stops.
+"""The server: its socket, TLS, and how it stops.
 
-What it answers is ``application.py``'s business.
+Its connections are ``connections.py``'s business, what it answers ``application.py``'s.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import resource
 import signal
 import ssl
 from collections.abc import Callable
-from typing import cast
-
-from aiohttp import web
-from aiohttp.http import HttpProcessingError
 
 from shuffle.config import ServeOptions
 from shuffle.serve.application import Application
 from shuffle.serve.catalog import Catalog
-from shuffle.serve.lane import Lane
+from shuffle.serve.connections import Connections
 
 _BACKLOG = 1024
-_BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 def serve(
@@ -80,7 +74,7 @@ async def _serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, signals.put_nowait, int(number))
     application = Application(catalog, options)
-    connections = _Connections(application, options)
+    connections = Connections(application, options)
     listening = await loop.create_server(
         connections.accept,
         host,
@@ -101,67 +95,6 @@ async def _serve(
         task.cancel()
     catalog.close()
     return stopped_by
-
-
-class _Connections(web.Server):
-    """All connections: counted, and no more than the limit."""
-
-    def __init__(self, application: Application, options: ServeOptions) -> None:
-        super().__init__(
-            application.handle,
-            keepalive_timeout=options.header_seconds,
-            lingering_time=options.header_seconds,
-            access_log=None,
-            logger=_logger(),
-        )
-        self._application = application
-        self._options = options
-        self._lanes: set[Lane] = set()
-
-    def accept(self) -> asyncio.Protocol:
-        """What handles a new connection."""
-        if self._application.connection_count >= self._options.connections:
-            self._application.metrics.refused.inc()
-            return _Busy()
-        if self._options.certificate is not None:
-            return self()
-        return Lane(self._application, self, self._lanes, self._options.header_seconds)
-
-    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-        """Take note of it, and let bytes that a client does not take pile up in the kernel, not here."""
-        self._application.connected(handler, transport)
-        transport.set_write_buffer_limits(high=1)  # with 0, asyncio's TLS pauses for ever when nothing is queued
-        super().connection_made(handler, transport)
-
-    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
-        """Forget it."""
-        self._application.disconnected(handler)
-        super().connection_lost(handler, exc)
-
-    async def stop(self, grace_seconds: float) -> None:
-        """Finish what is being answered, and close all connections."""
-        self.pre_shutdown()
-        answering = [task for lane in list(self._lanes) if (task := lane.stop()) is not None]
-        if answering:
-            await asyncio.gather(self.shutdown(grace_seconds), asyncio.wait(answering, timeout=grace_seconds))
-        else:
-            await self.shutdown(grace_seconds)
-
-
-def _logger() -> logging.Logger:
-    """For faults of ours. What clients send is no news, and must not fill a disk: they are told themselves."""
-    logger = logging.getLogger("shuffle.serve.http")
-    logger.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError)))
-    return logger
-
-
-class _Busy(asyncio.Protocol):
-    """Tells a connection beyond the limit to come back later."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        connection = cast(asyncio.Transport, transport)  # uvloop's is one in all but its class
-        connection.write(_BUSY)
-        connection.close()
 
 
 def _tls_context(options: ServeOptions) -> ssl.SSLContext | None:
