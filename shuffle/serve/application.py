@@ -12,27 +12,22 @@ import hmac
 import json
 import logging
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable
+from contextlib import closing, nullcontext
 from importlib import resources
+from itertools import chain
 from typing import Any
 
 from aiohttp import web
 
 from shuffle.config import ServeOptions
 from shuffle.serve.answer import SentResponse, connection_field, encode_head
-from shuffle.serve.catalog import Catalog, ServedFile
+from shuffle.serve.catalog import NO_DESCRIPTORS, Catalog, ServedFile
 from shuffle.serve.conditions import evaluate
 from shuffle.serve.metrics import CONTENT_TYPE, ServerMetrics
 from shuffle.serve.outlet import Outlet, ResponseOutlet, SocketOutlet
-from shuffle.serve.representation import (
-    PartitionsStream,
-    Segment,
-    byte_count_of,
-    cut,
-    joined,
-    partitions_stream,
-)
+from shuffle.serve.refusal import Refusal
+from shuffle.serve.representation import PartitionsStream, Segment, cut, joined, stream_of
 from shuffle.serve.resource import (
     FileResource,
     Health,
@@ -42,21 +37,11 @@ from shuffle.serve.resource import (
     PartitionsResource,
     parse,
 )
+from shuffle.serve.several import parts_of, places_asked, segments_of
 from shuffle.serve.transfer import Sender
 from shuffle.serve.turns import Turns
-from shuffle.wire import (
-    CHECKSUM_HEADER,
-    MULTIPART_END,
-    MULTIPART_TYPE,
-    ROWS_HEADER,
-    STREAM_TYPE,
-    PartHead,
-    encode_part_head,
-)
+from shuffle.wire import CHECKSUM_HEADER, MULTIPART_END, MULTIPART_TYPE, ROWS_HEADER, STREAM_TYPE
 from spill_format.errors import NotPartitionedError, SpillError
-
-MAXIMUM_PLACES = 1000
-"""Of one request for several."""
 
 _LOGGER = logging.getLogger("shuffle.serve")
 _PAGE_HEADERS = {
@@ -65,16 +50,6 @@ _PAGE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Vary": "Accept",
 }
-
-
-class Refusal(Exception):  # noqa: N818 (an answer, not a fault)
-    """A request is answered with an error's status and one line of text."""
-
-    def __init__(self, status: int, reason: str, **headers: str) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.reason = reason
-        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
 class Application:
@@ -143,10 +118,11 @@ class Application:
         status = 200
         try:
             self._check_token(authorization)
-            with await self._file(resource.name) as file:
-                stream = _stream_of(file, resource)
-                fields = {**_fields_of(stream), "Content-Length": str(stream.byte_count)}
-                await self._send_in_turn([encode_head(200, fields), *stream.segments], outlet)
+            async with self._turns:  # before a file is opened: those who wait hold none
+                with await self._file(resource.name) as file:
+                    stream = stream_of(file, resource)
+                    fields = {**_fields_of(stream), "Content-Length": str(stream.byte_count)}
+                    await self._deliver([encode_head(200, fields), *stream.segments], outlet)
         except Refusal as refusal:
             status = refusal.status
             body = f"{refusal.reason}\n".encode()
@@ -186,66 +162,36 @@ class Application:
             raise Refusal(401, "a bearer token is needed, and the right one", WWW_Authenticate="Bearer")
 
     async def _partitions(self, request: web.BaseRequest, resource: PartitionsResource) -> web.StreamResponse:
-        with await self._file(resource.name) as file:
-            stream = _stream_of(file, resource)
-            answer = evaluate(request.headers, stream.entity_tag, stream.byte_count)
-            fields = _fields_of(stream)
-            if answer.status == 200:
-                return await self._send(request, 200, fields, stream.segments, stream.byte_count)
-            if answer.status == 416:
-                fields["Content-Range"] = f"bytes */{stream.byte_count}"
-            if answer.status != 206:
-                return web.Response(status=answer.status, headers=fields)
-            fields["Content-Range"] = f"bytes {answer.first}-{answer.last - 1}/{stream.byte_count}"
-            segments = list(cut(stream.segments, answer.first, answer.last))
-            return await self._send(request, 206, fields, segments, answer.last - answer.first)
+        async with nullcontext() if request.method == "HEAD" else self._turns:
+            with await self._file(resource.name) as file:
+                stream = stream_of(file, resource)
+                answer = evaluate(request.headers, stream.entity_tag, stream.byte_count)
+                fields = _fields_of(stream)
+                if answer.status == 200:
+                    return await self._send(request, 200, fields, stream.segments, stream.byte_count)
+                if answer.status == 416:
+                    fields["Content-Range"] = f"bytes */{stream.byte_count}"
+                if answer.status != 206:
+                    return web.Response(status=answer.status, headers=fields)
+                fields["Content-Range"] = f"bytes {answer.first}-{answer.last - 1}/{stream.byte_count}"
+                segments = list(cut(stream.segments, answer.first, answer.last))
+                return await self._send(request, 206, fields, segments, answer.last - answer.first)
 
     async def _several(self, request: web.BaseRequest) -> web.StreamResponse:
         """One answer with the streams of several places, in the order in which they were asked for."""
-        resources_asked = await self._places(request)
-        segments: list[Segment] = []
-        with ExitStack() as stack:
-            files: dict[str, ServedFile] = {}
-            for location, resource in resources_asked:
-                if resource.name not in files:
-                    files[resource.name] = stack.enter_context(await self._file(resource.name))
-                stream = _stream_of(files[resource.name], resource)
-                head = PartHead(location, stream.byte_count, stream.crc32c, stream.entity_tag)
-                segments += (encode_part_head(head), *stream.segments)
-            segments.append(MULTIPART_END)
-            return await self._send(request, 200, {"Content-Type": MULTIPART_TYPE}, segments, byte_count_of(segments))
-
-    async def _places(self, request: web.BaseRequest) -> list[tuple[str, PartitionsResource]]:
-        try:
-            async with asyncio.timeout(self._options.header_seconds):
-                locations = json.loads(await request.read())
-        except TimeoutError as error:
-            raise Refusal(408, "the request's body did not arrive in time", Connection="close") from error
-        except web.HTTPRequestEntityTooLarge as error:
-            raise Refusal(413, "the request's body is too large", Connection="close") from error
-        except (ValueError, RecursionError) as error:
-            raise Refusal(400, "the body must be a JSON list of paths") from error
-        if not isinstance(locations, list) or not locations or not all(isinstance(path, str) for path in locations):
-            raise Refusal(400, "the body must be a JSON list of paths")
-        if len(locations) > MAXIMUM_PLACES:
-            raise Refusal(413, f"one request may ask for {MAXIMUM_PLACES} places, not {len(locations)}")
-        places = []
-        for location in locations:
-            try:
-                resource = parse(location)
-            except NoResourceError as error:
-                raise Refusal(404, str(error)) from error
-            if not isinstance(resource, PartitionsResource) or not location.isascii() or not location.isprintable():
-                raise Refusal(400, "each path must name partitions, percent-encoded: /a.arrow/partitions/3-6")
-            places.append((location, resource))
-        return places
+        places = await places_asked(request, self._options.header_seconds)
+        async with self._turns:
+            parts = await parts_of(places, self._file)
+            byte_count = sum(part.byte_count for part in parts) + len(MULTIPART_END)
+            with closing(segments_of(parts, self._catalog)) as segments:
+                return await self._send(request, 200, {"Content-Type": MULTIPART_TYPE}, segments, byte_count)
 
     async def _send(
         self,
         request: web.BaseRequest,
         status: int,
         fields: dict[str, str],
-        segments: Sequence[Segment],
+        segments: Iterable[Segment],
         byte_count: int,
     ) -> web.StreamResponse:
         fields["Content-Length"] = str(byte_count)
@@ -256,20 +202,13 @@ class Application:
         outlet = self._outlets.get(request.protocol)
         if outlet is None:
             response = web.StreamResponse(status=status, headers=fields)
-            await self._send_in_turn(segments, ResponseOutlet(request, response, self._options.idle_seconds))
+            await self._deliver(segments, ResponseOutlet(request, response, self._options.idle_seconds))
             return response
         head = encode_head(status, {**fields, **connection_field(request)})
-        await self._send_in_turn([head, *segments], outlet)
+        await self._deliver(chain([head], segments), outlet)
         return SentResponse(status, keep_alive=request.keep_alive)
 
-    async def _send_in_turn(self, segments: Sequence[Segment], outlet: Outlet) -> None:
-        try:
-            async with self._turns:
-                await self._deliver(segments, outlet)
-        except TimeoutError as error:
-            raise Refusal(503, "too many answers are being sent; try again later", Retry_After="1") from error
-
-    async def _deliver(self, segments: Sequence[Segment], outlet: Outlet) -> None:
+    async def _deliver(self, segments: Iterable[Segment], outlet: Outlet) -> None:
         """Send all of an answer, or break the connection off: its head promised more."""
         try:
             await self._sender.send(joined(segments), outlet)
@@ -305,6 +244,8 @@ class Application:
         except SpillError as error:
             raise Refusal(500, f"the file is damaged: {error.problem}") from error
         except OSError as error:
+            if error.errno in NO_DESCRIPTORS:
+                raise _busy() from error
             status = 404 if error.errno in {errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO} else 500
             raise Refusal(status, error.strerror or "the file cannot be read") from error
 
@@ -327,7 +268,10 @@ class Application:
             )
 
     async def _listing(self) -> web.Response:
-        listing = await asyncio.to_thread(self._catalog.listing)
+        try:
+            listing = await asyncio.to_thread(self._catalog.listing)
+        except OSError as error:
+            raise _busy() from error
         return _json(
             {
                 "files": [
@@ -371,11 +315,8 @@ def _fields_of(stream: PartitionsStream) -> dict[str, str]:
     }
 
 
-def _stream_of(file: ServedFile, resource: PartitionsResource) -> PartitionsStream:
-    count = file.structure.index.layout.partition_count
-    if resource.last > count:
-        raise Refusal(404, f"there is no partition {max(resource.first, count)}: they are 0 to {count - 1}")
-    return partitions_stream(file, file.structure, resource.first, resource.last)
+def _busy() -> Refusal:
+    return Refusal(503, "too many files are open; try again later", Retry_After="1")
 
 
 def _json(value: dict[str, Any]) -> web.Response:

@@ -20,6 +20,9 @@ from shuffle.serve.resource import EXTENSION
 from spill_format.errors import NotPartitionedError, SpillError
 from spill_format.structure import FileStructure, read_structure
 
+NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
+"""This process, or the system, has as many files open as it may: that says nothing of the file asked for."""
+
 _MAXIMUM_KNOWN = 10_000
 """Files whose description the listing remembers."""
 
@@ -67,8 +70,13 @@ class ServedFile:
     ) -> None:
         self.release()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody has it."""
+        return self._users > 0
+
     def retain(self) -> None:
-        """Have it once more."""
+        """Have it once more, while it is open."""
         self._users += 1
 
     def release(self) -> None:
@@ -109,7 +117,7 @@ class Catalog:
     Raises:
         OSError: the root is no directory.
 
-    ``find`` and ``close`` belong to one thread, the server's; ``open`` and ``listing`` may be called from any.
+    ``open`` and ``listing`` may be called from any thread; all else belongs to one, the server's.
     """
 
     def __init__(self, root: str | os.PathLike[str], open_files: int) -> None:
@@ -156,15 +164,28 @@ class Catalog:
             SpillError: it is not a partitioned file, or damaged.
             OSError: it cannot be read.
         """
-        # Without blocking: a pipe would wait for its writer.
-        descriptor = os.open(self._path(name), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor, identity = self._opened(name)
         try:
-            self._check_place(descriptor, name)
-            identity = Identity.of(os.fstat(descriptor))
             return ServedFile(name, descriptor, identity, read_structure(descriptor, name))
         except BaseException:
             os.close(descriptor)
             raise
+
+    def reopen(self, file: ServedFile) -> ServedFile:
+        """A file that was released, open as it was then; to be released again. What describes it is not read again.
+
+        Raises:
+            SpillError: another file has its name, or it was written.
+            OSError: it cannot be opened.
+        """
+        if file.is_open:
+            file.retain()
+            return file
+        descriptor, identity = self._opened(file.name)
+        if identity != file.identity:
+            os.close(descriptor)
+            raise SpillError("the file was replaced before it was sent", path=file.name)
+        return ServedFile(file.name, descriptor, identity, file.structure)
 
     def keep(self, file: ServedFile) -> None:
         """Keep an opened file open for those who ask later; the least recently used one makes room."""
@@ -180,11 +201,26 @@ class Catalog:
             self._drop(name)
 
     def listing(self) -> list[Listed]:
-        """All partitioned files below the root, sorted by name; damaged ones with what is wrong with them."""
+        """All partitioned files below the root, sorted by name; damaged ones with what is wrong with them.
+
+        Raises:
+            OSError: too many files are open to look.
+        """
         return [listed for name in sorted(self._names()) if (listed := self._listed(name)) is not None]
 
     def _path(self, name: str) -> str:
         return f"{self.root}/{name}"
+
+    def _opened(self, name: str) -> tuple[int, Identity]:
+        """Descriptor and identity of the file that has a name."""
+        # Without blocking: a pipe would wait for its writer.
+        descriptor = os.open(self._path(name), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            self._check_place(descriptor, name)
+            return descriptor, Identity.of(os.fstat(descriptor))
+        except BaseException:
+            os.close(descriptor)
+            raise
 
     def _check_place(self, descriptor: int, name: str) -> None:
         """It is a regular file, and below the root: that is asked of the kernel, since a path may change meanwhile."""
@@ -202,7 +238,7 @@ class Catalog:
             dropped.release()
 
     def _names(self) -> Iterator[str]:
-        for directory, _, names in os.walk(self.root):
+        for directory, _, names in os.walk(self.root, onerror=_raise_without_descriptors):
             below = os.path.relpath(directory, self.root)
             for name in names:
                 if name.endswith(EXTENSION):
@@ -227,10 +263,19 @@ class Catalog:
     def _examined(self, name: str, byte_count: int) -> Listed | None:
         try:
             file = self.open(name)
-        except (NotPartitionedError, OSError):
+        except NotPartitionedError:
+            return None
+        except OSError as error:
+            _raise_without_descriptors(error)
             return None
         except SpillError as error:
             return Listed(name, byte_count, None, None, error.problem)
         layout = file.structure.index.layout
         file.release()
         return Listed(name, byte_count, layout.partition_count, layout.row_count, None)
+
+
+def _raise_without_descriptors(error: OSError) -> None:
+    """What cannot be looked at now is not to be remembered as what is not there."""
+    if error.errno in NO_DESCRIPTORS:
+        raise error

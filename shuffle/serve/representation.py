@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from shuffle.serve.refusal import Refusal
+from shuffle.serve.resource import PartitionsResource
 from spill_format.checksum import concatenate
 from spill_format.framing import END_OF_STREAM
 
@@ -62,9 +64,16 @@ def partitions_stream(file: ServedFile, structure: FileStructure, first: int, la
     return PartitionsStream(segments, byte_count, row_count, checksum, entity_tag)
 
 
-def byte_count_of(segments: Sequence[Segment]) -> int:
-    """Bytes of segments together."""
-    return sum(_length(segment) for segment in segments)
+def stream_of(file: ServedFile, resource: PartitionsResource) -> PartitionsStream:
+    """The stream that a resource of a file names.
+
+    Raises:
+        Refusal: there are no such partitions.
+    """
+    count = file.structure.index.layout.partition_count
+    if resource.last > count:
+        raise Refusal(404, f"there is no partition {max(resource.first, count)}: they are 0 to {count - 1}")
+    return partitions_stream(file, file.structure, resource.first, resource.last)
 
 
 def cut(segments: Sequence[Segment], first: int, last: int) -> Iterator[Segment]:
@@ -82,15 +91,19 @@ def cut(segments: Sequence[Segment], first: int, last: int) -> Iterator[Segment]
             yield segment[start:end]
 
 
-def joined(segments: Iterable[Segment]) -> list[Segment]:
-    """Segments with neighbours in memory made one: that many are sent by one call."""
-    result: list[Segment] = []
+def joined(segments: Iterable[Segment]) -> Iterator[Segment]:
+    """Segments with neighbours in memory made one: that many are sent by one call. Each is asked for in its turn."""
+    in_memory = b""
     for segment in segments:
-        if result and isinstance(segment, bytes) and isinstance(result[-1], bytes):
-            result[-1] += segment
+        if isinstance(segment, bytes):
+            in_memory += segment
         else:
-            result.append(segment)
-    return result
+            if in_memory:
+                yield in_memory
+                in_memory = b""
+            yield segment
+    if in_memory:
+        yield in_memory
 
 
 def _length(segment: Segment) -> int:

@@ -6,18 +6,22 @@ Its connections are ``connections.py``'s business, what it answers ``application
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import resource
 import signal
 import ssl
 from collections.abc import Callable
+from typing import Any
 
 from shuffle.config import ServeOptions
 from shuffle.serve.application import Application
-from shuffle.serve.catalog import Catalog
+from shuffle.serve.catalog import NO_DESCRIPTORS, Catalog
 from shuffle.serve.connections import Connections
 
+_LOGGER = logging.getLogger("shuffle.serve")
 _BACKLOG = 1024
+_SILENT_SECONDS = 10
 
 
 def serve(
@@ -73,6 +77,7 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, signals.put_nowait, int(number))
+    loop.set_exception_handler(_Faults())
     application = Application(catalog, options)
     connections = Connections(application, options)
     listening = await loop.create_server(
@@ -95,6 +100,23 @@ async def _serve(
         task.cancel()
     catalog.close()
     return stopped_by
+
+
+class _Faults:
+    """Tells of faults in the event loop. asyncio tries to accept a connection as often as its backlog is long, and has
+    each failure told: that there are no descriptors left is told now and then.
+    """
+
+    def __init__(self) -> None:
+        self._silent_until = 0.0
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not (isinstance(error, OSError) and error.errno in NO_DESCRIPTORS):
+            loop.default_exception_handler(context)
+        elif loop.time() >= self._silent_until:
+            self._silent_until = loop.time() + _SILENT_SECONDS
+            _LOGGER.warning("connections have to wait: %s", error)
 
 
 def _tls_context(options: ServeOptions) -> ssl.SSLContext | None:

@@ -6,19 +6,16 @@ broken off.
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from shuffle.config import TransferTo
 from shuffle.kernel import SystemKernel
 from shuffle.serve.outlet import Outlet, SocketOutlet
 from shuffle.serve.representation import FileSpan, Segment
+from shuffle.serve.turns import STINT_BYTES, Stint
 from spill_format.errors import PositionError, SpillError, TruncatedError
-
-_PIECE_BYTES = 4 << 20
-"""After so much, others get their turn; one call sends no more, so that a cold disk holds all up no longer."""
 
 _NOT_HERE = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
 """sendfile is not for this file system, or not for this system."""
@@ -39,44 +36,45 @@ class Sender:
         self.bytes_by_method = {"sendfile": 0, "buffered": 0}
         """Bytes of files that were sent, by how."""
 
-    async def send(self, segments: Sequence[Segment], outlet: Outlet) -> None:
+    async def send(self, segments: Iterable[Segment], outlet: Outlet) -> None:
         """Send segments in order. What is in memory behind a file's bytes goes out only if the file is unchanged.
+
+        A segment is asked for when the one before it has gone, and its file has to be open until the next one is.
 
         Raises:
             SpillError: a file was cut or written meanwhile.
             ConnectionError, TimeoutError: the connection is gone, or takes nothing.
             OSError: a file cannot be read.
         """
-        sent = None
+        stint = Stint()
         for segment in segments:
-            if sent is not None:
-                _check_unchanged(sent)
-                sent = None
             if isinstance(segment, FileSpan):
-                await self._send_span(segment, outlet)
-                sent = segment
+                await self._send_span(segment, outlet, stint)
+                if not segment.file.is_unchanged():
+                    raise SpillError("the file was written while it was being sent", path=segment.file.name)
             else:
                 await outlet.write(segment)
-        if sent is not None:
-            _check_unchanged(sent)
+            if stint.is_over():
+                await stint.rest()
 
-    async def _send_span(self, span: FileSpan, outlet: Outlet) -> None:
+    async def _send_span(self, span: FileSpan, outlet: Outlet, stint: Stint) -> None:
         position = span.start
         # TLS encrypts in this process: asyncio's knows nothing of the kernel's.
         if self._transfer_to != "off" and isinstance(outlet, SocketOutlet):
-            position = await self._by_sendfile(span, outlet)
+            position = await self._by_sendfile(span, outlet, stint)
         if position < span.end:
-            await self._buffered(span, position, outlet)
+            await self._buffered(span, position, outlet, stint)
 
-    async def _by_sendfile(self, span: FileSpan, outlet: SocketOutlet) -> int:
+    async def _by_sendfile(self, span: FileSpan, outlet: SocketOutlet, stint: Stint) -> int:
         """Where in the file it stopped: at the end, or where the kernel has no sendfile for it."""
         position = span.start
         while position < span.end:
-            wanted = min(span.end - position, _PIECE_BYTES)
+            wanted = min(span.end - position, STINT_BYTES)  # at once, so that a cold disk holds all up no longer
             try:
                 count = self._kernel.sendfile(outlet.descriptor(), span.file.descriptor, position, wanted)
             except BlockingIOError:
                 await outlet.writable()
+                stint.begin()
                 continue
             except OSError as error:
                 if error.errno in _NOT_HERE and self._transfer_to == "auto":
@@ -86,10 +84,11 @@ class Sender:
                 raise _stopped(span, position, count)
             position += count
             self.bytes_by_method["sendfile"] += count
-            await _others_turn(span, position, count)
+            if stint.is_over(count):
+                await stint.rest()
         return position
 
-    async def _buffered(self, span: FileSpan, position: int, outlet: Outlet) -> None:
+    async def _buffered(self, span: FileSpan, position: int, outlet: Outlet, stint: Stint) -> None:
         while position < span.end:
             piece = os.pread(span.file.descriptor, min(span.end - position, self._buffer_bytes), position)
             if not piece:
@@ -97,18 +96,8 @@ class Sender:
             await outlet.write(piece)
             position += len(piece)
             self.bytes_by_method["buffered"] += len(piece)
-            await _others_turn(span, position, len(piece))
-
-
-async def _others_turn(span: FileSpan, position: int, count: int) -> None:
-    """Let others go on whenever the last ``count`` bytes up to ``position`` have completed a piece."""
-    if (position - span.start) % _PIECE_BYTES < count:
-        await asyncio.sleep(0)
-
-
-def _check_unchanged(span: FileSpan) -> None:
-    if not span.file.is_unchanged():
-        raise SpillError("the file was written while it was being sent", path=span.file.name)
+            if stint.is_over(len(piece)):
+                await stint.rest()
 
 
 def _stopped(span: FileSpan, position: int, count: int) -> SpillError:

@@ -131,9 +131,10 @@ def get(target: str, method: str = "GET") -> bytes:
     return f"{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
 
 
-def post(body: bytes, length: int | None = None) -> bytes:
-    byte_count = len(body) if length is None else length
-    return b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % byte_count + body
+def post(body: bytes, **headers: object) -> bytes:
+    fields = {"Host": "x", "Connection": "close", "Content_Length": len(body)} | headers
+    lines = ["POST / HTTP/1.1", *(f"{name.replace('_', '-')}: {value}" for name, value in fields.items())]
+    return "".join(f"{line}\r\n" for line in lines).encode() + b"\r\n" + body
 
 
 def serve_with_words_for_a_certificate(directory: Path) -> None:
@@ -146,8 +147,22 @@ ANSWERS = {
         Answer(405, "DELETE is not allowed here: GET, HEAD are", get("/a.arrow", "DELETE")),
         Answer(405, "PUT is not allowed here: GET, HEAD, POST are", get("/", "PUT")),
         Answer(401, "a bearer token is needed, and the right one", get("/a.arrow")),
-        Answer(408, "the request's body did not arrive in time", post(b"", 10), ("--header-seconds", "0.2")),
+        Answer(404, "no partitioned file has this name", get("/b.arrow/partitions/0")),
+        Answer(500, "the file is damaged: index section: magic", get("/damaged.arrow/partitions/0")),
+    ],
+    "shuffle/serve/representation.py": [
+        Answer(404, "there is no partition 9: they are 0 to 1", get("/a.arrow/partitions/9")),
+    ],
+    "shuffle/serve/several.py": [
+        Answer(
+            408, "the request's body did not arrive in time", post(b"", Content_Length=10), ("--header-seconds", "0.2")
+        ),
         Answer(413, "the request's body is too large", post(b'["' + b"x" * 2_000_000 + b'"]')),
+        Answer(
+            400,
+            "the request's body is cut off, or not encoded as it says",
+            post(b"no gzip", Content_Encoding="gzip"),
+        ),
         Answer(400, "the body must be a JSON list of paths", post(b"{")),
         Answer(
             413,
@@ -159,9 +174,6 @@ ANSWERS = {
             "each path must name partitions, percent-encoded: /a.arrow/partitions/3-6",
             post(b'["/a.arrow"]'),
         ),
-        Answer(404, "no partitioned file has this name", get("/b.arrow/partitions/0")),
-        Answer(500, "the file is damaged: index section: magic", get("/damaged.arrow/partitions/0")),
-        Answer(404, "there is no partition 9: they are 0 to 1", get("/a.arrow/partitions/9")),
     ],
     "shuffle/serve/resource.py": [
         Answer(404, "the path has an empty or a dot segment", get("/d/../a.arrow")),
@@ -175,6 +187,15 @@ REFUSALS = [row for rows in ANSWERS.values() for row in rows]
 
 SERVING: Table = {
     "shuffle/serve/application.py": [
+        Unseen(
+            "too many files are open; try again later",
+            "a client waits for that status, and says it: tests of the limit see it",
+        )
+    ],
+    "shuffle/serve/catalog.py": [
+        Unseen("the file was replaced before it was sent", "it ends the connection, and no words can follow"),
+    ],
+    "shuffle/serve/turns.py": [
         Unseen(
             "too many answers are being sent; try again later",
             "a client waits for that status, and says it: tests of the limit see it",

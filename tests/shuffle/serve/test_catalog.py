@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from shuffle.serve.catalog import Catalog, Listed
+from shuffle.serve.catalog import Catalog, Listed, ServedFile
 from spill_format import NotPartitionedError, SpillError
 from tests.spills import open_files_in, write_spill
 
@@ -127,3 +128,22 @@ def test_a_root_is_a_directory(root: Path) -> None:
         Catalog(root / "a.arrow", 10)
     with pytest.raises(FileNotFoundError):
         Catalog(root / "none", 10)
+
+
+class ShortOfDescriptors(Catalog):
+    """Has none left whenever it would open a file, until it is told otherwise."""
+
+    has_some = False
+
+    def open(self, name: str) -> ServedFile:
+        if not self.has_some:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), name)
+        return super().open(name)
+
+
+def test_the_listing_forgets_no_file_that_could_not_be_opened_just_now(root: Path) -> None:
+    catalog = ShortOfDescriptors(root, 10)
+    with pytest.raises(OSError, match="Too many open files"):
+        catalog.listing()
+    catalog.has_some = True
+    assert len(catalog.listing()) == 3

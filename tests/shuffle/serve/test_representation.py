@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import cast
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shuffle.serve.catalog import ServedFile
-from shuffle.serve.representation import FileSpan, Segment, byte_count_of, cut
+from shuffle.serve.representation import FileSpan, Segment, cut, joined
 
 CONTENT = bytes(range(256))
 FILE = cast(ServedFile, "a file that is never opened")
@@ -28,4 +30,19 @@ def content_of(segments: list[Segment]) -> bytes:
 def test_cutting_segments_cuts_their_bytes(segments: list[Segment], first: int, last: int) -> None:
     parts = list(cut(segments, first, last))
     assert content_of(parts) == content_of(segments)[first : max(first, last)]
-    assert byte_count_of(parts) == len(content_of(parts))
+
+
+@given(SEGMENTS)
+def test_joining_segments_keeps_their_bytes_and_the_spans_of_files(segments: list[Segment]) -> None:
+    parts = list(joined(segments))
+    assert content_of(parts) == content_of(segments)
+    assert [part for part in parts if isinstance(part, FileSpan)] == [s for s in segments if isinstance(s, FileSpan)]
+    assert not any(isinstance(one, bytes) and isinstance(other, bytes) for one, other in pairwise(parts))
+
+
+def test_a_span_is_the_last_that_is_asked_for_before_it_is_taken() -> None:
+    asked: Iterator[Segment] = iter([b"a", b"b", FileSpan(FILE, 0, 9), b"c"])
+    taken = joined(asked)
+    assert next(taken) == b"ab"
+    assert next(taken) == FileSpan(FILE, 0, 9)
+    assert next(asked) == b"c"
