@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +13,10 @@ from shuffle import MergeOptions, merge
 from shuffle.config import METHOD_NAMES, MethodName
 from shuffle.report import MergeReport
 from spill_format import SpillFile
+from tools.bench.page_cache import touch_free_memory, write_new_file
 from tools.bench.report import Run
 from tools.bench.shapes import Sources
 from tools.bench.spark import SparkMerger
-
-BOUND_BUFFER_BYTES = 1 << 20
 
 
 class BenchmarkError(Exception):
@@ -34,14 +32,15 @@ class Contest:
 
     Args:
         sources: are in ``directory``, and targets will be.
+        scratch: a directory on a disk, with room for one file of the sources' size.
         spark: warmed up.
     """
 
-    def __init__(self, sources: Sources, directory: Path, spark: SparkMerger) -> None:
+    def __init__(self, sources: Sources, directory: Path, scratch: Path, spark: SparkMerger) -> None:
         self._sources = sources
         self._directory = directory
+        self._scratch = scratch
         self._spark = spark
-        self._hot_buffer = os.urandom(BOUND_BUFFER_BYTES)
 
     def runs(self) -> tuple[dict[str, Run], dict[str, str], tuple[str, ...]]:
         """The runs to take in turn; the methods left out, and why; and the methods that ``auto`` chose.
@@ -68,6 +67,7 @@ class Contest:
     def _measured(self, name: str, action: Callable[[Path], float]) -> Run:
         def run() -> float:
             target = self._target(name)
+            touch_free_memory(self._scratch, self._sources.byte_count)
             seconds = action(target)
             _delete(target)
             return seconds
@@ -118,13 +118,7 @@ class Contest:
 
     def _write_bound(self, target: Path) -> float:
         started = time.perf_counter()
-        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-        try:
-            written, wanted = 0, self._sources.byte_count
-            while written < wanted:
-                written += os.pwrite(descriptor, self._hot_buffer[: wanted - written], written)
-        finally:
-            os.close(descriptor)
+        write_new_file(target, self._sources.byte_count)
         return time.perf_counter() - started
 
 

@@ -46,9 +46,10 @@ START_UP_TARGET_SECONDS = 0.35
 START_UP_RUNS = 11
 WARM_UP_MERGES = 8  # of 20,000 ranges each: the JVM compiles what ran 10,000 times
 PREAMBLE = """\
-Sources in the page cache and clean, nothing fsynced, contestants in turn, medians. Ours is `merge()` in a Python that
-has started, from opening the sources to publication; Spark is its `Utils.copyFileStreamNIO` in a warm JVM; the bound
-writes one hot 1 MiB buffer into a new file of the same size. "auto/best" may be 1.1 at most."""
+Sources in the page cache and clean, nothing fsynced, contestants in turn, medians; before each run a file as large as
+the target is written and deleted, so that none waits for memory that a host has taken back. Ours is `merge()` in a
+Python that has started, from opening the sources to publication; Spark is its `Utils.copyFileStreamNIO` in a warm JVM;
+the bound writes one hot 1 MiB buffer into a new file of the same size. "auto/best" may be 1.1 at most."""
 FILES_AT_A_TIME = 3  # of the sources' size: themselves, the target to compare with, the target of the moment
 
 
@@ -142,7 +143,7 @@ def measure(shape: Shape, directory: Path, spark: SparkMerger, rounds: int) -> C
     with _place(shape, directory) as place:
         sources = write_sources(shape, place)
         os.sync()  # else the disk is still busy with them, and a clone would have to wait for it
-        runs, left_out, chosen = Contest(sources, place, spark).runs()
+        runs, left_out, chosen = Contest(sources, place, directory, spark).runs()
         return Cell(
             shape=shape,
             file_system=file_system_of(place),
@@ -158,7 +159,7 @@ def _place(shape: Shape, directory: Path) -> Iterator[Path]:
     """An empty directory on the shape's file system, with everything in it deleted afterwards."""
     size_mib = (FILES_AT_A_TIME * shape.byte_count >> 20) + 512
     free_mib = os.statvfs(directory).f_bavail * os.statvfs(directory).f_frsize >> 20
-    if shape.place != "tmpfs" and free_mib < size_mib:
+    if free_mib < size_mib:
         raise NotApplicableError(f"{directory} has {free_mib} MiB free, {size_mib} MiB are needed")
     try:
         if shape.place == "disk":

@@ -37,7 +37,8 @@ SAMPLE_SECONDS = 0.01
 PREAMBLE = """\
 From hot Parquet files to partitions, all columns, uncompressed, everything on one file system. Each run is a process of
 its own, contestants take turns, medians. Start-up is not measured. Spark is a repartition less a scan in a warm JVM,
-Dask reads its partitions back. Memory is the highest sum of anonymous memory of all processes of a run, start-up
+Dask reads its partitions back. Before each run 2 GiB are written and deleted, so that none waits for memory that a host
+has taken back. Memory is the highest sum of anonymous memory of all processes of a run, start-up
 included. Ratios are ours to theirs: below 1, ours is faster or smaller."""
 
 

@@ -18,6 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tools.bench.page_cache import touch_free_memory
+
+_TOUCHED_BYTES = 2 << 30  # what the largest case writes, spills included
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -129,6 +133,7 @@ def main(arguments: list[str]) -> None:
     """Run one contestant once."""
     name, inputs, key, partition_count, outputs, cores = arguments
     task = Task(Path(inputs), key, int(partition_count), Path(outputs), int(cores))
+    touch_free_memory(task.outputs, _TOUCHED_BYTES)
     result: dict[str, Any] = {"seconds": CONTESTANTS[name](task)}
     print(json.dumps(result))
 
