@@ -21,6 +21,8 @@ MAXIMUM_PART_HEAD_BYTES = 8192
 
 _PART_START = f"\r\n--{BOUNDARY}\r\n".encode()
 _FIELD = re.compile(rb"([!-9;-~]+): ([ -~]*)\r\n")
+_LENGTH = re.compile(r"[0-9]{1,19}")
+"""With no more digits than sizes of files have: Python refuses to read a few thousand of them."""
 
 
 class PartHead(NamedTuple):
@@ -51,6 +53,17 @@ def encode_part_head(head: PartHead) -> bytes:
     return _PART_START + "".join(f"{line}\r\n" for line in lines).encode("ascii") + b"\r\n"
 
 
+def decode_length(field: str) -> int:
+    """The value of a ``Content-Length``.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if _LENGTH.fullmatch(field) is None:
+        raise ValueError(f"no length: {field[:60]!r}")
+    return int(field)
+
+
 def decode_part_head(encoded: bytes) -> PartHead:
     """The head whose bytes, up to the empty line that ends it, these are.
 
@@ -62,7 +75,7 @@ def decode_part_head(encoded: bytes) -> PartHead:
         try:
             return PartHead(
                 fields["Content-Location"],
-                int(fields["Content-Length"]),
+                decode_length(fields["Content-Length"]),
                 int(fields[CHECKSUM_HEADER], 16),
                 fields["ETag"],
             )

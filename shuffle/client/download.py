@@ -22,7 +22,7 @@ from spill_format.errors import SpillError
 MAXIMUM_BACKOFF_SECONDS = 30.0
 PASSING = frozenset({408, 429, 502, 503, 504})
 """Statuses that will pass."""
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)", re.ASCII)
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-\d{1,19}/(\d{1,19})", re.ASCII)
 _DAMAGED_ATTEMPTS = 2
 """A stream of the wrong checksum is fetched once more: the network, or memory, may have been at fault."""
 
@@ -79,8 +79,14 @@ class Download:
 
         Raises:
             SinkError: the sink cannot begin anew.
+            SpillError: so many bytes do not fit where they are to go.
         """
-        self.sink.begin(byte_count)
+        try:
+            self.sink.begin(byte_count)
+        except (MemoryError, OverflowError) as error:
+            raise SpillError(
+                f"{byte_count} bytes do not fit into memory", path=self.place.url, advice="save them into a file"
+            ) from error
         self.byte_count = byte_count
         self._crc32c = recorded_crc32c
         self._entity_tag = entity_tag

@@ -14,6 +14,7 @@ import struct
 from collections.abc import Mapping
 
 from shuffle.client.place import Host
+from shuffle.wire import decode_length
 
 _BUFFER_BYTES = 16 << 10
 """Of a connection, for heads of answers and what comes along with them."""
@@ -150,11 +151,14 @@ class Answer:
         self.reason = (match[3] or b"").decode("latin-1")
         self._head = head
         self._names = head.lower()
-        length = self.field("content-length")
-        sized = length.isascii() and length.isdigit() and not self.field("transfer-encoding")
-        self.byte_count = int(length) if sized else None
+        try:
+            self.byte_count = None if self.field("transfer-encoding") else decode_length(self.field("content-length"))
+        except ValueError:
+            self.byte_count = None
         self._left = self.byte_count or 0
-        self._stays = match[1] == b"1" and sized and "close" not in self.field("connection").lower()
+        self._stays = (
+            match[1] == b"1" and self.byte_count is not None and "close" not in self.field("connection").lower()
+        )
 
     def field(self, name: str) -> str:
         """The value of the first header field of a name, which is given in lower case; empty if there is none."""

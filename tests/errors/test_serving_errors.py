@@ -3,10 +3,7 @@
 import io
 import json
 import socket
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from itertools import chain, repeat
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,9 +14,10 @@ from shuffle.client import NetworkError, ServerError
 from shuffle.client.place import Place
 from shuffle.serve.resource import NoResourceError, parse
 from shuffle.serve.server import serve
-from shuffle.wire import BOUNDARY, CHECKSUM_HEADER, decode_part_head
+from shuffle.wire import BOUNDARY, CHECKSUM_HEADER, decode_length, decode_part_head
 from spill_format import CorruptError, SpillError, TruncatedError
 from tests.errors.rows import Provoked, Raised, Table, Unseen, each_row
+from tests.shuffle.client.proxies import scripted_server
 from tests.shuffle.serve.servers import read_all, running
 from tests.spills import write_spill
 from tests.support import Anatomy
@@ -48,37 +46,6 @@ def answer(status: str, body: bytes, **headers: object) -> bytes:
     fields = {"Content-Length": len(body), CHECKSUM_HEADER: "00000001", "ETag": '"1"'} | given
     lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in fields.items() if value != "")]
     return "".join(f"{line}\r\n" for line in lines).encode() + b"\r\n" + body
-
-
-@contextmanager
-def scripted_server(answers: Sequence[bytes], *, holding: bool) -> Iterator[str]:
-    """A server that gives these answers, one a connection, and the last again and again; its URL.
-
-    It closes a connection behind its answer, unless it is ``holding`` them all.
-    """
-    listening = socket.create_server(("127.0.0.1", 0))
-    held: list[socket.socket] = []
-
-    def run() -> None:
-        with suppress(OSError):  # closed, at the end
-            for each in chain(answers, repeat(answers[-1])):
-                connection, _ = listening.accept()
-                connection.recv(1 << 16)
-                connection.sendall(each)
-                held.append(connection)
-                if not holding:
-                    connection.close()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    finally:
-        listening.shutdown(socket.SHUT_RDWR)
-        listening.close()
-        thread.join()
-        for connection in held:
-            connection.close()
 
 
 def fetching(act: Act, *answers: bytes, holding: bool = False) -> Callable[[Path], object]:
@@ -273,6 +240,11 @@ FETCHING: Table = {
             fetching(read, answer("200 OK", b"", Content_Length="")),
         ),
         Raised(
+            SpillError,
+            f"{URL}: 9000000000000000000 bytes do not fit into memory; save them into a file",
+            fetching(read, answer("200 OK", b"x", Content_Length=9 * 10**18)),
+        ),
+        Raised(
             ServerError,
             f"{URL}: this is no server of partitions: no checksum",
             fetching(read, answer("200 OK", b"x", **{CHECKSUM_HEADER: ""})),
@@ -333,6 +305,7 @@ FETCHING: Table = {
         ),
     ],
     "shuffle/wire.py": [
+        Raised(ValueError, "no length: '-5'", lambda _: decode_length("-5")),
         Raised(
             ValueError,
             "a part of the answer has no readable head: …",

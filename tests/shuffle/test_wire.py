@@ -25,6 +25,8 @@ def test_a_part_head_comes_back(head: PartHead) -> None:
         encode_part_head(PartHead("/x", 1, 1, "x"))[2:],
         b"HTTP/1.1 200 OK\r\n\r\n",
         b"\r\n--partitions-of-a-shuffle\r\nContent-Length: x\r\n\r\n",
+        encode_part_head(PartHead("/x", -5, 1, "x")),
+        encode_part_head(PartHead("/x", 10**19, 1, "x")),
     ],
 )
 def test_other_bytes_are_no_part_head(encoded: bytes) -> None:

@@ -1,4 +1,4 @@
-"""A proxy between client and server that does to connections what networks do."""
+"""Other sides of a client: a proxy that does to connections what networks do, a server that says what it is told to."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain, repeat
 
 from tests.shuffle.serve.servers import BOUND_SECONDS
 
@@ -106,3 +107,34 @@ def proxied(target: tuple[str, int], *damages: Damage, last: Damage = whole) -> 
                 client.shutdown(socket.SHUT_RDWR)
         for thread in proxy.threads:
             thread.join(BOUND_SECONDS)
+
+
+@contextmanager
+def scripted_server(answers: Sequence[bytes], *, holding: bool = False) -> Iterator[str]:
+    """A server that gives these answers, one a connection, and the last again and again; its URL.
+
+    It closes a connection behind its answer, unless it is ``holding`` them all.
+    """
+    listening = socket.create_server(("127.0.0.1", 0))
+    held: list[socket.socket] = []
+
+    def run() -> None:
+        with suppress(OSError):  # closed, at the end
+            for each in chain(answers, repeat(answers[-1])):
+                connection, _ = listening.accept()
+                connection.recv(1 << 16)
+                connection.sendall(each)
+                held.append(connection)
+                if not holding:
+                    connection.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        listening.shutdown(socket.SHUT_RDWR)
+        listening.close()
+        thread.join()
+        for connection in held:
+            connection.close()

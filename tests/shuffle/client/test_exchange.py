@@ -114,6 +114,8 @@ def test_an_address_of_an_unknown_family_is_passed_over(monkeypatch: pytest.Monk
         (b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", 0),
         (OK + b"\r\n", None),
         (OK + b"Content-Length: -1\r\n\r\n", None),
+        (OK + b"Content-Length: 1_0\r\n\r\n", None),
+        (OK + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n", None),
         (OK + b"Content-Length: 1, 1\r\n\r\n", None),
         (OK + b"Content-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n", None),
     ],
