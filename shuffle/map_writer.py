@@ -38,6 +38,7 @@ from shuffle.mapping.spill_store import SpillStore, spill_directories, verify_wr
 from shuffle.mapping.write_behind import WriteBehind
 from shuffle.partitioners import Partitioner
 from shuffle.partitioners.protocol import PartitionNumbers
+from shuffle.plain_size import in_pieces
 from shuffle.report import MapReport, MergeReport
 from shuffle.sortable import from_sortable, sortable_schema, to_sortable
 from spill_format.publish import PendingFile, open_pending
@@ -50,7 +51,6 @@ _BUDGET_PARTS = 32
 _HELD_PARTS = 22
 _MOST_SORTING = 4
 
-_CONVERTED_ROWS = 8 << 10  # at once: decoding a dictionary may make rows many times larger
 _COLUMN_OVERHEAD_BYTES = 200  # what Arrow and Python keep for a column of a batch, however few rows it has
 
 _Rows = tuple[pa.RecordBatch, PartitionNumbers]
@@ -183,22 +183,13 @@ class MapWriter:
 
         Each piece is at most a block, in rows and, down to a single row, in bytes.
         """
-        is_converted = self._sortable_schema is not self._schema
-        step = _CONVERTED_ROWS if is_converted else BLOCK_ROWS
-        for start in range(0, batch.num_rows, step):
-            chunk = batch.slice(start, step)
-            with self._timed("partitioning"):
-                numbers = self._partitioner.partition_numbers(chunk)
-                check_partition_numbers(numbers, chunk.num_rows, self._partitioner.partition_count)
-            rows = to_sortable(to_storage(chunk, self._stored_schema), self._sortable_schema)
-            pieces = [(rows, numbers)]
-            while pieces:
-                rows, numbers = pieces.pop()
-                if rows.num_rows > 1 and rows.nbytes > self._largest_block_bytes:
-                    half = rows.num_rows // 2
-                    pieces += [(rows.slice(half), numbers[half:]), (rows.slice(0, half), numbers[:half])]
-                else:
-                    yield rows, numbers
+        for start in range(0, batch.num_rows, BLOCK_ROWS):
+            # Cut before anything decodes, as partitioners do, too: a dictionary may make rows many times larger.
+            for piece in in_pieces(batch.slice(start, BLOCK_ROWS), self._largest_block_bytes):
+                with self._timed("partitioning"):
+                    numbers = self._partitioner.partition_numbers(piece)
+                    check_partition_numbers(numbers, piece.num_rows, self._partitioner.partition_count)
+                yield to_sortable(to_storage(piece, self._stored_schema), self._sortable_schema), numbers
 
     def _gather(self, rows: pa.RecordBatch, numbers: PartitionNumbers, *, is_whole: bool) -> None:
         """Put rows to those that will be the next block, and sort them once they are enough."""

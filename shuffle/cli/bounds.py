@@ -57,6 +57,6 @@ def range_partitioner(
     sample = RowSample(schema, most_rows, memory_bytes // _MEMORY_PART)
     parts = inputs.some_parts(_MOST_PARTS)
     with progress_bar(inputs.row_count(parts), " rows", "sampling", shown=bar_shown) as progress:
-        for batch in inputs.batches(parts, columns, progress):
+        for batch in inputs.batches(parts, columns, progress, memory_bytes):
             sample.add(batch)
     return partitioner_of(sample.rows())

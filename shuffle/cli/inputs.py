@@ -4,13 +4,17 @@ columns and rows that are asked for.
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from shuffle.cli.input_files import directory_columns, find_inputs, format_of
+from shuffle.prefetch import Task, in_order
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,12 +22,19 @@ if TYPE_CHECKING:
     import pyarrow.dataset as ds
     import pyarrow.parquet as pq
 
-# Few and small, so that the rows read ahead are little beside the budget of those held back; but not so small that the
-# rest of a row group, which TPC-H's have of 100,000 rows, makes a batch of its own.
-_BATCH_ROWS = 1 << 17
-_BATCH_BYTES = 16 << 20  # of Parquet's encoding, where rows are wide
-_BATCHES_AHEAD = 2
+# Of the budget for rows that are held back; so that those that are read, three batches, are little beside it.
+_BUDGET_PARTS = 16
+_LARGEST_BATCH_BYTES = 24 << 20  # of TPC-H's lineitem 131,072 rows
+_SMALLEST_BATCH_BYTES = 1 << 20
+_BATCHES_AT_ONCE = 3  # one in work, one waiting, one given out
 _FEW_VALUES_BYTES = 2  # a value
+
+
+class _Rows(NamedTuple):
+    """How many rows were read, and those of them for which the condition is true."""
+
+    read_count: int
+    kept: pa.RecordBatch
 
 
 class Inputs:
@@ -44,17 +55,22 @@ class Inputs:
 
     def __init__(self, paths: Sequence[str], condition: str | None = None) -> None:
         self.files = find_inputs(paths)
-        self._dataset, stored_schema, self._directory_columns = _open_dataset(self.files, condition is None)
+        self._dataset, stored_schema, self._directory_columns = _open_dataset(self.files)
+        is_parquet = format_of(self.files) == "parquet"
+        self._encoded_columns = _columns_of_few_values(self.files[0]) if is_parquet else []
         self.schema: pa.Schema = self._dataset.schema
         """Of all columns, whichever are read: those in the files, then those that the names of directories make."""
-        self._filter = None if condition is None else _parsed(condition, stored_schema)
+        self._filter: pc.Expression | None = None
+        self._filter_columns: list[str] = []
+        if condition is not None:
+            self._filter, self._filter_columns = _parsed(condition, stored_schema)
         # Files whose directories' names exclude every row are not looked into.
         self.parts: list[ds.Fragment] = list(self._dataset.get_fragments(self._filter))
         """The files, but for those that have no rows to give."""
         self._check_columns()
         self.schema = self._with_nulls_of_all()
         if condition is not None:
-            self._filter = _parsed(condition, self._with_views_of_all(stored_schema))
+            self._filter, _ = _parsed(condition, self._with_views_of_all(stored_schema))
 
     def some_parts(self, most: int) -> list[ds.Fragment]:
         """Up to ``most`` row groups of Parquet files, else whole files, at equal distances in all of them."""
@@ -87,7 +103,11 @@ class Inputs:
         return sum(int(part.count_rows()) for part in parts)
 
     def batches(
-        self, parts: Sequence[ds.Fragment], columns: Sequence[str] | None, progress: Callable[[int], None]
+        self,
+        parts: Sequence[ds.Fragment],
+        columns: Sequence[str] | None,
+        progress: Callable[[int], None],
+        memory_bytes: int,
     ) -> Iterator[pa.RecordBatch]:
         """The rows for which the condition is true, part after part, in order.
 
@@ -95,40 +115,51 @@ class Inputs:
             parts: all or some.
             columns: which, and in which order; None: all.
             progress: is told how many rows more were dealt with or passed over; in the end, ``row_count`` together.
+            memory_bytes: the budget beside which they are read. Three batches are there at once, each of at most a
+                sixteenth of it, from 1 to 24 MiB.
 
         Raises:
             ClickException: a file cannot be read; it names the file.
         """
         import pyarrow as pa
 
+        most_bytes = max(min(memory_bytes // _BUDGET_PARTS, _LARGEST_BATCH_BYTES), _SMALLEST_BATCH_BYTES)
         # Not all files at once, since Arrow's errors do not say which one is meant.
         for part in parts:
             dealt_with = 0
+            batches = self._rows_of(part, self.schema.names if columns is None else columns, most_bytes)
+            tasks = itertools.repeat(Task(most_bytes, partial(next, batches, None)))
             try:
-                for batch in self._scanner(part, columns).to_batches():
-                    yield batch
-                    dealt_with += batch.num_rows
-                    progress(batch.num_rows)
+                with closing(in_order(tasks, _BATCHES_AT_ONCE * most_bytes, threads=1)) as ahead:
+                    for rows in itertools.takewhile(lambda rows: rows is not None, ahead):
+                        if rows.kept.num_rows:
+                            yield rows.kept
+                        dealt_with += rows.read_count
+                        progress(rows.read_count)
                 progress((self.row_count([part]) or dealt_with) - dealt_with)
             except (pa.ArrowException, OSError) as error:
                 raise click.ClickException(f"{part.path}: {error}") from error
 
-    def _scanner(self, fragment: ds.Fragment, columns: Sequence[str] | None) -> ds.Scanner:
+    def _rows_of(self, part: ds.Fragment, columns: Sequence[str], most_bytes: int) -> Iterator[_Rows]:
+        """The rows of a part, decoded, and of these the ones for which the condition is true."""
+        import pyarrow as pa
         import pyarrow.dataset as ds
 
-        options: dict[str, Any] = {
-            "columns": columns if columns is None else list(columns),
-            "filter": self._filter,
-            "batch_size": _batch_rows(fragment),
-            "batch_readahead": _BATCHES_AHEAD,
-        }
-        if not isinstance(fragment.format, ds.JsonFileFormat):
-            return fragment.scanner(self.schema, **options)
-        from shuffle.cli.json_lines import scanner_of
+        from shuffle.cli.file_batches import file_batches
+        from shuffle.plain_size import in_pieces
 
-        keys = ds.get_partition_keys(fragment.partition_expression)
+        keys = ds.get_partition_keys(part.partition_expression)
         constants = {name: keys[name] for name in self._directory_columns}
-        return scanner_of(fragment.path, self.schema, constants, **options)
+        in_files = pa.schema([field for field in self.schema if field.name not in constants])
+        read = pa.schema([self.schema.field(name) for name in dict.fromkeys([*columns, *self._filter_columns])])
+        stored = [name for name in read.names if name not in constants]
+        if self._filter is not None and isinstance(part, ds.ParquetFileFragment):
+            part = part.subset(self._filter, self.schema)  # without row groups that their statistics exclude
+        for batch in file_batches(part, in_files, stored, self._encoded_columns, most_bytes):
+            for piece in in_pieces(batch.select(stored), most_bytes):
+                rows = _formed(piece, read, constants)
+                kept = rows if self._filter is None else _filtered(rows, self._filter)
+                yield _Rows(piece.num_rows, kept.select(list(columns)))
 
     def _check_columns(self) -> None:
         """Raise ClickException where a file has other columns than the first: Arrow would fill in nulls, leave out what
@@ -174,7 +205,7 @@ class Inputs:
         return schema
 
 
-def _open_dataset(files: Sequence[str], reads_all_rows: bool) -> tuple[ds.FileSystemDataset, pa.Schema, set[str]]:
+def _open_dataset(files: Sequence[str]) -> tuple[ds.FileSystemDataset, pa.Schema, set[str]]:
     """The files as one dataset, its schema before views are read as plain values, and the names of the columns that
     directories make."""
     import pyarrow as pa
@@ -193,8 +224,7 @@ def _open_dataset(files: Sequence[str], reads_all_rows: bool) -> tuple[ds.FileSy
     of_directories = pa.schema([field for field in directory_columns(files) if field.name not in in_files.names])
     schema = pa.schema([*in_files, *of_directories], metadata=in_files.metadata)
     partitioning = ds.HivePartitioning(of_directories)
-    file_format = _parquet_format(files[0]) if format_name == "parquet" and reads_all_rows else format_name
-    dataset = ds.dataset(list(files), schema=_readable(schema), format=file_format, partitioning=partitioning)
+    dataset = ds.dataset(list(files), schema=_readable(schema), format=format_name, partitioning=partitioning)
     return dataset, schema, set(of_directories.names)
 
 
@@ -228,32 +258,45 @@ def _unencoded(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
-def _batch_rows(fragment: ds.Fragment) -> int:
-    """How many rows of a part to read at once."""
+def _formed(rows: pa.RecordBatch, schema: pa.Schema, constants: Mapping[str, Any]) -> pa.RecordBatch:
+    """Rows with the columns of a schema, and in its types; those that are constant are not among them."""
+    import pyarrow as pa
+
+    columns = [
+        pa.repeat(pa.scalar(constants[field.name], field.type), rows.num_rows)
+        if field.name in constants
+        else _cast(rows[field.name], field.type)
+        for field in schema
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    return column if column.type.equals(kind) else column.cast(kind)
+
+
+def _filtered(rows: pa.RecordBatch, condition: pc.Expression) -> pa.RecordBatch:
+    import pyarrow as pa
     import pyarrow.dataset as ds
 
-    if not isinstance(fragment, ds.ParquetFileFragment):
-        return _BATCH_ROWS
-    row_count = sum(group.num_rows for group in fragment.row_groups)
-    byte_count = sum(group.total_byte_size for group in fragment.row_groups)
-    return int(max(min(_BATCH_ROWS, row_count * _BATCH_BYTES // max(byte_count, 1)), 1))
+    # Table.filter does not say that it keeps the order.
+    scanner = ds.Scanner.from_batches([rows], schema=rows.schema, filter=condition, use_threads=False)
+    return pa.concat_batches([rows.slice(0, 0), *scanner.to_batches()])
 
 
-def _parquet_format(file: str) -> ds.ParquetFileFormat:
-    """Parquet, its strings of few different values decoded by way of dictionaries: reading TPC-H's lineitem takes a
-    quarter less of the processor. Conditions would not be compared with these."""
-    import pyarrow.dataset as ds
+def _columns_of_few_values(file: str) -> list[str]:
+    """Columns of a Parquet file that are decoded by way of dictionaries, for having few different strings: reading
+    TPC-H's lineitem takes a quarter less of the processor."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(file) as parquet:
-        names = [
+        return [
             column.path
             for number, column in enumerate(parquet.schema)
             if column.logical_type.type == "STRING"
             and column.path == column.name  # in no other column
             and _has_few_values(parquet.metadata, number)
         ]
-    return ds.ParquetFileFormat(read_options=ds.ParquetReadOptions(dictionary_columns=names))
 
 
 def _has_few_values(metadata: pq.FileMetaData, column_number: int) -> bool:
@@ -264,11 +307,12 @@ def _has_few_values(metadata: pq.FileMetaData, column_number: int) -> bool:
     return bool(column.total_uncompressed_size <= _FEW_VALUES_BYTES * column.num_values)
 
 
-def _parsed(condition: str, schema: pa.Schema) -> pc.Expression:
-    from shuffle.cli.row_filter import parse_row_filter
+def _parsed(condition: str, schema: pa.Schema) -> tuple[pc.Expression, list[str]]:
+    """The condition as an expression, and the columns that it is on."""
+    from shuffle.cli.row_filter import filtered_columns, parse_row_filter
 
     try:
-        return parse_row_filter(condition, schema)
+        return parse_row_filter(condition, schema), filtered_columns(condition, schema)
     except ValueError as error:
         raise click.ClickException(f"--where: {error}") from error
 

@@ -4,13 +4,11 @@ not have; here they are an error.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import click
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.json
 
 _BLOCK_BYTES = 4 << 20  # the longest row, too
@@ -37,24 +35,19 @@ def schema_of(files: Sequence[str]) -> pa.Schema:
     return schemas[0]
 
 
-def scanner_of(file: str, schema: pa.Schema, constants: Mapping[str, Any], **options: Any) -> ds.Scanner:
-    """A scan of a file.
+def json_batches(file: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """The rows of a file, a block at a time.
 
     Args:
         file: its name.
-        schema: of the rows, with the columns that have one value in the whole file.
-        constants: these columns' values.
-        options: of ``pyarrow.dataset.Scanner``.
+        schema: of all columns that any input has; each batch has all of them.
+
+    Raises:
+        pyarrow.ArrowException, OSError: the file cannot be read, or not by this schema.
     """
-    rows = pa.RecordBatchReader.from_batches(schema, _batches(file, schema, constants))
-    return ds.Scanner.from_batches(rows, **options)
-
-
-def _batches(file: str, schema: pa.Schema, constants: Mapping[str, Any]) -> Iterator[pa.RecordBatch]:
     if _is_empty(file):
         return
-    parsed = pa.schema([field for field in schema if field.name not in constants])
-    options = pa.json.ParseOptions(explicit_schema=parsed, unexpected_field_behavior="error")
+    options = pa.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error")
     try:
         own_schema = _own_schema(file)
         with pa.json.open_json(file, pa.json.ReadOptions(block_size=_BLOCK_BYTES), options) as reader:
@@ -62,13 +55,7 @@ def _batches(file: str, schema: pa.Schema, constants: Mapping[str, Any]) -> Iter
                 for field in own_schema:
                     if _is_rounded(batch[field.name], field.type):
                         raise pa.ArrowInvalid(f"{field.name} has integers too large for the floats of another input")
-                values = [
-                    pa.repeat(pa.scalar(constants[f.name], f.type), batch.num_rows)
-                    if f.name in constants
-                    else batch[f.name]
-                    for f in schema
-                ]
-                yield pa.record_batch(values, schema)
+                yield batch
     except pa.ArrowException as error:
         raise pa.ArrowInvalid(f"{error}; columns and types are those of the first 4 MiB of the inputs") from error
 

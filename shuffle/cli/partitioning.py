@@ -56,7 +56,7 @@ def partition(
         _writer(target, schema, projection or partitioner, options) as writer,
         progress_bar(inputs.row_count(inputs.parts), " rows", "partitioning", shown=bar_shown) as progress,
     ):
-        for batch in inputs.batches(inputs.parts, read, progress):
+        for batch in inputs.batches(inputs.parts, read, progress, options.memory_bytes):
             writer.write(batch if projection is None else projection.written(batch))
     assert writer.report is not None  # it is closed
     return writer.report

@@ -58,6 +58,13 @@ def parse_row_filter(text: str, schema: pa.Schema) -> pc.Expression:
     return _Parser(text, schema).parsed()
 
 
+def filtered_columns(text: str, schema: pa.Schema) -> list[str]:
+    """The columns that such a condition is on."""
+    parser = _Parser(text, schema)
+    parser.parsed()
+    return list(parser.columns)
+
+
 class _Condition(NamedTuple):
     """What is true where a condition holds, and where it fails: of a null neither need be."""
 
@@ -98,6 +105,7 @@ class _Parser:
         self._tokens = tokens_of(text)
         self._next = next(self._tokens)
         self._depth = 0
+        self.columns: dict[str, None] = {}  # those named so far, in order
 
     def parsed(self) -> pc.Expression:
         condition = self._condition()
@@ -219,6 +227,7 @@ class _Parser:
             actual = f"{token.text}, which {len(positions)} columns are called" if positions else None
             advice = "text is written '…'" if token.kind == "name" else None
             raise token.error(there, actual, advice)
+        self.columns[token.name] = None
         return _Column(token, self._schema.field(positions[0]))
 
     def _take(self) -> Token:

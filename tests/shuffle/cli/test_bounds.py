@@ -28,7 +28,9 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def counts_by_partition(inputs: Inputs, partition_count: int, *keys: SortKey, memory_bytes: int = 1 << 28) -> list[int]:
     partitioner = range_partitioner(inputs, keys, partition_count, memory_bytes, bar_shown=False)
-    numbers = [partitioner.partition_numbers(rows) for rows in inputs.batches(inputs.parts, None, lambda _count: None)]
+    numbers = [
+        partitioner.partition_numbers(rows) for rows in inputs.batches(inputs.parts, None, lambda _count: None, 1 << 30)
+    ]
     counts: list[int] = np.bincount(np.concatenate(numbers), minlength=partition_count).tolist()
     return counts
 

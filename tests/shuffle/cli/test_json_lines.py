@@ -21,7 +21,7 @@ def write(path: Path, *rows: dict[str, Any], text: str = "") -> str:
 
 def rows_of(*paths: str) -> list[dict[str, Any]]:
     inputs = Inputs(paths)
-    batches = inputs.batches(inputs.parts, None, lambda _count: None)
+    batches = inputs.batches(inputs.parts, None, lambda _count: None, 1 << 30)
     return [row for batch in batches for row in batch.to_pylist()]
 
 

@@ -1,0 +1,82 @@
+"""The rows of one input file as it stores them, some MiB at a time: Parquet, Arrow, CSV and JSON lines.
+
+Nothing is read before it is asked for: ``pyarrow.dataset`` decodes whole row groups, and more of them than a slow
+consumer takes, up to a GiB. Which files, columns and rows are wanted is the business of ``inputs.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.dataset as ds
+import pyarrow.ipc
+import pyarrow.parquet as pq
+
+# As large as usual row groups, of which TPC-H's have 100,000 rows: their rests would make batches of their own.
+_BATCH_ROWS = 1 << 17
+_FIRST_ROWS = 1 << 10  # of a Parquet file, whose metadata does not tell how large its texts are once decoded
+_READ_BYTES = 256 << 10  # at once of a Parquet file's column, which else is read whole
+
+
+def file_batches(
+    part: ds.Fragment, schema: pa.Schema, columns: Sequence[str], encoded: Sequence[str], most_bytes: int
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a file, or of a Parquet file's row groups, in order.
+
+    Args:
+        part: of the file, or some of its row groups.
+        schema: of the columns in the file, at least; of CSV and JSON lines nothing else tells the types.
+        columns: that are wanted. Batches have them in any order, and perhaps others, in types that can be cast.
+        encoded: those of a Parquet file that are left dictionary-encoded.
+        most_bytes: of a batch of a Parquet file: about, as its rows seldom differ much from the ones before. Arrow's
+            files have batches of their own, CSV and JSON lines are read by blocks.
+
+    Raises:
+        pyarrow.ArrowException, OSError: the file cannot be read.
+    """
+    if isinstance(part, ds.ParquetFileFragment):
+        return _of_parquet(part, columns, encoded, most_bytes)
+    if isinstance(part.format, ds.IpcFileFormat):
+        return _of_arrow(part.path, columns)
+    if isinstance(part.format, ds.CsvFileFormat):
+        return _of_csv(part.path, schema, columns)
+    from shuffle.cli.json_lines import json_batches
+
+    return json_batches(part.path, schema)
+
+
+def _of_parquet(
+    part: ds.ParquetFileFragment, columns: Sequence[str], encoded: Sequence[str], most_bytes: int
+) -> Iterator[pa.RecordBatch]:
+    groups = part.row_groups
+    most_rows = _FIRST_ROWS
+    with pq.ParquetFile(part.path, read_dictionary=encoded, buffer_size=_READ_BYTES) as file:
+        for group in groups:
+            encoded_rows = group.num_rows * most_bytes // max(group.total_byte_size, 1)
+            rows = max(min(most_rows, encoded_rows), 1)
+            for batch in file.iter_batches(rows, row_groups=[group.id], columns=columns):
+                if not batch.num_rows:
+                    continue
+                yield batch
+                most_rows = max(min(_BATCH_ROWS, batch.num_rows * most_bytes // max(batch.nbytes, 1)), 1)
+                file.reader.set_batch_size(max(min(most_rows, encoded_rows), 1))  # of the batch that is read next
+
+
+def _of_arrow(path: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    with pa.OSFile(path) as file:
+        names = pa.ipc.open_file(file).schema.names
+        # None would mean all. One that is not wanted tells at least how many rows there are.
+        wanted = sorted(map(names.index, columns)) or [0]
+        reader = pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(included_fields=wanted))
+        for number in range(reader.num_record_batches):
+            yield reader.get_batch(number)
+
+
+def _of_csv(path: str, schema: pa.Schema, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    types = {field.name: field.type for field in schema}
+    # None would mean all, as for Arrow's files.
+    options = pa.csv.ConvertOptions(column_types=types, include_columns=list(columns) or schema.names[:1])
+    with pa.csv.open_csv(path, convert_options=options) as reader:
+        yield from reader
