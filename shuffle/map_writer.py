@@ -138,7 +138,7 @@ class MapWriter:
         was_failed, self._failed = self._failed, True
         for batch in rows.to_batches() if isinstance(rows, pa.Table) else [rows]:
             for piece, numbers in self._partitioned(batch):
-                self._gather(piece, numbers, is_whole=piece.num_rows == batch.num_rows)
+                self._gather(piece, numbers)
         self._failed = was_failed
 
     def close(self) -> None:
@@ -191,11 +191,11 @@ class MapWriter:
                     check_partition_numbers(numbers, piece.num_rows, self._partitioner.partition_count)
                 yield to_sortable(to_storage(piece, self._stored_schema), self._sortable_schema), numbers
 
-    def _gather(self, rows: pa.RecordBatch, numbers: PartitionNumbers, *, is_whole: bool) -> None:
+    def _gather(self, rows: pa.RecordBatch, numbers: PartitionNumbers) -> None:
         """Put rows to those that will be the next block, and sort them once they are enough."""
         if rows.num_rows < self._block_rows and rows.nbytes < self._largest_block_bytes // 2:
-            if not is_whole and rows.get_total_buffer_size() > 2 * rows.nbytes:
-                rows = pa.concat_batches([rows])  # a copy, so that the last piece of a batch does not keep all of it
+            if rows.get_total_buffer_size() > 2 * rows.nbytes:
+                rows = pa.concat_batches([rows])  # a copy, for a slice keeps all that it was cut from
             self._gathered.append((rows, numbers))
             self._gathered_rows += rows.num_rows
             self._gathered_bytes += rows.nbytes + _COLUMN_OVERHEAD_BYTES * (rows.num_columns + 1)

@@ -329,3 +329,16 @@ def test_no_descriptor_and_no_thread_outlives_the_writer(target: Path) -> None:
         warnings.simplefilter("error")
         write_all(target, list(batches_of(100_000, 10_000)), HashPartitioner(["key"], 4), memory_bytes=MIB, threads=3)
     assert os.listdir("/proc/self/fd") == descriptors
+
+
+def test_slices_that_wait_do_not_keep_what_they_were_cut_from(target: Path) -> None:
+    before = pa.total_allocated_bytes()
+    with MapWriter(target, SCHEMA, HashPartitioner(["key"], 4)) as writer:
+        for number in range(10):
+            columns = [pa.nulls(1 << 17, kind).fill_null(number) for kind in (pa.int64(), pa.int64())]
+            texts = pa.nulls(1 << 17, pa.string()).fill_null("sixteen letters.")
+            writer.write(pa.record_batch([*columns, texts], SCHEMA).slice(1000, 10))
+            del columns, texts
+        assert pa.total_allocated_bytes() - before < MIB
+    with SpillFile(target) as output:
+        assert sorted(output.read(0, 4)["row"].to_pylist()) == [number for number in range(10) for _ in range(10)]
