@@ -30,6 +30,7 @@ from shuffle.mapping.sorted_block import (
     block_bytes,
     block_rows,
     check_partition_numbers,
+    largest_block_bytes,
     plan_windows,
     sort_block,
     window_batches,
@@ -107,7 +108,7 @@ class MapWriter:
         self._threads = OrderedThreads(self._options.threads)
         self._most_sorting = min(self._options.threads, _MOST_SORTING)
         self._block_rows = block_rows(partitioner.partition_count)
-        self._largest_block_bytes = self._options.memory_bytes // _BUDGET_PARTS
+        self._largest_block_bytes = largest_block_bytes(self._options.memory_bytes // _BUDGET_PARTS)
         self._gathered: list[_Rows] = []  # less than a block of them
         self._gathered_rows = self._gathered_bytes = 0
         self._blocks: list[Future[SortedBlock]] = []

@@ -25,6 +25,8 @@ BLOCK_ROWS = 256 << 10
 _POOL = pa.system_memory_pool()
 
 _BATCH_BYTES = 1 << 20  # a message's frame costs about 1 KiB and 50 µs; beyond this size, batches leave the cache
+# Strings and lists have offsets of 31 bits, and what rows take once they are decoded is known only about.
+_LARGEST_BLOCK_BYTES = 256 << 20
 _BLOCK_OVERHEAD_BYTES = 4 << 10  # what Python and Arrow keep for a batch of no rows
 
 # To slice and join costs 8 µs a piece whatever its size, to take rows out of a joined window about 130 ns a row.
@@ -75,6 +77,11 @@ class Piece:
 def block_rows(partition_count: int) -> int:
     """How many rows are worth sorting: enough for a partition's pieces not to be tiny, at most ``BLOCK_ROWS``."""
     return min(max(2 * _SMALL_PIECE_ROWS * partition_count, BLOCK_ROWS // 4), BLOCK_ROWS)
+
+
+def largest_block_bytes(budget_bytes: int) -> int:
+    """Bytes of rows that a block may have: its part of the budget, however large that is no more than 256 MiB."""
+    return min(budget_bytes, _LARGEST_BLOCK_BYTES)
 
 
 def block_bytes(row_bytes: int, number_bytes: int) -> int:

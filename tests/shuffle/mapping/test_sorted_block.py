@@ -12,6 +12,7 @@ from shuffle.mapping.sorted_block import (
     SortedBlock,
     block_rows,
     check_partition_numbers,
+    largest_block_bytes,
     plan_windows,
     sort_block,
     stable_order,
@@ -160,3 +161,10 @@ def test_wrong_partition_numbers_are_refused(numbers: PartitionNumbers, message:
 def test_right_partition_numbers_pass() -> None:
     check_partition_numbers(numbers_of([0, 3, 1]), 3, 4)
     check_partition_numbers(numbers_of([]), 0, 4)
+
+
+@pytest.mark.parametrize(
+    ("budget_bytes", "expected"), [(32 << 10, 32 << 10), (256 << 20, 256 << 20), (1 << 35, 256 << 20)]
+)
+def test_no_budget_makes_blocks_that_offsets_of_strings_cannot_hold(budget_bytes: int, expected: int) -> None:
+    assert largest_block_bytes(budget_bytes) == expected
