@@ -35,7 +35,7 @@ from shuffle.mapping.sorted_block import (
     sort_block,
     window_batches,
 )
-from shuffle.mapping.spill_store import SpillStore, spill_directories, verify_written
+from shuffle.mapping.spill_store import SpillStore, naming, spill_directories, verify_written
 from shuffle.mapping.write_behind import WriteBehind
 from shuffle.partitioners import Partitioner
 from shuffle.partitioners.protocol import PartitionNumbers
@@ -280,7 +280,8 @@ class MapWriter:
         self._sort_gathered()
         output = self._output
         if output is not None and self._spills.count == 0 and not self._options.keep_spills:
-            self._write_blocks(output)
+            with naming(self._target):
+                self._write_blocks(output)
             if self._options.merge.verify:
                 verify_written(output)
             output.publish()

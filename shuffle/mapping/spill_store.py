@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -53,6 +53,17 @@ def verify_written(file: PendingFile) -> None:
     assert layout.crc32c is not None  # an index always has them
     advice = "nothing was published; the disk or the memory does not keep what it is given"
     verify_checksums(target, layout.offsets, RangeChecksums(CRC32C, layout.crc32c), advice)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an OSError of a system call that knows only a descriptor name the file, or where it lies."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
 
 
 def _stem(target: Path) -> str:
@@ -156,13 +167,14 @@ class SpillStore:
         if not self._are_kept:
             spill = self._open(name, directory)
             try:
-                self.byte_count += write(spill)
+                with naming(directory):  # it has no name, and the target may lie elsewhere
+                    self.byte_count += write(spill)
             except BaseException:
                 spill.discard()
                 raise
             self._unnamed.append(spill)
             return
-        with self._open(name, directory) as spill:
+        with self._open(name, directory) as spill, naming(name):
             byte_count = write(spill)
             spill.publish()
         self.byte_count += byte_count

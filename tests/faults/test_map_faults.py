@@ -1,11 +1,14 @@
-"""Map tasks whose disk does not keep the bytes that it is given."""
+"""Map tasks whose disk does not keep the bytes that it is given, or takes no more of them."""
 
+import errno
 import os
+import resource
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -89,3 +92,28 @@ def test_what_the_disk_changed_is_found_before_it_is_published(target: Path, way
         assert isinstance(caught.value, ChecksumError)
         assert caught.value.partition == partition
         assert "does not keep what it is given" in str(caught.value)
+
+
+# --- errors of writing ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("way", "options", "named"),
+    [
+        ("rows in memory", {}, "map.arrow"),
+        ("the only spill", {}, ""),
+        ("the only spill", {"keep_spills": True}, "map-00000.spill.arrow"),
+    ],
+)
+def test_an_error_of_writing_says_where(target: Path, way: str, options: dict[str, Any], named: str) -> None:
+    batch, memory_bytes = WAYS[way]
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            write_all(target, [batch], PARTITIONER, memory_bytes=memory_bytes, **options)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.errno == errno.EFBIG
+    assert caught.value.filename == str(target.parent / named)
+    assert os.listdir(target.parent) == []
