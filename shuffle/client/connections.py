@@ -64,9 +64,13 @@ class Connections:
             connection.close()
 
     def _take(self, host: Host, method: str) -> Connection | None:
-        with self._lock:
-            idle = self._idle[host, method]
-            return idle.pop() if idle else None
+        while True:
+            with self._lock:
+                idle = self._idle[host, method]
+                connection = idle.pop() if idle else None
+            if connection is None or connection.is_silent:
+                return connection
+            connection.close()
 
     def _tls_context(self) -> ssl.SSLContext:
         with self._lock:

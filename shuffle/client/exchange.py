@@ -8,6 +8,7 @@ chunks has no length that could be trusted, and is refused by who asked.
 from __future__ import annotations
 
 import re
+import select
 import socket
 import ssl
 import struct
@@ -58,6 +59,8 @@ class Connection:
         except BaseException:
             self.socket.close()
             raise
+        self._events = select.poll()
+        self._events.register(self.socket, select.POLLIN)
 
     def request(self, method: str, path: str, fields: Mapping[str, str], body: bytes = b"") -> Answer:
         """Send a request, and read the head of its answer.
@@ -82,6 +85,11 @@ class Connection:
     def has_unread(self) -> bool:
         """Whether bytes have arrived that nobody took."""
         return len(self._unread) > 0
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the server has neither sent something unasked, which the next answer must not be, nor hung up."""
+        return not self._events.poll(0)
 
     def receive_into(self, view: memoryview) -> int:
         """Fill a view as far as bytes are there; 0 is the end of the connection."""
