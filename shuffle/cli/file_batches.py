@@ -14,6 +14,8 @@ import pyarrow.dataset as ds
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
+from shuffle.cli.json_lines import check_integers, json_batches
+
 # As large as usual row groups, of which TPC-H's have 100,000 rows: their rests would make batches of their own.
 _BATCH_ROWS = 1 << 17
 _FIRST_ROWS = 1 << 10  # of a Parquet file, whose metadata does not tell how large its texts are once decoded
@@ -42,8 +44,6 @@ def file_batches(
         return _of_arrow(part.path, columns)
     if isinstance(part.format, ds.CsvFileFormat):
         return _of_csv(part.path, schema, columns)
-    from shuffle.cli.json_lines import json_batches
-
     return json_batches(part.path, schema)
 
 
@@ -78,5 +78,12 @@ def _of_csv(path: str, schema: pa.Schema, columns: Sequence[str]) -> Iterator[pa
     types = {field.name: field.type for field in schema}
     # None would mean all, as for Arrow's files.
     options = pa.csv.ConvertOptions(column_types=types, include_columns=list(columns) or schema.names[:1])
-    with pa.csv.open_csv(path, convert_options=options) as reader:
-        yield from reader
+    try:
+        with pa.csv.open_csv(path) as reader:
+            own_schema = reader.schema
+        with pa.csv.open_csv(path, convert_options=options) as reader:
+            for batch in reader:
+                check_integers(batch, own_schema)
+                yield batch
+    except pa.ArrowInvalid as error:
+        raise pa.ArrowInvalid(f"{error}; types are those of the first MiB of the first input") from error

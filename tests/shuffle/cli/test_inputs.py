@@ -344,3 +344,52 @@ def test_rows_that_become_wide_make_batches_small_again(tmp_path: Path) -> None:
     batches = list(inputs.batches(inputs.parts, None, lambda _: None, 32 << 20))
     assert pa.concat_tables([pa.table(batch) for batch in batches]).equals(rows)
     assert max(batch.nbytes for batch in batches) <= 2 << 20
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "values", "words"),
+    [
+        ("1", "2", [1, 2], None),
+        ("1.5", "2", [1.5, 2.0], None),
+        ("1.5", "", [1.5, None], None),
+        ("1", "1.5", None, "to int64: invalid value '1.5'; types are those of the first MiB of the first input"),
+        ("1.5", str(2**53 + 1), None, "x has integers too large for the floats of another input"),
+        ("", "1", None, "to null: invalid value '1'; types are those"),
+    ],
+)
+def test_values_of_csv_are_those_of_the_first_files_types_or_refused(
+    tmp_path: Path, first: str, second: str, values: list[float | None] | None, words: str | None
+) -> None:
+    for name, value in (("1.csv", first), ("2.csv", second)):
+        (tmp_path / name).write_text(f"x,n\n{value},0\n")
+    inputs = Inputs([str(tmp_path)])
+    if values is not None:
+        assert read(inputs)[0]["x"].to_pylist() == values
+        return
+    with pytest.raises(click.ClickException, match=rf"2\.csv: .*{words}"):
+        read(inputs)
+
+
+@pytest.mark.parametrize(
+    ("kind", "other"),
+    [
+        (pa.struct([("a", pa.int64())]), pa.struct([pa.field("a", pa.int64(), nullable=False)])),
+        (pa.struct([("a", pa.string())]), pa.struct([pa.field("a", pa.large_string(), metadata={"of": "a"})])),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
+def test_nested_fields_that_differ_harmlessly_are_read_together(
+    tmp_path: Path, suffix: str, kind: pa.DataType, other: pa.DataType
+) -> None:
+    value = {"a": 1 if pa.types.is_integer(kind.field(0).type) else "one"}
+    for name, each in (("1", kind), ("2", other)):
+        WRITERS[suffix](pa.table({"x": pa.array([value], each)}), tmp_path / f"{name}{suffix}")
+    assert read(Inputs([str(tmp_path)]))[0]["x"].to_pylist() == [value, value]
+
+
+def test_a_directory_that_is_no_number_makes_its_column_texts(tmp_path: Path) -> None:
+    for day in ("1", "02", "x"):
+        (tmp_path / f"day={day}").mkdir()
+        pa.parquet.write_table(ROWS[:1], tmp_path / f"day={day}" / "rows.parquet")
+    assert sorted(read(Inputs([str(tmp_path)]))[0]["day"].to_pylist()) == ["02", "1", "x"]
