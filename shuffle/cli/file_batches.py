@@ -15,6 +15,7 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from shuffle.cli.json_lines import check_integers, json_batches
+from shuffle.plain_size import plain_bytes
 
 # As large as usual row groups, of which TPC-H's have 100,000 rows: their rests would make batches of their own.
 _BATCH_ROWS = 1 << 17
@@ -50,18 +51,26 @@ def file_batches(
 def _of_parquet(
     part: ds.ParquetFileFragment, columns: Sequence[str], encoded: Sequence[str], most_bytes: int
 ) -> Iterator[pa.RecordBatch]:
-    groups = part.row_groups
     most_rows = _FIRST_ROWS
     with pq.ParquetFile(part.path, read_dictionary=encoded, buffer_size=_READ_BYTES) as file:
-        for group in groups:
-            encoded_rows = group.num_rows * most_bytes // max(group.total_byte_size, 1)
-            rows = max(min(most_rows, encoded_rows), 1)
+        for group in part.row_groups:
+            most_encoded_rows = max(group.num_rows * most_bytes // max(group.total_byte_size, 1), 1)
+            rows_left = group.num_rows
+            rows = _even_share(rows_left, min(most_rows, most_encoded_rows))
             for batch in file.iter_batches(rows, row_groups=[group.id], columns=columns):
                 if not batch.num_rows:
                     continue
                 yield batch
-                most_rows = max(min(_BATCH_ROWS, batch.num_rows * most_bytes // max(batch.nbytes, 1)), 1)
-                file.reader.set_batch_size(max(min(most_rows, encoded_rows), 1))  # of the batch that is read next
+                row_bytes = max(plain_bytes(batch, most_bytes) / batch.num_rows, 1)
+                most_rows = max(min(_BATCH_ROWS, int(most_bytes / row_bytes)), 1)
+                rows_left -= batch.num_rows
+                # Of the batch that is read next.
+                file.reader.set_batch_size(_even_share(rows_left, min(most_rows, most_encoded_rows)))
+
+
+def _even_share(rows: int, most: int) -> int:
+    """What there is to take of so many rows, and of as many again and again, until none are left: no small rests."""
+    return -(-rows // max(-(-rows // most), 1)) or 1
 
 
 def _of_arrow(path: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:

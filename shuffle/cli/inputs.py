@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -28,13 +28,6 @@ _LARGEST_BATCH_BYTES = 24 << 20  # of TPC-H's lineitem 131,072 rows
 _SMALLEST_BATCH_BYTES = 1 << 20
 _BATCHES_AT_ONCE = 3  # one in work, one waiting, one given out
 _FEW_VALUES_BYTES = 2  # a value
-
-
-class _Rows(NamedTuple):
-    """How many rows were read, and those of them for which the condition is true."""
-
-    read_count: int
-    kept: pa.RecordBatch
 
 
 class Inputs:
@@ -124,24 +117,27 @@ class Inputs:
         import pyarrow as pa
 
         most_bytes = max(min(memory_bytes // _BUDGET_PARTS, _LARGEST_BATCH_BYTES), _SMALLEST_BATCH_BYTES)
+        wanted = self.schema.names if columns is None else columns
         # Not all files at once, since Arrow's errors do not say which one is meant.
         for part in parts:
             dealt_with = 0
-            batches = self._rows_of(part, self.schema.names if columns is None else columns, most_bytes)
-            tasks = itertools.repeat(Task(most_bytes, partial(next, batches, None)))
             try:
-                with closing(in_order(tasks, _BATCHES_AT_ONCE * most_bytes, threads=1)) as ahead:
-                    for rows in itertools.takewhile(lambda rows: rows is not None, ahead):
-                        if rows.kept.num_rows:
-                            yield rows.kept
-                        dealt_with += rows.read_count
-                        progress(rows.read_count)
+                for read_count, rows in self._rows_of(part, wanted, most_bytes):
+                    if rows.num_rows:
+                        yield rows
+                    dealt_with += read_count
+                    progress(read_count)
                 progress((self.row_count([part]) or dealt_with) - dealt_with)
             except (pa.ArrowException, OSError) as error:
                 raise click.ClickException(f"{part.path}: {error}") from error
 
-    def _rows_of(self, part: ds.Fragment, columns: Sequence[str], most_bytes: int) -> Iterator[_Rows]:
-        """The rows of a part, decoded, and of these the ones for which the condition is true."""
+    def _rows_of(
+        self, part: ds.Fragment, columns: Sequence[str], most_bytes: int
+    ) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """How many rows of a part were read, and those of them for which the condition is true, again and again.
+
+        They are read ahead in a thread, and decoded in the caller's.
+        """
         import pyarrow as pa
         import pyarrow.dataset as ds
 
@@ -155,11 +151,14 @@ class Inputs:
         stored = [name for name in read.names if name not in constants]
         if self._filter is not None and isinstance(part, ds.ParquetFileFragment):
             part = part.subset(self._filter, self.schema)  # without row groups that their statistics exclude
-        for batch in file_batches(part, in_files, stored, self._encoded_columns, most_bytes):
-            for piece in in_pieces(batch.select(stored), most_bytes):
-                rows = _formed(piece, read, constants)
-                kept = rows if self._filter is None else _filtered(rows, self._filter)
-                yield _Rows(piece.num_rows, kept.select(list(columns)))
+        batches = file_batches(part, in_files, stored, self._encoded_columns, most_bytes)
+        tasks = itertools.repeat(Task(most_bytes, partial(next, batches, None)))
+        with closing(in_order(tasks, _BATCHES_AT_ONCE * most_bytes, threads=1)) as ahead:
+            for batch in itertools.takewhile(lambda batch: batch is not None, ahead):
+                for piece in in_pieces(batch.select(stored), most_bytes):
+                    rows = _formed(piece, read, constants)
+                    kept = rows if self._filter is None else _filtered(rows, self._filter)
+                    yield piece.num_rows, kept.select(list(columns))
 
     def _check_columns(self) -> None:
         """Raise ClickException where a file has other columns than the first: Arrow would fill in nulls, leave out what

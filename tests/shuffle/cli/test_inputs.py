@@ -323,16 +323,15 @@ def test_columns_of_directories_alone_can_be_read(tmp_path: Path, suffix: str) -
     assert read(Inputs([str(tmp_path)], "year > 2023"), ["year"])[0].to_pylist() == [{"year": 2024}] * 10
 
 
-@pytest.mark.parametrize("group_rows", [20_000, 200_000])
-def test_batches_are_as_large_as_usual_row_groups(tmp_path: Path, group_rows: int) -> None:
+@pytest.mark.parametrize(("group_rows", "most"), [(20_000, 20_000), (200_000, 100_000)])
+def test_batches_are_row_groups_or_equal_parts_of_them(tmp_path: Path, group_rows: int, most: int) -> None:
     count = 400_000
     rows = pa.table({"key": range(count), "text": [f"row {n % 1000}" for n in range(count)]})
     pa.parquet.write_table(rows, tmp_path / "rows.parquet", row_group_size=group_rows)
     inputs = Inputs([str(tmp_path)])
     batches = list(inputs.batches(inputs.parts, None, lambda _: None, 1 << 30))
     assert pa.Table.from_batches(batches).equals(rows)
-    assert len(batches) <= 1 + count // min(group_rows, 1 << 17) + (group_rows > 1 << 17) * 2
-    assert max(batch.num_rows for batch in batches) == min(group_rows, 1 << 17)
+    assert all(most - 1024 <= batch.num_rows <= most for batch in batches[1:])
 
 
 def test_rows_that_become_wide_make_batches_small_again(tmp_path: Path) -> None:
