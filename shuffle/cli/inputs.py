@@ -152,13 +152,13 @@ class Inputs:
         if self._filter is not None and isinstance(part, ds.ParquetFileFragment):
             part = part.subset(self._filter, self.schema)  # without row groups that their statistics exclude
         batches = file_batches(part, in_files, stored, self._encoded_columns, most_bytes)
-        tasks = itertools.repeat(Task(most_bytes, partial(next, batches, None)))
+        pieces = (piece for batch in batches for piece in in_pieces(batch.select(stored), most_bytes))
+        tasks = itertools.repeat(Task(most_bytes, partial(next, pieces, None)))
         with closing(in_order(tasks, _BATCHES_AT_ONCE * most_bytes, threads=1)) as ahead:
-            for batch in itertools.takewhile(lambda batch: batch is not None, ahead):
-                for piece in in_pieces(batch.select(stored), most_bytes):
-                    rows = _formed(piece, read, constants)
-                    kept = rows if self._filter is None else _filtered(rows, self._filter)
-                    yield piece.num_rows, kept.select(list(columns))
+            for piece in itertools.takewhile(lambda piece: piece is not None, ahead):
+                rows = _formed(piece, read, constants)
+                kept = rows if self._filter is None else _filtered(rows, self._filter)
+                yield piece.num_rows, kept.select(list(columns))
 
     def _check_columns(self) -> None:
         """Raise ClickException where a file has other columns than the first: Arrow would fill in nulls, leave out what

@@ -136,7 +136,7 @@ def test_a_row_larger_than_the_budget_is_not_copied(tmp_path: Path) -> None:
 
 # --- the command, which also reads ---------------------------------------------------------------------------------
 
-READING_MIB = 128  # for what decodes files, and the batches that are read ahead
+READING_MIB = 160  # for what decodes files, the batches that are read ahead, and what mimalloc keeps of them
 
 
 def texts(count: int, values: int, width: int) -> pa.Table:
@@ -153,7 +153,10 @@ FILES: dict[str, tuple[str, Callable[[Path], object]]] = {
         "x.parquet",
         lambda path: pa.parquet.write_table(texts(200_000, 200_000, 2000), path, use_dictionary=False),
     ),
-    "Arrow": ("x.arrow", lambda path: pa.feather.write_feather(texts(1_000_000, 1000, 400), path, "lz4")),
+    "Arrow": (
+        "x.arrow",
+        lambda path: pa.feather.write_feather(texts(1_000_000, 1000, 400), path, "lz4", chunksize=1 << 14),
+    ),
     "CSV": ("x.csv", lambda path: pa.csv.write_csv(texts(1_000_000, 1000, 400), path)),
 }
 
