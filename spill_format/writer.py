@@ -47,7 +47,7 @@ DEFAULT_ALIGNMENT = 64
 MAXIMUM_PARTITION_COUNT = 2**31 - 1
 
 # Written at once. Below it, system calls for small messages outweigh copying; above it ext4 allocates page cache in
-# pieces so large that memory must be compacted for them: 4 MiB took three times as long.
+# pieces so large that the host of a virtual machine has taken them back while they were free: three times as long.
 _PENDING_BYTES = 1 << 20
 _PENDING_PIECES = 1000  # under IOV_MAX, 1,024
 

@@ -286,7 +286,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         description="Measure merging against Spark's, each single copy method, and the bound. Needs the extra bench, "
         "a Java runtime, and root for the file systems it mounts; what cannot be measured is left out, and said.",
     )
-    parser.add_argument("--quick", action="store_true", help="a quarter of the partitions, 3 rounds: about a minute")
+    parser.add_argument("--quick", action="store_true", help="an eighth of the partitions, 3 rounds: under a minute")
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES), help="by default all")
     parser.add_argument("--rounds", type=int, help="how often each is measured (default 5)")
     parser.add_argument("--output", type=Path, metavar="DIR", help="write merge.md and merge.json there")
@@ -317,7 +317,7 @@ def main() -> int:
     arguments = parse_arguments()
     signal.signal(signal.SIGTERM, _exit_on_sigterm)  # unwinds as Ctrl-C does, so that everything is deleted
     facts = describe_machine("pyspark", "pyarrow", "numpy")
-    facts["rounds"] = f"{arguments.rounds}{' (quick: a quarter of the partitions)' if arguments.quick else ''}"
+    facts["rounds"] = f"{arguments.rounds}{' (quick: an eighth of the partitions)' if arguments.quick else ''}"
     facts["threads"] = str(MergeOptions().threads)
     try:
         with tempfile.TemporaryDirectory(prefix="shuffle-bench-", dir=arguments.directory) as directory:

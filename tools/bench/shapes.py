@@ -59,8 +59,8 @@ class Shape:
         return f"{self.source_count} × {self.partition_count:,} × {average}{form}"
 
     def reduced(self) -> Shape:
-        """The same with a quarter of the partitions, for a quick look."""
-        return replace(self, partition_count=self.partition_count // 4)
+        """The same with an eighth of the partitions, for a quick look."""
+        return replace(self, partition_count=self.partition_count // 8)
 
 
 SHAPES = {
