@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from shuffle.cores import usable_cores
+from shuffle.machine.cores import usable_cores
 from spill_format.framing import check_alignment
 
 TransferTo = Literal["auto", "on", "off"]

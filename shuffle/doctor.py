@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from shuffle.config import METHOD_NAMES, MergeOptions, MethodName
-from shuffle.cores import usable_cores
-from shuffle.file_systems import FileSystem, file_system_of, free_bytes
-from shuffle.kernel import SystemKernel
+from shuffle.machine.cores import usable_cores
+from shuffle.machine.file_systems import FileSystem, file_system_of, free_bytes
+from shuffle.machine.kernel import SystemKernel
 from shuffle.merging.copy.choice import Span, Surroundings, choose
 from shuffle.merging.copy.job import CopyJob, Target
 from shuffle.merging.copy.ladder import METHODS

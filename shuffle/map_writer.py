@@ -21,8 +21,8 @@ from typing import Self
 import pyarrow as pa
 
 from shuffle.config import MapOptions
+from shuffle.machine.ordered_threads import OrderedThreads
 from shuffle.mapping.alignment import choose_alignment, shared_block_bytes
-from shuffle.mapping.ordered_threads import OrderedThreads
 from shuffle.mapping.sorted_block import (
     BLOCK_ROWS,
     Piece,

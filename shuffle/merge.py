@@ -9,7 +9,7 @@ from os import PathLike
 from typing import Any
 
 from shuffle.config import MergeOptions
-from shuffle.kernel import Kernel
+from shuffle.machine.kernel import Kernel
 from shuffle.merging.copy.job import ignore_progress
 from shuffle.merging.formats import FormatName, MergeFormat, resolve_format
 from shuffle.merging.plan import plan_merge

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from shuffle.prefetch import Task, in_order
+from shuffle.machine.prefetch import Task, in_order
 from spill_format.errors import MismatchError
 from spill_format.reader import SpillFile
 from spill_format.remote import RemoteSpillFile

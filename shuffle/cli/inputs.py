@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shuffle.cli.input_files import directory_columns, find_inputs, format_of
-from shuffle.prefetch import Task, in_order
+from shuffle.machine.prefetch import Task, in_order
 
 if TYPE_CHECKING:
     import pyarrow as pa

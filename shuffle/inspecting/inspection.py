@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from shuffle.file_systems import FileSystem, file_system_of
 from shuffle.inspecting.sizes import PartitionSizes
+from shuffle.machine.file_systems import FileSystem, file_system_of
 from shuffle.merging.copy.choice import CLONED_BYTES
 from spill_format.errors import CorruptError, SpillError
 from spill_format.framing import FILE_START, MAGIC, read_codec

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from shuffle.inspecting.inspection import is_damage, opened
-from shuffle.mapping.ordered_threads import OrderedThreads
+from shuffle.machine.ordered_threads import OrderedThreads
 from spill_format.errors import SpillError
 from spill_format.layout import Int64Array
 from spill_format.structure import FileStructure

@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from os import PathLike
 
-from shuffle.kernel import Kernel, SystemKernel
+from shuffle.machine.kernel import Kernel, SystemKernel
 from spill_format.framing import is_alignment
 from spill_format.publish import PendingFile, open_pending
 

@@ -16,7 +16,8 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from shuffle.config import MergeOptions
-from shuffle.kernel import Kernel, SystemKernel
+from shuffle.machine.kernel import Kernel, SystemKernel
+from shuffle.machine.prefetch import Task, in_order
 from shuffle.merging.arrow_target import target_alignment
 from shuffle.merging.copy.job import CopyJob, Target, ignore_progress
 from shuffle.merging.decoding import RangeDecoder
@@ -24,7 +25,6 @@ from shuffle.merging.rebatching import BATCH_BYTES, Group, Piece, rebatched
 from shuffle.merging.sources import SourceDescriptors, descriptor_limit
 from shuffle.merging.target_writer import PreparedMerge, Progress, check_room
 from shuffle.merging.verification import verify_checksums
-from shuffle.prefetch import Task, in_order
 from shuffle.report import Compaction, MergeReport
 from shuffle.sortable import from_sortable
 from spill_format.layout import PartitionLayout

@@ -9,7 +9,7 @@ import os
 from os import PathLike
 
 from shuffle.config import MergeOptions
-from shuffle.kernel import SystemKernel
+from shuffle.machine.kernel import SystemKernel
 from shuffle.merging.copy.job import Target
 from shuffle.merging.target_writer import PreparedMerge
 from shuffle.merging.verification import verify_target

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shuffle.file_systems import dirty_bytes, file_system_of
+from shuffle.machine.file_systems import dirty_bytes, file_system_of
 from shuffle.merging.copy.choice import Surroundings
 from shuffle.merging.copy.experience import Experience
 from shuffle.merging.sources import Source, SourceDescriptors

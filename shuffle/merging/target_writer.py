@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from shuffle.config import KERNEL_METHODS, MergeOptions
-from shuffle.file_systems import free_bytes
-from shuffle.kernel import Kernel, SystemKernel
+from shuffle.machine.file_systems import free_bytes
+from shuffle.machine.kernel import Kernel, SystemKernel
 from shuffle.merging.copy.choice import Span, choose, written_bytes
 from shuffle.merging.copy.experience import Experience
 from shuffle.merging.copy.job import Target, ignore_progress, switch_off_advice

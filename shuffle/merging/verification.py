@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from shuffle.kernel import Kernel
+from shuffle.machine.kernel import Kernel
 from shuffle.merging.copy.gather import assembled_windows
 from shuffle.merging.copy.job import CopyJob, Target
 from shuffle.merging.plan import MergePlan

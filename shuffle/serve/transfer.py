@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable
 
 from shuffle.config import TransferTo
-from shuffle.kernel import SystemKernel
+from shuffle.machine.kernel import SystemKernel
 from shuffle.serve.outlet import Outlet, SocketOutlet
 from shuffle.serve.representation import FileSpan, Segment
 from shuffle.serve.turns import STINT_BYTES, Stint

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from shuffle.kernel import SystemKernel
+from shuffle.machine.kernel import SystemKernel
 from shuffle.merging.copy.buffered import copy_with_buffer
 from shuffle.merging.copy.job import CopyJob
 from shuffle.merging.copy.ladder import CopyMethod

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shuffle.kernel import Kernel, SystemKernel
+from shuffle.machine.kernel import Kernel, SystemKernel
 from shuffle.merging.copy.job import CopyJob, Target
 from shuffle.merging.plan import plan_merge
 from shuffle.merging.sources import FileIdentity, Source, SourceDescriptors

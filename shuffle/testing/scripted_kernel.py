@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from shuffle.kernel import Buffer, Kernel, SystemKernel
+from shuffle.machine.kernel import Buffer, Kernel, SystemKernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class ScriptedKernel:
     """The kernel of this machine, but for what a script says.
 
     Args:
-        script: for each system call (a method of ``shuffle.kernel.Kernel``), what its uses do one after another.
+        script: for each system call (a method of ``Kernel``), what its uses do one after another.
             Beyond the last step, and in calls without a script, the kernel is real::
 
                 ScriptedKernel({"copy_file_range": [Real(calls=2), Short(10), Fail(errno.EXDEV)]})

@@ -14,7 +14,7 @@ import pytest
 
 from shuffle import MergeOptions, ShuffleWarning, merge
 from shuffle.config import MethodName, TransferTo
-from shuffle.kernel import SystemKernel
+from shuffle.machine.kernel import SystemKernel
 from shuffle.merging.copy.job import PIECE_BYTES, CopyJob, Target
 from shuffle.merging.copy.ladder import METHODS, copy_span
 from shuffle.merging.plan import plan_merge

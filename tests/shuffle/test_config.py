@@ -7,7 +7,7 @@ import pytest
 
 from shuffle import MapOptions, MergeOptions
 from shuffle.config import TRANSFER_TO_VARIABLE
-from shuffle.cores import usable_cores
+from shuffle.machine.cores import usable_cores
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from shuffle.kernel import Kernel
+from shuffle.machine.kernel import Kernel
 from shuffle.merging.plan import MergePlan
 from shuffle.merging.sources import SourceDescriptors
 from spill_format.errors import PositionError, TruncatedError

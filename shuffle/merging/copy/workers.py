@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from shuffle.kernel import Kernel
+from shuffle.machine.kernel import Kernel
 from shuffle.merging.copy.choice import Span
 from shuffle.merging.copy.job import CancelledError, CopyJob, Target, ignore_progress
 from shuffle.merging.copy.ladder import CopyResult, copy_span

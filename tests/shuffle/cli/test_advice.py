@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from shuffle.cli.advice import advise
-from shuffle.file_systems import FileSystem
 from shuffle.inspecting.inspection import FileInspection
 from shuffle.inspecting.sizes import PartitionSizes, combined
+from shuffle.machine.file_systems import FileSystem
 
 KIB, MIB = 1 << 10, 1 << 20
 

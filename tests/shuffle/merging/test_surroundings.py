@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shuffle.file_systems import dirty_bytes
+from shuffle.machine.file_systems import dirty_bytes
 from shuffle.merging.copy.choice import Surroundings
 from shuffle.merging.copy.experience import Experience
 from shuffle.merging.formats.arrow import ARROW

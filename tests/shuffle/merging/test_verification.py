@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from crc32c import crc32c
 
-from shuffle.kernel import SystemKernel
+from shuffle.machine.kernel import SystemKernel
 from shuffle.merging.copy import gather
 from shuffle.merging.copy.job import Target
 from shuffle.merging.verification import verify_target

@@ -8,7 +8,7 @@ import pytest
 
 from shuffle import MergeOptions, merge
 from shuffle.config import MethodName
-from shuffle.kernel import SystemKernel
+from shuffle.machine.kernel import SystemKernel
 from shuffle.merging.copy.job import CopyJob, Target
 from shuffle.merging.copy.ladder import METHODS, copy_span
 from shuffle.merging.plan import plan_merge

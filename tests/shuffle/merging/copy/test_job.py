@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shuffle.kernel import SystemKernel
+from shuffle.machine.kernel import SystemKernel
 from shuffle.merging.copy import job as job_module
 from shuffle.merging.copy.job import PIECE_BYTES, CancelledError, CopyJob, Piece, Target
 from shuffle.merging.plan import plan_merge

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shuffle.config import MethodName
-from shuffle.kernel import Kernel, SystemKernel
+from shuffle.machine.kernel import Kernel, SystemKernel
 from shuffle.merging.copy.choice import Ladder, Span
 from shuffle.merging.copy.job import Target
 from shuffle.merging.copy.ladder import METHODS, CopyResult

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shuffle.kernel import SystemKernel
+from shuffle.machine.kernel import SystemKernel
 
 CONTENT = bytes(range(200))
 KERNEL = SystemKernel()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from shuffle.mapping.ordered_threads import OrderedThreads
+from shuffle.machine.ordered_threads import OrderedThreads
 
 
 @pytest.fixture(params=[1, 2, 5])

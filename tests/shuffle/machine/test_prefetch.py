@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shuffle.prefetch import Task, in_order
+from shuffle.machine.prefetch import Task, in_order
 
 
 class Meter:

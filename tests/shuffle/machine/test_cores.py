@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from shuffle import cores
-from shuffle.cores import granted_cores, usable_cores
+from shuffle.machine import cores
+from shuffle.machine.cores import granted_cores, usable_cores
 
 V2 = "sys/fs/cgroup"
 V1 = "sys/fs/cgroup/cpu,cpuacct"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shuffle.file_systems import dirty_bytes, file_system_of, free_bytes
+from shuffle.machine.file_systems import dirty_bytes, file_system_of, free_bytes
 
 MIB = 1 << 20
 

@@ -1,0 +1,1 @@
+"""What runs the program: kernel, file systems, cores, threads, reading ahead."""
