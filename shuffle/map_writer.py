@@ -20,6 +20,8 @@ from typing import Self
 
 import pyarrow as pa
 
+from shuffle.arrays.plain_size import in_pieces
+from shuffle.arrays.sortable import from_sortable, sortable_schema, to_sortable
 from shuffle.config import MapOptions
 from shuffle.machine.ordered_threads import OrderedThreads
 from shuffle.mapping.alignment import choose_alignment, shared_block_bytes
@@ -39,9 +41,7 @@ from shuffle.mapping.spill_store import SpillStore, naming, spill_directories, v
 from shuffle.mapping.write_behind import WriteBehind
 from shuffle.partitioners import Partitioner
 from shuffle.partitioners.protocol import PartitionNumbers
-from shuffle.plain_size import in_pieces
 from shuffle.report import MapReport, MergeReport
-from shuffle.sortable import from_sortable, sortable_schema, to_sortable
 from spill_format.publish import PendingFile, open_pending
 from spill_format.schemas import describe_difference, storage_schema, to_storage
 from spill_format.writer import SpillEncoder

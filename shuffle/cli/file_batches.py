@@ -14,8 +14,8 @@ import pyarrow.dataset as ds
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
+from shuffle.arrays.plain_size import plain_bytes
 from shuffle.cli.json_lines import check_integers, json_batches
-from shuffle.plain_size import plain_bytes
 
 # As large as usual row groups, of which TPC-H's have 100,000 rows: their rests would make batches of their own.
 _BATCH_ROWS = 1 << 17

@@ -141,8 +141,8 @@ class Inputs:
         import pyarrow as pa
         import pyarrow.dataset as ds
 
+        from shuffle.arrays.plain_size import in_pieces
         from shuffle.cli.file_batches import file_batches
-        from shuffle.plain_size import in_pieces
 
         keys = ds.get_partition_keys(part.partition_expression)
         constants = {name: keys[name] for name in self._directory_columns}

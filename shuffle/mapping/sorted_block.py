@@ -16,8 +16,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from shuffle.arrays.sortable import has_unions
 from shuffle.partitioners.protocol import PartitionNumbers
-from shuffle.sortable import has_unions
 
 BLOCK_ROWS = 256 << 10
 

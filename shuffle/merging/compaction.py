@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from shuffle.arrays.sortable import from_sortable
 from shuffle.config import MergeOptions
 from shuffle.machine.kernel import Kernel, SystemKernel
 from shuffle.machine.prefetch import Task, in_order
@@ -26,7 +27,6 @@ from shuffle.merging.sources import SourceDescriptors, descriptor_limit
 from shuffle.merging.target_writer import PreparedMerge, Progress, check_room
 from shuffle.merging.verification import verify_checksums
 from shuffle.report import Compaction, MergeReport
-from shuffle.sortable import from_sortable
 from spill_format.layout import PartitionLayout
 from spill_format.publish import PendingFile
 from spill_format.range_checksums import CRC32C, RangeChecksums

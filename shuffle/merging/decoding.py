@@ -12,12 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
 
+from shuffle.arrays.sortable import sortable_schema, to_sortable
 from shuffle.merging.arrow_target import target_index
 from shuffle.merging.copy.gather import assembled_windows
 from shuffle.merging.copy.job import CopyJob
 from shuffle.merging.rebatching import Piece
 from shuffle.merging.sources import Source
-from shuffle.sortable import sortable_schema, to_sortable
 from spill_format.checksum import crc32c
 from spill_format.description import UNDECODABLE
 from spill_format.errors import ChecksumError, CorruptError, SpillError

@@ -16,8 +16,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shuffle.partitioners.arrow_memory import is_variable_binary
-from shuffle.sortable import has_unions
+from shuffle.arrays.memory import is_variable_binary
+from shuffle.arrays.sortable import has_unions
 
 BATCH_BYTES = 1 << 20
 """Of values in a batch: it ends with the row that reaches so many. A frame costs 1 KiB and 50 µs; beyond, batches leave

@@ -14,9 +14,9 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from shuffle.partitioners.arrow_memory import Bools
-from shuffle.partitioners.murmur3 import Int64s
-from shuffle.partitioners.sort_digits import DigitColumn, UInt64s
+from shuffle.arrays.memory import Bools
+from shuffle.arrays.murmur3 import Int64s
+from shuffle.arrays.sort_digits import DigitColumn, UInt64s
 
 T = TypeVar("T", np.uint64, np.int64)
 

@@ -8,6 +8,14 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 import pyarrow as pa
 
+from shuffle.arrays.sort_digits import (
+    DigitColumn,
+    SortOrder,
+    dense_ranks,
+    is_sortable,
+    sortable_array,
+    sortable_type,
+)
 from shuffle.partitioners.bound_ladder import BoundLadder, quantile_groups
 from shuffle.partitioners.protocol import (
     PartitionNumbers,
@@ -15,14 +23,6 @@ from shuffle.partitioners.protocol import (
     check_partition_count,
     column_positions,
     empty_partition_numbers,
-)
-from shuffle.partitioners.sort_digits import (
-    DigitColumn,
-    SortOrder,
-    dense_ranks,
-    is_sortable,
-    sortable_array,
-    sortable_type,
 )
 
 Bounds: TypeAlias = pa.Table | pa.RecordBatch | pa.Array | pa.ChunkedArray | Sequence[Any]

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from shuffle.partitioners import murmur3
-from shuffle.partitioners.arrow_memory import (
+from shuffle.arrays import murmur3
+from shuffle.arrays.memory import (
     BinaryValues,
     Bools,
     binary_values,
@@ -28,7 +28,7 @@ from shuffle.partitioners.arrow_memory import (
     plain_type,
     validity,
 )
-from shuffle.partitioners.murmur3 import Int64s, UInt32s
+from shuffle.arrays.murmur3 import Int64s, UInt32s
 
 Rows = slice | Int64s
 _types = pa.types

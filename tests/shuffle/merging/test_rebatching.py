@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shuffle.arrays.sortable import sortable_schema, to_sortable
 from shuffle.merging.rebatching import BATCH_BYTES, Group, Piece, RowBits, joined, rebatched
-from shuffle.sortable import sortable_schema, to_sortable
 from shuffle.testing.strategies import record_batches, schemas
 from spill_format.schemas import storage_schema, to_storage
 

@@ -3,8 +3,8 @@
 import pyarrow as pa
 import pytest
 
-from shuffle.plain_size import in_pieces, plain_bytes
-from shuffle.sortable import sortable_schema, to_sortable
+from shuffle.arrays.plain_size import in_pieces, plain_bytes
+from shuffle.arrays.sortable import sortable_schema, to_sortable
 from spill_format.schemas import storage_schema, to_storage
 
 COUNT = 1000

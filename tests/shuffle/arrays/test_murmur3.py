@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shuffle.partitioners import murmur3
+from shuffle.arrays import murmur3
 
 
 def reference_hash(data: bytes, seed: int) -> int:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shuffle.partitioners.arrow_memory import (
+from shuffle.arrays.memory import (
     BinaryValues,
     Bools,
     binary_values,
@@ -28,7 +28,7 @@ from shuffle.partitioners.arrow_memory import (
     plain_type,
     validity,
 )
-from shuffle.partitioners.murmur3 import Int64s, gather_words
+from shuffle.arrays.murmur3 import Int64s, gather_words
 
 UInt64s = npt.NDArray[np.uint64]
 _types = pa.types

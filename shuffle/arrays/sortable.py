@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shuffle.partitioners.arrow_memory import list_places
+from shuffle.arrays.memory import list_places
 
 _types = pa.types
 

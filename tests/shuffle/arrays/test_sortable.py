@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from shuffle.sortable import from_sortable, has_unions, sortable_schema, to_sortable
+from shuffle.arrays.sortable import from_sortable, has_unions, sortable_schema, to_sortable
 
 ROWS = 600
 TEXTS = [None if row % 7 == 0 else f"text {row} " + "x" * (row % 40) for row in range(ROWS)]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shuffle.partitioners.murmur3 import Bytes, Int64s
+from shuffle.arrays.murmur3 import Bytes, Int64s
 
 Bools = npt.NDArray[np.bool_]
 

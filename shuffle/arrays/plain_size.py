@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shuffle.partitioners.arrow_memory import is_variable_binary
+from shuffle.arrays.memory import is_variable_binary
 
 _types = pa.types
 _OFFSET_BYTES = 8  # of a string or list that was a view; others have four
