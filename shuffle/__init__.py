@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from shuffle.client import PartitionClient, fetch
-    from shuffle.config import FetchOptions, MapOptions, MergeOptions, ServeOptions
     from shuffle.job import run
     from shuffle.map_writer import MapWriter
     from shuffle.merge import merge
+    from shuffle.options import FetchOptions, MapOptions, MergeOptions, ServeOptions
     from shuffle.partitioners import CallablePartitioner, HashPartitioner, RangePartitioner, RoundRobinPartitioner
     from shuffle.reduce import read_partition
     from shuffle.report import MapReport, MergeReport
@@ -44,17 +44,17 @@ __all__ = [
 
 _LAZY = {
     "CallablePartitioner": "shuffle.partitioners",
-    "FetchOptions": "shuffle.config",
+    "FetchOptions": "shuffle.options",
     "HashPartitioner": "shuffle.partitioners",
-    "MapOptions": "shuffle.config",
+    "MapOptions": "shuffle.options",
     "MapReport": "shuffle.report",
     "MapWriter": "shuffle.map_writer",
-    "MergeOptions": "shuffle.config",
+    "MergeOptions": "shuffle.options",
     "MergeReport": "shuffle.report",
     "PartitionClient": "shuffle.client",
     "RangePartitioner": "shuffle.partitioners",
     "RoundRobinPartitioner": "shuffle.partitioners",
-    "ServeOptions": "shuffle.config",
+    "ServeOptions": "shuffle.options",
     "ShuffleWarning": "shuffle.warning",
     "fetch": "shuffle.client",
     "read_partition": "shuffle.reduce",

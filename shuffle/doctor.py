@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from shuffle.config import METHOD_NAMES, MergeOptions, MethodName
 from shuffle.machine.cores import usable_cores
 from shuffle.machine.file_systems import FileSystem, file_system_of, free_bytes
 from shuffle.machine.kernel import SystemKernel
@@ -28,6 +27,7 @@ from shuffle.merging.copy.ladder import METHODS
 from shuffle.merging.copy.workers import copy_spans
 from shuffle.merging.plan import MergePlan, plan_merge
 from shuffle.merging.sources import Source, SourceDescriptors, descriptor_limit, identity_of
+from shuffle.options import METHOD_NAMES, MergeOptions, MethodName
 from spill_format.layout import PartitionLayout
 from spill_format.publish import PendingFile, open_pending
 

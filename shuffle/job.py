@@ -20,9 +20,9 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from shuffle.config import MapOptions
 from shuffle.map_writer import MapWriter
 from shuffle.merge import merge
+from shuffle.options import MapOptions
 from shuffle.partitioners import Partitioner
 from spill_format.reader import SpillFile
 

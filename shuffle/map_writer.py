@@ -22,7 +22,6 @@ import pyarrow as pa
 
 from shuffle.arrays.plain_size import in_pieces
 from shuffle.arrays.sortable import from_sortable, sortable_schema, to_sortable
-from shuffle.config import MapOptions
 from shuffle.machine.ordered_threads import OrderedThreads
 from shuffle.mapping.alignment import choose_alignment, shared_block_bytes
 from shuffle.mapping.sorted_block import (
@@ -39,6 +38,7 @@ from shuffle.mapping.sorted_block import (
 )
 from shuffle.mapping.spill_store import SpillStore, naming, spill_directories, verify_written
 from shuffle.mapping.write_behind import WriteBehind
+from shuffle.options import MapOptions
 from shuffle.partitioners import Partitioner
 from shuffle.partitioners.protocol import PartitionNumbers
 from shuffle.report import MapReport, MergeReport

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from os import PathLike
 from typing import Any
 
-from shuffle.config import MergeOptions
 from shuffle.machine.kernel import Kernel
 from shuffle.merging.copy.job import ignore_progress
 from shuffle.merging.formats import FormatName, MergeFormat, resolve_format
@@ -16,6 +15,7 @@ from shuffle.merging.plan import plan_merge
 from shuffle.merging.repetition import is_merged_already
 from shuffle.merging.sources import Source, check_partition_counts, list_of
 from shuffle.merging.target_writer import PreparedMerge, Progress, write_merged
+from shuffle.options import MergeOptions
 from shuffle.report import MergeReport
 from shuffle.warning import warn
 from spill_format.errors import TargetExistsError

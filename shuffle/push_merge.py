@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from shuffle.config import MergeOptions
 from shuffle.merging.formats import SPARK, SparkFormat
 from shuffle.merging.plan import plan_merge
 from shuffle.merging.repetition import holds_the_same_bytes
 from shuffle.merging.sources import Source, check_partition_counts, list_of
 from shuffle.merging.target_writer import PreparedMerge, write_merged
+from shuffle.options import MergeOptions
 from spill_format.errors import SpillError, TargetExistsError
 from spill_format.layout import PartitionLayout
 from spill_format.publish import open_pending

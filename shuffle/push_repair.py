@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from shuffle.config import MergeOptions
 from shuffle.inspecting.push_inspection import PushedChunk, whole_chunks
 from shuffle.merging.formats import SPARK
 from shuffle.merging.plan import plan_merge
 from shuffle.merging.sources import FileIdentity, Source
 from shuffle.merging.target_writer import PreparedMerge, Progress, write_merged
+from shuffle.options import MergeOptions
 from spill_format.errors import CorruptError, TargetExistsError
 from spill_format.layout import PartitionLayout
 from spill_format.publish import open_pending

@@ -11,7 +11,7 @@ from shuffle.cli.read import Partitions
 from shuffle.cli.secrets import token_option
 from shuffle.cli.terminal import say, standard_output
 from shuffle.cli.wording import sized
-from shuffle.config import FetchOptions
+from shuffle.options import FetchOptions
 
 _DEFAULTS = FetchOptions()
 

@@ -21,10 +21,10 @@ from shuffle.cli.options import (
 )
 from shuffle.cli.terminal import progress_bar, say
 from shuffle.cli.wording import as_json_text
-from shuffle.config import MINIMUM_MEMORY_BYTES, MergeOptions
 from shuffle.merge import merge_prepared, prepare_merge
 from shuffle.merging.formats import FormatName, MergeFormat, SparkFormat
 from shuffle.merging.target_writer import PreparedMerge
+from shuffle.options import MINIMUM_MEMORY_BYTES, MergeOptions
 
 _PUSH: Literal["spark-push"] = "spark-push"
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_args
 
 import click
 
-from shuffle.config import METHOD_NAMES, MergeOptions, TransferTo
+from shuffle.options import METHOD_NAMES, MergeOptions, TransferTo
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -13,7 +13,7 @@ from shuffle.cli.keys import Columns, Placement, SortKey, SortKeys
 from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, Size, json_option, merge_options, output_options
 from shuffle.cli.terminal import say
 from shuffle.cli.wording import as_json_text, counted, sized
-from shuffle.config import MINIMUM_MEMORY_BYTES, MapOptions, MergeOptions
+from shuffle.options import MINIMUM_MEMORY_BYTES, MapOptions, MergeOptions
 from shuffle.report import MapReport
 
 Compression = Literal["none", "lz4", "zstd"]

@@ -13,9 +13,9 @@ from shuffle.cli.inputs import Inputs
 from shuffle.cli.keys import Placement
 from shuffle.cli.projection import Projection
 from shuffle.cli.terminal import progress_bar
-from shuffle.config import MapOptions
 from shuffle.map_writer import MapWriter
 from shuffle.mapping.spill_store import kept_spills, spill_directories
+from shuffle.options import MapOptions
 from shuffle.partitioners import HashPartitioner, Partitioner, RoundRobinPartitioner
 from shuffle.report import MapReport
 

@@ -10,7 +10,7 @@ import click
 from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Function, Size, debug_option
 from shuffle.cli.secrets import token_option
 from shuffle.cli.terminal import InterruptedBySignalError
-from shuffle.config import ServeOptions, TransferTo
+from shuffle.options import ServeOptions, TransferTo
 
 _DEFAULTS = ServeOptions(transfer_to="auto")
 

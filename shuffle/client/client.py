@@ -20,7 +20,7 @@ from shuffle.client.errors import FetchError
 from shuffle.client.exchange import Answer
 from shuffle.client.place import Place
 from shuffle.client.sinks import FileSink, MemorySink, PipeSink, Sink
-from shuffle.config import FetchOptions
+from shuffle.options import FetchOptions
 from shuffle.wire import MAXIMUM_PART_HEAD_BYTES, MULTIPART_END, MULTIPART_TYPE, decode_part_head
 from spill_format.publish import open_pending
 from spill_format.stream import decode_stream

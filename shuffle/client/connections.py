@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from shuffle.client.exchange import Answer, Connection
 from shuffle.client.place import Host
-from shuffle.config import FetchOptions
+from shuffle.options import FetchOptions
 
 
 class Connections:

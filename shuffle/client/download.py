@@ -15,7 +15,7 @@ from shuffle.client.errors import FetchError, NetworkError, ServerError
 from shuffle.client.exchange import Answer
 from shuffle.client.place import Place
 from shuffle.client.sinks import Sink, SinkError
-from shuffle.config import FetchOptions
+from shuffle.options import FetchOptions
 from shuffle.wire import CHECKSUM_HEADER
 from spill_format.errors import SpillError
 

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from shuffle.config import MapOptions
 from shuffle.merge import plan_sources
 from shuffle.merging.copy.job import Target
 from shuffle.merging.formats.arrow import ARROW, borrow_source
 from shuffle.merging.sources import SPILL_PATTERN, Source
 from shuffle.merging.target_writer import write_merged
 from shuffle.merging.verification import verify_checksums
+from shuffle.options import MapOptions
 from shuffle.report import MergeReport
 from shuffle.warning import warn
 from spill_format.errors import TargetExistsError

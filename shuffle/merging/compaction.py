@@ -16,7 +16,6 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from shuffle.arrays.sortable import from_sortable
-from shuffle.config import MergeOptions
 from shuffle.machine.kernel import Kernel, SystemKernel
 from shuffle.machine.prefetch import Task, in_order
 from shuffle.merging.arrow_target import target_alignment
@@ -26,6 +25,7 @@ from shuffle.merging.rebatching import BATCH_BYTES, Group, Piece, rebatched
 from shuffle.merging.sources import SourceDescriptors, descriptor_limit
 from shuffle.merging.target_writer import PreparedMerge, Progress, check_room
 from shuffle.merging.verification import verify_checksums
+from shuffle.options import MergeOptions
 from shuffle.report import Compaction, MergeReport
 from spill_format.layout import PartitionLayout
 from spill_format.publish import PendingFile

@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 from os import PathLike
 
-from shuffle.config import MergeOptions
 from shuffle.machine.kernel import SystemKernel
 from shuffle.merging.copy.job import Target
 from shuffle.merging.target_writer import PreparedMerge
 from shuffle.merging.verification import verify_target
+from shuffle.options import MergeOptions
 from spill_format.errors import ChecksumError, TargetExistsError
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from shuffle.config import KERNEL_METHODS, MergeOptions
 from shuffle.machine.file_systems import free_bytes
 from shuffle.machine.kernel import Kernel, SystemKernel
 from shuffle.merging.copy.choice import Span, choose, written_bytes
@@ -23,6 +22,7 @@ from shuffle.merging.plan import MergePlan
 from shuffle.merging.sources import Source
 from shuffle.merging.surroundings import look_around
 from shuffle.merging.verification import verify_target
+from shuffle.options import KERNEL_METHODS, MergeOptions
 from shuffle.report import MergeReport
 from shuffle.warning import warn
 from spill_format.errors import ChecksumError, PositionError

@@ -20,7 +20,7 @@ from typing import Any
 
 from aiohttp import web
 
-from shuffle.config import ServeOptions
+from shuffle.options import ServeOptions
 from shuffle.serve.answer import SentResponse, connection_field, encode_head
 from shuffle.serve.catalog import NO_DESCRIPTORS, Catalog, ServedFile
 from shuffle.serve.conditions import evaluate

@@ -10,7 +10,7 @@ from typing import cast
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
-from shuffle.config import ServeOptions
+from shuffle.options import ServeOptions
 from shuffle.serve.application import Application
 from shuffle.serve.lane import Lane
 

@@ -14,7 +14,7 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
-from shuffle.config import ServeOptions
+from shuffle.options import ServeOptions
 from shuffle.serve.application import Application
 from shuffle.serve.catalog import NO_DESCRIPTORS, Catalog
 from shuffle.serve.connections import Connections

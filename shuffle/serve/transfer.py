@@ -10,8 +10,8 @@ import errno
 import os
 from collections.abc import Iterable
 
-from shuffle.config import TransferTo
 from shuffle.machine.kernel import SystemKernel
+from shuffle.options import TransferTo
 from shuffle.serve.outlet import Outlet, SocketOutlet
 from shuffle.serve.representation import FileSpan, Segment
 from shuffle.serve.turns import STINT_BYTES, Stint

@@ -78,7 +78,7 @@ OPTIONS: dict[str, list[Row]] = {
     "shuffle/__init__.py": [
         Raised(AttributeError, "module 'shuffle' has no attribute 'marge'", lambda _: shuffle.marge),
     ],
-    "shuffle/config.py": [
+    "shuffle/options.py": [
         Raised(
             ValueError,
             "a compacting merge decodes, so that nothing is copied with method sendfile",

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from shuffle import MergeOptions, MergeReport, ShuffleWarning, merge
-from shuffle.config import METHOD_NAMES, MethodName, TransferTo
 from shuffle.merging.copy.errno_policy import FALL_BACK
+from shuffle.options import METHOD_NAMES, MethodName, TransferTo
 from shuffle.testing import Always, Fail, Lie, Meanwhile, Real, ScriptedKernel, Short, Step, Zero, Zeroes
 from spill_format import ChecksumError, PositionError, SpillFile, TruncatedError
 from tests.spills import assert_merge_of, open_files_in, write_spills

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from shuffle import MergeOptions, ShuffleWarning, merge
-from shuffle.config import MethodName, TransferTo
 from shuffle.machine.kernel import SystemKernel
 from shuffle.merging.copy.job import PIECE_BYTES, CopyJob, Target
 from shuffle.merging.copy.ladder import METHODS, copy_span
 from shuffle.merging.plan import plan_merge
 from shuffle.merging.sources import SourceDescriptors
+from shuffle.options import MethodName, TransferTo
 from shuffle.testing import Always, Fail, Real, ScriptedKernel, Step, Zero, Zeroes
 from spill_format import ChecksumError, PositionError
 from spill_format.layout import PartitionLayout

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from shuffle import MergeOptions, ShuffleWarning, merge
-from shuffle.config import MethodName, TransferTo
 from shuffle.inspecting.spark_inspection import opened_output
 from shuffle.machine.kernel import SystemKernel
+from shuffle.options import MethodName, TransferTo
 from shuffle.testing import Always, Fail, Lie, Meanwhile, ScriptedKernel, Step, Zero, Zeroes
 from spill_format import (
     ChecksumError,

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shuffle import MergeOptions, merge
-from shuffle.config import MethodName
 from shuffle.merging.copy.ladder import METHODS, copy_span
 from shuffle.merging.plan import MergePlan
+from shuffle.options import MethodName
 from shuffle.testing import Fail, Real, ScriptedKernel, Short, Step, Zero
 from shuffle.testing.strategies import range_lengths
 from tests.opaque import OpaqueSources

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from shuffle import doctor
-from shuffle.config import METHOD_NAMES
 from shuffle.doctor import RANGE_BYTES, diagnose
+from shuffle.options import METHOD_NAMES
 from tests.spills import open_files_in
 
 

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pytest
 
 from shuffle import MergeOptions, ShuffleWarning, merge
-from shuffle.config import MethodName
 from shuffle.merging.copy.ladder import METHODS
+from shuffle.options import MethodName
 from shuffle.testing import Fail, Meanwhile, ScriptedKernel
 from spill_format import MismatchError, SpillError, SpillFile, TargetExistsError
 from tests.spills import SCHEMA, assert_merge_of, merged_ranges, open_files_in, ranges_of, write_spill, write_spills

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from shuffle.config import MethodName
 from shuffle.merging.copy.ladder import METHODS
+from shuffle.options import MethodName
 from tests.spills import ranges_of, write_spill
 
 ROOT = Path(__file__).parents[2]
@@ -17,7 +17,7 @@ MIB = 1 << 20
 # One spill stands for many: a source is whatever is given, also what was given before.
 MERGER = """
 import resource, sys
-from shuffle.config import MergeOptions
+from shuffle.options import MergeOptions
 from shuffle.merge import merge_prepared, prepare_merge
 spill, count, target, method, threads, verify, descriptors = sys.argv[1:]
 if descriptors != "all":

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from shuffle import MergeOptions, merge
-from shuffle.config import MethodName
 from shuffle.merging.copy.errno_policy import FALL_BACK
 from shuffle.merging.copy.ladder import METHODS
+from shuffle.options import MethodName
 from shuffle.testing import Fail, Meanwhile, Real, ScriptedKernel, Step
 from tests.spills import assert_merge_of, open_files_in, write_spill, write_spills
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pytest
 
 from shuffle import HashPartitioner, MapOptions, MapWriter, MergeOptions, merge
-from shuffle.config import TransferTo
+from shuffle.options import TransferTo
 from shuffle.push_merge import merge_pushed
 from spill_format import CorruptError, SpillFile, SpillWriter
 from spill_format.spark import paths_beside, read_output

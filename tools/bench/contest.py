@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from shuffle import MergeOptions, merge
-from shuffle.config import METHOD_NAMES, MethodName
+from shuffle.options import METHOD_NAMES, MethodName
 from shuffle.report import MergeReport
 from spill_format import SpillFile
 from tools.bench.page_cache import touch_free_memory, write_new_file

@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # else the tests' mounts could not be imported
 
 from shuffle import MergeOptions
-from shuffle.config import METHOD_NAMES, MethodName
+from shuffle.options import METHOD_NAMES, MethodName
 from tests.file_systems import CannotMountError, loop_mounted, tmpfs_mounted
 from tools.bench.contest import BenchmarkError, Contest, NotApplicableError
 from tools.bench.report import (

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from shuffle.config import METHOD_NAMES, MergeOptions, MethodName
 from shuffle.merging.plan import MergePlan
+from shuffle.options import METHOD_NAMES, MergeOptions, MethodName
 from spill_format.layout import Int64Array
 
 CLONED_BYTES = 128 << 10

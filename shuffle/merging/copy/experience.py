@@ -6,7 +6,7 @@ import errno
 import threading
 from collections.abc import Iterable
 
-from shuffle.config import MethodName
+from shuffle.options import MethodName
 
 _LASTING = frozenset({errno.ENOSYS, errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP, errno.ENOTTY})
 """Answers that the same two devices will give again; the others may be due to one file or one range."""

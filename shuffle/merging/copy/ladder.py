@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from shuffle.config import MethodName
 from shuffle.merging.copy.buffered import copy_with_buffer
 from shuffle.merging.copy.clone import copy_with_clone
 from shuffle.merging.copy.copy_file_range import copy_with_copy_file_range
@@ -16,6 +15,7 @@ from shuffle.merging.copy.gather import copy_with_gather
 from shuffle.merging.copy.job import CopyJob
 from shuffle.merging.copy.outcome import Outcome
 from shuffle.merging.copy.sendfile import copy_with_sendfile
+from shuffle.options import MethodName
 from shuffle.report import Fallback, MethodUse
 
 CopyMethod = Callable[[CopyJob, int, int], Outcome]

@@ -6,11 +6,11 @@ import os
 from collections.abc import Sequence
 from os import PathLike
 
-from shuffle.config import MergeOptions
 from shuffle.merging.arrow_target import TrailerContent, target_header, target_index
 from shuffle.merging.formats.protocol import TargetState, Trailer
 from shuffle.merging.plan import MergePlan
 from shuffle.merging.sources import Source, find_sources, identity_of
+from shuffle.options import MergeOptions
 from spill_format.errors import MismatchError
 from spill_format.publish import PendingFile
 from spill_format.range_checksums import CRC32C, RangeChecksums

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from os import PathLike
 from typing import Literal, NamedTuple, Protocol
 
-from shuffle.config import MergeOptions
 from shuffle.merging.plan import MergePlan
 from shuffle.merging.sources import Source
+from shuffle.options import MergeOptions
 from spill_format.layout import PartitionLayout
 from spill_format.publish import PendingFile
 from spill_format.range_checksums import RangeChecksums

@@ -8,10 +8,10 @@ from os import PathLike
 
 import numpy as np
 
-from shuffle.config import MergeOptions
 from shuffle.merging.formats.protocol import TargetState, Trailer
 from shuffle.merging.plan import MergePlan
 from shuffle.merging.sources import FileIdentity, Source
+from shuffle.options import MergeOptions
 from shuffle.warning import warn
 from spill_format.errors import CorruptError
 from spill_format.layout import PartitionLayout

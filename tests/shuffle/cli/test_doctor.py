@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from shuffle.config import METHOD_NAMES
 from shuffle.doctor import RANGE_BYTES
+from shuffle.options import METHOD_NAMES
 from tests.shuffle.cli.commands import error_of, json_of, run, succeeded
 
 

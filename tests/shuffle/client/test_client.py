@@ -15,7 +15,7 @@ from shuffle.client import FetchError, NetworkError, PartitionClient, Place, Ser
 from shuffle.client.connections import Connections
 from shuffle.client.download import Download
 from shuffle.client.sinks import FileSink
-from shuffle.config import FetchOptions
+from shuffle.options import FetchOptions
 from spill_format import ChecksumError, SpillFile, SpillWriter, TargetExistsError
 from tests.http_files import http_files
 from tests.shuffle.client.proxies import cut_after, flipped_at, proxied

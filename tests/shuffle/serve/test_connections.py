@@ -24,7 +24,7 @@ import aiohttp
 import pytest
 
 from shuffle.client import PartitionClient, fetch
-from shuffle.config import FetchOptions
+from shuffle.options import FetchOptions
 from spill_format import SpillFile
 from tests.shuffle.serve.conftest import Authority
 from tests.shuffle.serve.servers import BOUND_SECONDS, Server, get, read_all, running

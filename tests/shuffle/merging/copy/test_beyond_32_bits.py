@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from shuffle import MergeOptions, merge
-from shuffle.config import MethodName
 from shuffle.machine.kernel import SystemKernel
 from shuffle.merging.copy.job import CopyJob, Target
 from shuffle.merging.copy.ladder import METHODS, copy_span
 from shuffle.merging.plan import plan_merge
 from shuffle.merging.sources import SourceDescriptors
+from shuffle.options import MethodName
 from spill_format.layout import PartitionLayout
 from spill_format.spark import encode_index
 from tests.opaque import opaque_source

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shuffle.config import METHOD_NAMES, MergeOptions, MethodName, TransferTo
 from shuffle.merging.copy.choice import (
     CLONED_BYTES,
     RULES,
@@ -19,6 +18,7 @@ from shuffle.merging.copy.choice import (
     written_bytes,
 )
 from shuffle.merging.plan import MergePlan, plan_merge
+from shuffle.options import METHOD_NAMES, MergeOptions, MethodName, TransferTo
 from spill_format.layout import PartitionLayout
 
 BLOCK = 4096

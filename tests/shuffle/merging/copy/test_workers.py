@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shuffle.config import MethodName
 from shuffle.machine.kernel import Kernel, SystemKernel
 from shuffle.merging.copy.choice import Ladder, Span
 from shuffle.merging.copy.job import Target
 from shuffle.merging.copy.ladder import METHODS, CopyResult
 from shuffle.merging.copy.workers import _chunks, copy_spans
+from shuffle.options import MethodName
 from shuffle.testing import Always, Fail, Lie, Meanwhile, Real, ScriptedKernel
 from spill_format import PositionError
 from tests.opaque import OpaqueSources

@@ -6,8 +6,8 @@ import os
 import pytest
 
 from shuffle import MapOptions, MergeOptions
-from shuffle.config import TRANSFER_TO_VARIABLE
 from shuffle.machine.cores import usable_cores
+from shuffle.options import TRANSFER_TO_VARIABLE
 
 
 @pytest.fixture(autouse=True)
