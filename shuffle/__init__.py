@@ -7,15 +7,13 @@ which imports the package of every plugin that is installed, waits for nothing a
 from __future__ import annotations
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from shuffle.client import PartitionClient, fetch
     from shuffle.job import run
     from shuffle.map_writer import MapWriter
-    from shuffle.merge import merge
+    from shuffle.merging.merge import merge
     from shuffle.options import FetchOptions, MapOptions, MergeOptions, ServeOptions
     from shuffle.partitioners import CallablePartitioner, HashPartitioner, RangePartitioner, RoundRobinPartitioner
     from shuffle.reduce import read_partition
@@ -57,6 +55,7 @@ _LAZY = {
     "ServeOptions": "shuffle.options",
     "ShuffleWarning": "shuffle.warning",
     "fetch": "shuffle.client",
+    "merge": "shuffle.merging.merge",
     "read_partition": "shuffle.reduce",
     "run": "shuffle.job",
 }
@@ -66,18 +65,3 @@ def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_LAZY[name]), name)
-
-
-class _Package(ModuleType):
-    """The type of this module, for the sake of one name that a function and a submodule share."""
-
-    @property
-    def merge(self) -> Any:
-        return importlib.import_module("shuffle.merge").merge
-
-    @merge.setter
-    def merge(self, submodule: object) -> None:
-        """What importing the submodule assigns; the name stays the function's."""
-
-
-sys.modules[__name__].__class__ = _Package

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from shuffle.map_writer import MapWriter
-from shuffle.merge import merge
+from shuffle.merging.merge import merge
 from shuffle.options import MapOptions
 from shuffle.partitioners import Partitioner
 from spill_format.reader import SpillFile

@@ -21,8 +21,8 @@ from shuffle.cli.options import (
 )
 from shuffle.cli.terminal import progress_bar, say
 from shuffle.cli.wording import as_json_text
-from shuffle.merge import merge_prepared, prepare_merge
 from shuffle.merging.formats import FormatName, MergeFormat, SparkFormat
+from shuffle.merging.merge import merge_prepared, prepare_merge
 from shuffle.merging.target_writer import PreparedMerge
 from shuffle.options import MINIMUM_MEMORY_BYTES, MergeOptions
 
@@ -140,7 +140,7 @@ def _merge_pushed(
     as_json: bool,
     output: Output,
 ) -> None:
-    from shuffle.push_merge import merge_pushed
+    from shuffle.merging.push_merge import merge_pushed
 
     os.makedirs(target, exist_ok=True)
     report = merge_pushed(sources, target, options, application=app_id, spark_format=spark_format)

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from shuffle.merge import plan_sources
 from shuffle.merging.copy.job import Target
 from shuffle.merging.formats.arrow import ARROW, borrow_source
+from shuffle.merging.merge import plan_sources
 from shuffle.merging.sources import SPILL_PATTERN, Source
 from shuffle.merging.target_writer import write_merged
 from shuffle.merging.verification import verify_checksums

@@ -62,7 +62,7 @@ def write_merged(
     """Write a merge's whole output into ``pending``.
 
     Raises:
-        As ``shuffle.merge.merge`` does while copying. OSError with ENOSPC, before anything is copied, where there is
+        As ``merge`` does while copying. OSError with ENOSPC, before anything is copied, where there is
         less room than will be written.
     """
     started = time.perf_counter() if started is None else started

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shuffle.push_merge import merge_pushed
+from shuffle.merging.push_merge import merge_pushed
 from spill_format import CorruptError
 from spill_format.spark_push import read_pushed
 from tests.crash.test_merge_crash import CALLS, FIRST, LAST, ROOT, STRACE, calls_of_merge, needs_strace
@@ -16,7 +16,7 @@ from tests.spark_files import write_spark
 
 MERGER = f"""
 import os, sys
-from shuffle.push_merge import merge_pushed
+from shuffle.merging.push_merge import merge_pushed
 os.access("{FIRST}", os.F_OK)
 merge_pushed([sys.argv[1]], sys.argv[2], application="a")
 os.access("{LAST}", os.F_OK)

@@ -9,7 +9,7 @@ from typing import Any
 from shuffle import MergeOptions, merge
 from shuffle.inspecting.spark_inspection import verify_output
 from shuffle.merging.formats.spark import SparkFormat
-from shuffle.push_merge import merge_pushed
+from shuffle.merging.push_merge import merge_pushed
 from shuffle.push_repair import repair_pushed, repair_pushed_directory
 from shuffle.warning import ShuffleWarning
 from spill_format import ChecksumError, CorruptError, SpillError, TargetExistsError, TruncatedError
@@ -355,7 +355,7 @@ TABLE: Table = {
             TargetExistsError, "PATH/a.data: a file is never repaired in place; choose another name", repair_in_place
         ),
     ],
-    "shuffle/push_merge.py": [
+    "shuffle/merging/push_merge.py": [
         Raised(
             ValueError,
             "application is part of the names of files, and cannot be 'a/b'",

@@ -15,7 +15,7 @@ import pytest
 
 from shuffle import MergeOptions, merge
 from shuffle.merging.formats import SparkFormat
-from shuffle.push_merge import merge_pushed
+from shuffle.merging.push_merge import merge_pushed
 from spill_format.range_checksums import CRC32C
 from spill_format.spark import encode_checksums, encode_index, read_output
 from spill_format.spark_codecs import recognize_codec

@@ -1,6 +1,5 @@
 """What ``import shuffle`` gives, and what it does not wait for."""
 
-import importlib
 import subprocess
 import sys
 
@@ -16,12 +15,6 @@ def test_every_name_is_there() -> None:
 def test_a_name_that_is_not_there_is_told() -> None:
     with pytest.raises(AttributeError, match="module 'shuffle' has no attribute 'sort'"):
         _ = shuffle.sort
-
-
-def test_the_function_keeps_its_name_from_the_submodule() -> None:
-    module = importlib.import_module("shuffle.merge")
-
-    assert shuffle.merge is module.merge
 
 
 def test_importing_the_package_imports_nothing_of_weight() -> None:

@@ -19,8 +19,8 @@ import pyarrow as pa
 import pytest
 
 from shuffle import HashPartitioner, MapOptions, MapWriter, MergeOptions, merge
+from shuffle.merging.push_merge import merge_pushed
 from shuffle.options import TransferTo
-from shuffle.push_merge import merge_pushed
 from spill_format import CorruptError, SpillFile, SpillWriter
 from spill_format.spark import paths_beside, read_output
 from spill_format.spark_publish import write_output

@@ -131,8 +131,8 @@ def test_an_unexpected_error_is_one_line_that_names_debug(tmp_path: Path, spills
     # A defect, made by a module that cannot be imported.
     (tmp_path / "shuffle_defect").mkdir()
     (tmp_path / "shuffle_defect" / "sitecustomize.py").write_text(
-        "import shuffle.merge\n\ndef broken(*_arguments):\n    raise KeyError('lost')\n\n"
-        "import sys\nsys.modules['shuffle.merge'].prepare_merge = broken\n"
+        "import shuffle.merging.merge\n\ndef broken(*_arguments):\n    raise KeyError('lost')\n\n"
+        "import sys\nsys.modules['shuffle.merging.merge'].prepare_merge = broken\n"
     )
     path = os.pathsep.join(filter(None, [str(tmp_path / "shuffle_defect"), os.environ.get("PYTHONPATH")]))
     message = error_of(run("shuffle-merge spills -o merged.arrow", tmp_path, PYTHONPATH=path))

@@ -18,7 +18,7 @@ MIB = 1 << 20
 MERGER = """
 import resource, sys
 from shuffle.options import MergeOptions
-from shuffle.merge import merge_prepared, prepare_merge
+from shuffle.merging.merge import merge_prepared, prepare_merge
 spill, count, target, method, threads, verify, descriptors = sys.argv[1:]
 if descriptors != "all":
     resource.setrlimit(resource.RLIMIT_NOFILE, (int(descriptors), int(descriptors)))

@@ -9,7 +9,7 @@ import pytest
 
 from shuffle import MergeOptions
 from shuffle.merging.formats import SparkFormat
-from shuffle.push_merge import merge_pushed
+from shuffle.merging.push_merge import merge_pushed
 from spill_format import MismatchError, TargetExistsError
 from spill_format.spark_push import read_pushed
 from tests.shuffle.cli.commands import json_of
