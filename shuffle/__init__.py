@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from shuffle.client import PartitionClient, fetch
     from shuffle.job import run
-    from shuffle.map_writer import MapWriter
+    from shuffle.mapping.map_writer import MapWriter
     from shuffle.merging.merge import merge
     from shuffle.options import FetchOptions, MapOptions, MergeOptions, ServeOptions
     from shuffle.partitioners import CallablePartitioner, HashPartitioner, RangePartitioner, RoundRobinPartitioner
@@ -46,7 +46,7 @@ _LAZY = {
     "HashPartitioner": "shuffle.partitioners",
     "MapOptions": "shuffle.options",
     "MapReport": "shuffle.report",
-    "MapWriter": "shuffle.map_writer",
+    "MapWriter": "shuffle.mapping.map_writer",
     "MergeOptions": "shuffle.options",
     "MergeReport": "shuffle.report",
     "PartitionClient": "shuffle.client",

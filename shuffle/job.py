@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from shuffle.map_writer import MapWriter
+from shuffle.mapping.map_writer import MapWriter
 from shuffle.merging.merge import merge
 from shuffle.options import MapOptions
 from shuffle.partitioners import Partitioner

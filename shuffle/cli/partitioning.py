@@ -13,7 +13,7 @@ from shuffle.cli.inputs import Inputs
 from shuffle.cli.keys import Placement
 from shuffle.cli.projection import Projection
 from shuffle.cli.terminal import progress_bar
-from shuffle.map_writer import MapWriter
+from shuffle.mapping.map_writer import MapWriter
 from shuffle.mapping.spill_store import kept_spills, spill_directories
 from shuffle.options import MapOptions
 from shuffle.partitioners import HashPartitioner, Partitioner, RoundRobinPartitioner

@@ -158,7 +158,7 @@ OPTIONS: dict[str, list[Row]] = {
         Raised(ValueError, "there are no files to read", lambda _: read_partition([], 0)),
         Elsewhere("other columns than … has: …", "tests/shuffle/test_reduce.py::test_a_file_of_other_columns_is_named"),
     ],
-    "shuffle/map_writer.py": [
+    "shuffle/mapping/map_writer.py": [
         Raised(ValueError, "PATH/a.arrow: the writer is closed", write_mapped_after_closing),
         Raised(
             TypeError,

@@ -292,7 +292,7 @@ TABLE: Table = {
             spill_beside_an_earlier_one,
         ),
     ],
-    "shuffle/map_writer.py": [
+    "shuffle/mapping/map_writer.py": [
         *elsewhere(
             "tests/shuffle/test_map_writer.py::test_a_partition_that_does_not_exist_fails_for_good",
             "…: an earlier write failed, so rows are missing",
