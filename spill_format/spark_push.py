@@ -80,7 +80,7 @@ def recover_pushed(data_path: str | PathLike[str]) -> PushedRecovery:
     """Cut the files of a merged partition off behind the last chunk that all three of them have whole, as Spark does on
     recovery; what was being appended when its writer died is lost, the chunks before it are not.
 
-    This writes to the files themselves, and nobody may be appending to them; ``shuffle.push_repair`` makes new ones.
+    This writes to the files themselves, and nobody may be appending to them; ``shuffle.inspecting.push_repair`` makes new ones.
 
     Raises:
         CorruptError: the index does not start with offset 0, or its offsets decrease.

@@ -59,7 +59,7 @@ def command(path: str, *, target: str, overwrite: bool, durable: bool, as_json: 
         from shuffle.cli.repair_pushed import repair_and_tell
 
         return repair_and_tell(path, target, output, overwrite=overwrite, durable=durable, as_json=as_json)
-    from shuffle.repair import repair
+    from shuffle.inspecting.repair import repair
 
     total = 2 * os.path.getsize(path) if os.path.isfile(path) else None
     with progress_bar(total, "B", "repairing", shown=output.bar_shown) as progress:

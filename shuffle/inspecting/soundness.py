@@ -207,7 +207,7 @@ def _of_damaged_structure(path: str, damage: SpillError, *, fast: bool) -> Verif
     partition_count, lossy = None, np.empty(0, dtype=np.int64)
     if not fast:
         from shuffle.inspecting.losses import lossy_partitions
-        from shuffle.repair import salvage
+        from shuffle.inspecting.repair import salvage
 
         with suppress(SpillError):  # nothing at all is left
             found = salvage(path)

@@ -10,8 +10,8 @@ import pyarrow as pa
 from crc32c import crc32c
 
 from shuffle import MergeOptions, merge
+from shuffle.inspecting.repair import repair
 from shuffle.inspecting.soundness import verify_file
-from shuffle.repair import repair
 from spill_format import (
     SpillFile,
 )

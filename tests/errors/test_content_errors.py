@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from shuffle.inspecting.inspection import inspect_file
-from shuffle.repair import repair
+from shuffle.inspecting.repair import repair
 from spill_format import (
     ChecksumError,
     CorruptError,
@@ -235,7 +235,7 @@ TABLE: Table = {
             damaged(lambda _: b"PAR1abcdePAR1", inspect_file),
         ),
     ],
-    "shuffle/repair.py": [
+    "shuffle/inspecting/repair.py": [
         Raised(
             TargetExistsError,
             "PATH/a.arrow: a file is never repaired in place; choose another name",

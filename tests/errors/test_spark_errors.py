@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from shuffle import MergeOptions, merge
+from shuffle.inspecting.push_repair import repair_pushed, repair_pushed_directory
 from shuffle.inspecting.spark_inspection import verify_output
 from shuffle.merging.formats.spark import SparkFormat
 from shuffle.merging.push_merge import merge_pushed
-from shuffle.push_repair import repair_pushed, repair_pushed_directory
 from shuffle.warning import ShuffleWarning
 from spill_format import ChecksumError, CorruptError, SpillError, TargetExistsError, TruncatedError
 from spill_format.spark import index_path_of, paths_beside, read_checksums, read_output
@@ -338,7 +338,7 @@ TABLE: Table = {
             merging("blockmgr-7", file_format=SparkFormat(shuffle=3), options=MergeOptions(compact=True)),
         ),
     ],
-    "shuffle/push_repair.py": [
+    "shuffle/inspecting/push_repair.py": [
         Raised(CorruptError, "PATH/a.data: nothing can be recovered: no chunk is whole; …", repair_hopeless),
         Raised(
             CorruptError,

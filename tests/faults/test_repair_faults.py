@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from shuffle.repair import repair
+from shuffle.inspecting.repair import repair
 from spill_format.errors import ChecksumError, TruncatedError
 from tests.spills import write_spill
 from tests.support import Anatomy
@@ -71,7 +71,7 @@ def test_a_kill_leaves_nothing(tmp_path: Path) -> None:
     write_spill(tmp_path / "a.arrow", [50_000, 0, 50_000])
     script = (
         "import os, signal, sys\n"
-        "from shuffle.repair import repair\n"
+        "from shuffle.inspecting.repair import repair\n"
         "looked = 0\n"
         "def progress(count):\n"
         "    global looked\n"

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from shuffle.inspecting.push_repair import repair_pushed
 from shuffle.merging.push_merge import merge_pushed
-from shuffle.push_repair import repair_pushed
 from spill_format.spark_discovery import find_pushed
 from spill_format.spark_push import read_pushed
 from spill_format.spark_push_scan import PushedPaths

@@ -9,7 +9,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shuffle.push_repair import repair_pushed
+from shuffle.inspecting.push_repair import repair_pushed
 from spill_format import CorruptError, SpillError
 from spill_format.spark_push import read_pushed
 from spill_format.spark_push_scan import pushed_paths_beside, scan_pushed

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, given, settings
 
 from shuffle.inspecting.losses import lossy_partitions
-from shuffle.repair import Salvage, repair, salvage
+from shuffle.inspecting.repair import Salvage, repair, salvage
 from spill_format import SpillFile
 from spill_format.errors import CorruptError
 from spill_format.index import decode

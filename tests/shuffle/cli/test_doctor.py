@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shuffle.doctor import RANGE_BYTES
+from shuffle.inspecting.doctor import RANGE_BYTES
 from shuffle.options import METHOD_NAMES
 from tests.shuffle.cli.commands import error_of, json_of, run, succeeded
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from shuffle.inspecting.losses import Loss
-from shuffle.repair import repair, salvage
+from shuffle.inspecting.repair import repair, salvage
 from spill_format import SpillFile, SpillWriter
 from spill_format.errors import CorruptError, NotPartitionedError, SpillError, TargetExistsError, TruncatedError
 from tests.support import Anatomy, flat_batch, read_everything, write_file, write_sample

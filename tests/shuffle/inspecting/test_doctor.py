@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from shuffle import doctor
-from shuffle.doctor import RANGE_BYTES, diagnose
+from shuffle.inspecting import doctor
+from shuffle.inspecting.doctor import RANGE_BYTES, diagnose
 from shuffle.options import METHOD_NAMES
 from tests.spills import open_files_in
 
