@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from shuffle.client import PartitionClient, fetch
-    from shuffle.job import run
+    from shuffle.jobs.job import run
     from shuffle.mapping.map_writer import MapWriter
     from shuffle.merging.merge import merge
     from shuffle.options import FetchOptions, MapOptions, MergeOptions, ServeOptions
@@ -57,7 +57,7 @@ _LAZY = {
     "fetch": "shuffle.client",
     "merge": "shuffle.merging.merge",
     "read_partition": "shuffle.reduce",
-    "run": "shuffle.job",
+    "run": "shuffle.jobs.job",
 }
 
 

@@ -140,7 +140,7 @@ OPTIONS: dict[str, list[Row]] = {
             lambda _: MergeOptions(method=wrong("magic")),
         ),
     ],
-    "shuffle/job.py": [
+    "shuffle/jobs/job.py": [
         Raised(
             ValueError,
             "spills_only leaves map tasks without outputs, which run merges and reduces",

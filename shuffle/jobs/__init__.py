@@ -1,0 +1,1 @@
+"""Whole shuffles: map tasks, merges and reduce tasks on an executor."""
