@@ -15,9 +15,9 @@ from shuffle.cli.wording import as_ranges
 from shuffle.inspecting.inspection import opened
 from shuffle.inspecting.spark_inspection import opened_output
 from spill_format.layout import PartitionLayout
-from spill_format.spark_discovery import find_pushed, find_pushed_files_of, parse_pushed_name
-from spill_format.spark_push import read_pushed
-from spill_format.spark_push_scan import PushedPartition
+from spill_format.spark.discovery import find_pushed, find_pushed_files_of, parse_pushed_name
+from spill_format.spark.push import read_pushed
+from spill_format.spark.push_scan import PushedPartition
 from spill_format.structure import read_exactly
 
 _PIECE_BYTES = 1 << 20

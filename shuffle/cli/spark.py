@@ -26,15 +26,15 @@ from shuffle.merging.formats import looks_like_sparks
 from shuffle.merging.formats.spark import find_paths
 from spill_format.errors import SpillError
 from spill_format.layout import Int64Array
-from spill_format.spark import DATA_SUFFIX, OutputPaths
-from spill_format.spark_discovery import (
+from spill_format.spark.discovery import (
     find_outputs,
     find_pushed,
     find_pushed_files_of,
     parse_name,
     parse_pushed_name,
 )
-from spill_format.spark_push_scan import PushedPaths, meta_path_of
+from spill_format.spark.outputs import DATA_SUFFIX, OutputPaths
+from spill_format.spark.push_scan import PushedPaths, meta_path_of
 
 _DEFAULT_TOP = 20
 

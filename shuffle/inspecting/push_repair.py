@@ -1,6 +1,6 @@
 """New files with what is whole of damaged merged partitions of Spark's push-based shuffle.
 
-Nothing here writes to the damaged files: ``spill_format.spark_push.recover_pushed`` does, as Spark does on recovery.
+Nothing here writes to the damaged files: ``spill_format.spark.push.recover_pushed`` does, as Spark does on recovery.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from shuffle.options import MergeOptions
 from spill_format.errors import CorruptError, TargetExistsError
 from spill_format.layout import PartitionLayout
 from spill_format.publish import open_pending
-from spill_format.spark import DATA_SUFFIX, encode_index
-from spill_format.spark_discovery import find_pushed, find_pushed_files_of
-from spill_format.spark_publish import publish_with_companions
-from spill_format.spark_push import encode_meta
-from spill_format.spark_push_scan import PushedPaths, PushedScan, pushed_paths_beside, scan_pushed
+from spill_format.spark.discovery import find_pushed, find_pushed_files_of
+from spill_format.spark.outputs import DATA_SUFFIX, encode_index
+from spill_format.spark.publication import publish_with_companions
+from spill_format.spark.push import encode_meta
+from spill_format.spark.push_scan import PushedPaths, PushedScan, pushed_paths_beside, scan_pushed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,1 +1,1 @@
-"""What a map task is made of: rows in partition order, blocks of them, spills; ``shuffle.mapping.map_writer`` directs it."""
+"""What a map task is made of: rows in partition order, blocks of them, spills; ``map_writer`` directs it."""

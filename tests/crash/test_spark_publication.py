@@ -10,7 +10,7 @@ import pytest
 
 from shuffle import MergeOptions, merge
 from spill_format import CorruptError
-from spill_format.spark import paths_beside, read_output
+from spill_format.spark.outputs import paths_beside, read_output
 from tests.crash.test_merge_crash import CALLS, MERGER, ROOT, STRACE, calls_of_merge, needs_strace
 from tests.spark_files import assert_spark_output, ranges_of_spark, write_spark
 

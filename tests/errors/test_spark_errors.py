@@ -13,18 +13,18 @@ from shuffle.merging.formats.spark import SparkFormat
 from shuffle.merging.push_merge import merge_pushed
 from shuffle.warning import ShuffleWarning
 from spill_format import ChecksumError, CorruptError, SpillError, TargetExistsError, TruncatedError
-from spill_format.spark import index_path_of, paths_beside, read_checksums, read_output
-from spill_format.spark_codecs import check_concatenable
-from spill_format.spark_discovery import find_outputs
-from spill_format.spark_publish import write_output
-from spill_format.spark_push import read_pushed, recover_pushed
+from spill_format.spark.codecs import check_concatenable
+from spill_format.spark.discovery import find_outputs
+from spill_format.spark.outputs import index_path_of, paths_beside, read_checksums, read_output
+from spill_format.spark.publication import write_output
+from spill_format.spark.push import read_pushed, recover_pushed
 from tests.errors.rows import Provoked, Raised, Table, each_row, elsewhere
 from tests.spark_files import write_pushed, write_spark
 from tests.spills import write_spill
 
 RANGES = [b"abc", b"", b"defghij"]
 SCANNED = (
-    "tests/spill_format/test_spark_push_scan.py::test_damaged_chunks_are_told_and_those_before_the_first_are_sound"
+    "tests/spill_format/spark/test_push_scan.py::test_damaged_chunks_are_told_and_those_before_the_first_are_sound"
 )
 
 
@@ -144,7 +144,7 @@ def find_twice(directory: Path) -> object:
 
 
 TABLE: Table = {
-    "spill_format/spark.py": [
+    "spill_format/spark/outputs.py": [
         Raised(
             TruncatedError,
             "PATH/a.index: length of the index: expected 8 bytes for each of two or more offsets, found 8",
@@ -204,7 +204,7 @@ TABLE: Table = {
             lambda directory: index_path_of(directory / "a.arrow"),
         ),
     ],
-    "spill_format/spark_codecs.py": [
+    "spill_format/spark/codecs.py": [
         Raised(
             ValueError,
             "encrypted ranges cannot be merged without decrypting them: each begins with an initialization "
@@ -221,7 +221,7 @@ TABLE: Table = {
             lambda _: check_concatenable("org.example.Deflate"),
         ),
     ],
-    "spill_format/spark_discovery.py": [
+    "spill_format/spark/discovery.py": [
         Raised(
             SpillError,
             "PATH/blockmgr-2/shuffle_3_0_0.…: the same output is also in PATH/blockmgr-1/shuffle_3_0_0.…; "
@@ -229,7 +229,7 @@ TABLE: Table = {
             find_twice,
         ),
     ],
-    "spill_format/spark_publish.py": [
+    "spill_format/spark/publication.py": [
         Raised(
             ValueError,
             "an output has one partition or more, but there are no ranges",
@@ -247,14 +247,14 @@ TABLE: Table = {
             write_beside_an_index,
         ),
     ],
-    "spill_format/spark_push.py": [
+    "spill_format/spark/push.py": [
         Raised(
             CorruptError,
             "PATH/a.index: offsets from 0 on that do not decrease: found [1, 3]",
             recover_beginning_with_1,
         ),
     ],
-    "spill_format/spark_push_scan.py": [
+    "spill_format/spark/push_scan.py": [
         Raised(
             TruncatedError,
             "PATH/a.data, offset 0: bytes of chunk 0: expected 3, found 0",

@@ -29,7 +29,7 @@ from spill_format import (
     TargetExistsError,
     TruncatedError,
 )
-from spill_format.spark import paths_beside
+from spill_format.spark.outputs import paths_beside
 from tests.families import FAMILIES, Family
 from tests.spark_files import write_spark
 from tests.spills import open_files_in

@@ -14,9 +14,9 @@ import pytest
 
 from shuffle.inspecting.push_repair import repair_pushed
 from shuffle.merging.push_merge import merge_pushed
-from spill_format.spark_discovery import find_pushed
-from spill_format.spark_push import read_pushed
-from spill_format.spark_push_scan import PushedPaths
+from spill_format.spark.discovery import find_pushed
+from spill_format.spark.push import read_pushed
+from spill_format.spark.push_scan import PushedPaths
 from tests.interop.test_spark_files import java_hash
 from tests.spark_files import write_spark
 

@@ -2,7 +2,7 @@
 
 What has a test already is not said again. Writers: no rows, clean-up after errors, rows beyond the budget and closed
 writers are in ``test_map_writer.py``, failed writes in ``test_writer.py``. Resolver: committing twice, missing files
-and other partition counts are in ``test_spark_publish.py``. Object writer: cutting off behind the last commit is in
+and other partition counts are in ``test_publication.py``. Object writer: cutting off behind the last commit is in
 ``test_spark_push.py``. Push resolver: duplicates and empty partitions are in ``test_push_merge.py`` and, beside Spark's
 own, in ``tests/interop/test_spark_push.py``.
 """
@@ -22,9 +22,9 @@ from shuffle import HashPartitioner, MapOptions, MapWriter, MergeOptions, merge
 from shuffle.merging.push_merge import merge_pushed
 from shuffle.options import TransferTo
 from spill_format import CorruptError, SpillFile, SpillWriter
-from spill_format.spark import paths_beside, read_output
-from spill_format.spark_publish import write_output
-from spill_format.spark_push import read_pushed
+from spill_format.spark.outputs import paths_beside, read_output
+from spill_format.spark.publication import write_output
+from spill_format.spark.push import read_pushed
 from tests.families import FAMILIES, Family
 from tests.spark_files import assert_spark_output, write_spark
 from tests.spills import SCHEMA, batch_of

@@ -9,7 +9,7 @@ import pytest
 
 from shuffle.inspecting.push_repair import repair_pushed, repair_pushed_directory
 from spill_format import CorruptError, TargetExistsError
-from spill_format.spark_push import encode_meta, read_pushed, recover_pushed
+from spill_format.spark.push import encode_meta, read_pushed, recover_pushed
 from tests.shuffle.cli.commands import files_below
 from tests.spark_files import write_pushed
 

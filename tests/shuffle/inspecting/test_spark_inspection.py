@@ -14,7 +14,7 @@ from shuffle.inspecting.spark_inspection import (
     verify_output,
 )
 from spill_format import TruncatedError
-from spill_format.spark import paths_beside
+from spill_format.spark.outputs import paths_beside
 from tests.spark_files import write_spark
 
 RANGES = [b"LZ4Block and more", b"", b"ZV\x00"]

@@ -14,7 +14,7 @@ from shuffle.merging.plan import plan_merge
 from shuffle.merging.sources import SourceDescriptors
 from shuffle.options import MethodName
 from spill_format.layout import PartitionLayout
-from spill_format.spark import encode_index
+from spill_format.spark.outputs import encode_index
 from tests.opaque import opaque_source
 
 BLOCK = 4096

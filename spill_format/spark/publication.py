@@ -18,7 +18,7 @@ from spill_format.errors import CorruptError, TargetExistsError
 from spill_format.layout import Int64Array, PartitionLayout
 from spill_format.publish import PendingFile, open_pending
 from spill_format.range_checksums import ALGORITHMS, RangeChecksums
-from spill_format.spark import (
+from spill_format.spark.outputs import (
     checksum_path_of,
     encode_checksums,
     encode_index,

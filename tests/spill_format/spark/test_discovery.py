@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from spill_format import SpillError, TruncatedError
-from spill_format.spark import OutputPaths, paths_beside, read_output
-from spill_format.spark_discovery import (
+from spill_format.spark.discovery import (
     OutputName,
     PushedName,
     find_files_of,
@@ -18,7 +17,8 @@ from spill_format.spark_discovery import (
     parse_name,
     parse_pushed_name,
 )
-from spill_format.spark_push_scan import PushedPaths
+from spill_format.spark.outputs import OutputPaths, paths_beside, read_output
+from spill_format.spark.push_scan import PushedPaths
 from tests.spark_files import checksum_file, write_spark
 
 PLACES_OF_PUSHED = (("0a", ".data"), ("1b", ".index"), ("2c", ".meta"))

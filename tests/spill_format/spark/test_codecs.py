@@ -2,7 +2,7 @@
 
 import pytest
 
-from spill_format.spark_codecs import MAGIC_BYTES, check_concatenable, recognize_codec
+from spill_format.spark.codecs import MAGIC_BYTES, check_concatenable, recognize_codec
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from spill_format import CorruptError, TargetExistsError
-from spill_format.spark import OutputPaths, index_path_of, paths_beside, read_output
-from spill_format.spark_publish import write_output
+from spill_format.spark.outputs import OutputPaths, index_path_of, paths_beside, read_output
+from spill_format.spark.publication import write_output
 from tests.spark_files import FUNCTIONS, assert_spark_output, checksum_file, write_spark
 
 FIRST, SECOND = [b"first", b"", b"one"], [b"another", b"second one, longer"]

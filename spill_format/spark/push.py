@@ -2,7 +2,7 @@
 
 Read from Spark's RemoteBlockPushResolver: ``.data`` holds whole blocks one behind the other; ``.index`` C + 1
 offsets of chunks, big-endian int64 from 0 on; ``.meta`` for each chunk a serialized roaring bitmap of its maps. None
-has checksums, so ``spark_push_scan.py`` finds what contradicts itself, and what is missing.
+has checksums, so ``push_scan.py`` finds what contradicts itself, and what is missing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from spill_format.errors import CorruptError
 from spill_format.layout import Int64Array
-from spill_format.spark_push_scan import PushedPartition, PushedPaths, pushed_paths_beside, roaring, scan_pushed
+from spill_format.spark.push_scan import PushedPartition, PushedPaths, pushed_paths_beside, roaring, scan_pushed
 
 MAXIMUM_MAP = 2**32 - 1
 """Roaring bitmaps hold numbers of 32 bits."""
@@ -80,7 +80,7 @@ def recover_pushed(data_path: str | PathLike[str]) -> PushedRecovery:
     """Cut the files of a merged partition off behind the last chunk that all three of them have whole, as Spark does on
     recovery; what was being appended when its writer died is lost, the chunks before it are not.
 
-    This writes to the files themselves, and nobody may be appending to them; ``shuffle.inspecting.push_repair`` makes new ones.
+    This writes to the files themselves, and nobody may be appending to them; ``repair`` makes new ones.
 
     Raises:
         CorruptError: the index does not start with offset 0, or its offsets decrease.

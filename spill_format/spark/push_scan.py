@@ -18,7 +18,7 @@ import numpy as np
 
 from spill_format.errors import REPAIR_ADVICE, CorruptError, TruncatedError
 from spill_format.layout import Int64Array
-from spill_format.spark import DATA_SUFFIX, index_path_of, read_companion, read_settled
+from spill_format.spark.outputs import DATA_SUFFIX, index_path_of, read_companion, read_settled
 
 META_SUFFIX = ".meta"
 
