@@ -20,6 +20,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
 
+from spill_format.storage.publication import PendingFile, open_pending
+
 from .checksum import concatenate, crc32c
 from .framing import (
     END_OF_STREAM,
@@ -38,7 +40,6 @@ from .framing import (
 )
 from .index import MAJOR_VERSION, MINOR_VERSION, PartitionIndex
 from .layout import PartitionLayout
-from .publish import PendingFile, open_pending
 from .schemas import describe_difference, storage_schema, to_storage
 from .serializer import Message, Serializer
 

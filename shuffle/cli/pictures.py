@@ -21,7 +21,7 @@ from shuffle.cli.inspect_text import facts_of
 from shuffle.cli.wording import counted, sized
 from shuffle.inspecting.inspection import FileInspection
 from shuffle.inspecting.sizes import SKEW_FACTOR, PartitionSizes, combined, peaks
-from spill_format.publish import open_pending
+from spill_format.storage.publication import open_pending
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

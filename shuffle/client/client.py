@@ -22,7 +22,7 @@ from shuffle.client.place import Place
 from shuffle.client.sinks import FileSink, MemorySink, PipeSink, Sink
 from shuffle.options import FetchOptions
 from shuffle.wire import MAXIMUM_PART_HEAD_BYTES, MULTIPART_END, MULTIPART_TYPE, decode_part_head
-from spill_format.publish import open_pending
+from spill_format.storage.publication import open_pending
 from spill_format.stream import decode_stream
 
 _PLACES_A_REQUEST = 64

@@ -29,7 +29,7 @@ from shuffle.merging.plan import MergePlan, plan_merge
 from shuffle.merging.sources import Source, SourceDescriptors, descriptor_limit, identity_of
 from shuffle.options import METHOD_NAMES, MergeOptions, MethodName
 from spill_format.layout import PartitionLayout
-from spill_format.publish import PendingFile, open_pending
+from spill_format.storage.publication import PendingFile, open_pending
 
 SAMPLE_BYTES = 16 << 20  # a source's; large enough that opening files does not count
 RANGE_BYTES = (1 << 10, 16 << 10, 128 << 10, 1 << 20)

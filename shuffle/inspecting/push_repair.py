@@ -21,12 +21,12 @@ from shuffle.merging.target_writer import PreparedMerge, Progress, write_merged
 from shuffle.options import MergeOptions
 from spill_format.errors import CorruptError, TargetExistsError
 from spill_format.layout import PartitionLayout
-from spill_format.publish import open_pending
 from spill_format.spark.discovery import find_pushed, find_pushed_files_of
 from spill_format.spark.outputs import DATA_SUFFIX, encode_index
 from spill_format.spark.publication import publish_with_companions
 from spill_format.spark.push import encode_meta
 from spill_format.spark.push_scan import PushedPaths, PushedScan, pushed_paths_beside, scan_pushed
+from spill_format.storage.publication import open_pending
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

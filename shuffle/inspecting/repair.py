@@ -32,8 +32,8 @@ from spill_format.framing import (
     sealed_crc32c,
 )
 from spill_format.message_scan import FoundMessage, MessageReader, Scan, in_order
-from spill_format.publish import PendingFile, open_pending
 from spill_format.salvage import Description, describe_damaged
+from spill_format.storage.publication import PendingFile, open_pending
 from spill_format.structure import read_exactly
 from spill_format.writer import SpillEncoder
 

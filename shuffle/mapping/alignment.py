@@ -10,7 +10,7 @@ from os import PathLike
 
 from shuffle.machine.kernel import Kernel, SystemKernel
 from spill_format.framing import is_alignment
-from spill_format.publish import PendingFile, open_pending
+from spill_format.storage.publication import PendingFile, open_pending
 
 SMALL_ALIGNMENT = 64
 """Arrow's own: what SIMD instructions and cache lines want."""

@@ -42,8 +42,8 @@ from shuffle.options import MapOptions
 from shuffle.partitioners import Partitioner
 from shuffle.partitioners.protocol import PartitionNumbers
 from shuffle.report import MapReport, MergeReport
-from spill_format.publish import PendingFile, open_pending
 from spill_format.schemas import describe_difference, storage_schema, to_storage
+from spill_format.storage.publication import PendingFile, open_pending
 from spill_format.writer import SpillEncoder
 
 # Of the budget, a block takes at most one part in 32; 22 parts hold sorted blocks, and the other ten are for a block

@@ -23,8 +23,8 @@ from shuffle.options import MapOptions
 from shuffle.report import MergeReport
 from shuffle.warning import warn
 from spill_format.errors import TargetExistsError
-from spill_format.publish import PendingFile, open_pending
 from spill_format.range_checksums import CRC32C, RangeChecksums
+from spill_format.storage.publication import PendingFile, open_pending
 from spill_format.structure import read_structure
 
 _MAXIMUM_UNNAMED_SPILLS = 128  # each holds a descriptor

@@ -19,7 +19,7 @@ from shuffle.options import MergeOptions
 from shuffle.report import MergeReport
 from shuffle.warning import warn
 from spill_format.errors import TargetExistsError
-from spill_format.publish import PendingFile, open_pending
+from spill_format.storage.publication import PendingFile, open_pending
 
 
 def merge(

@@ -22,12 +22,12 @@ from shuffle.merging.target_writer import PreparedMerge, write_merged
 from shuffle.options import MergeOptions
 from spill_format.errors import SpillError, TargetExistsError
 from spill_format.layout import PartitionLayout
-from spill_format.publish import open_pending
 from spill_format.spark.discovery import PushedName, parse_name, parse_pushed_name
 from spill_format.spark.outputs import DATA_SUFFIX, encode_index, index_path_of
 from spill_format.spark.publication import finish_with_companions, publish_with_companions
 from spill_format.spark.push import MAXIMUM_MAP, cut_chunks, encode_meta, read_pushed
 from spill_format.spark.push_scan import meta_path_of
+from spill_format.storage.publication import open_pending
 
 CHUNK_BYTES = 2 << 20
 """The default of Spark's minChunkSizeInMergedShuffleFile."""

@@ -26,7 +26,7 @@ from shuffle.options import KERNEL_METHODS, MergeOptions
 from shuffle.report import MergeReport
 from shuffle.warning import warn
 from spill_format.errors import ChecksumError, PositionError
-from spill_format.publish import PendingFile
+from spill_format.storage.publication import PendingFile
 
 Progress = Callable[[int], None]
 """Told how many further bytes are copied; negative when they were discarded. May be called from several threads."""

@@ -16,7 +16,6 @@ import numpy as np
 
 from spill_format.errors import CorruptError, TargetExistsError
 from spill_format.layout import Int64Array, PartitionLayout
-from spill_format.publish import PendingFile, open_pending
 from spill_format.range_checksums import ALGORITHMS, RangeChecksums
 from spill_format.spark.outputs import (
     checksum_path_of,
@@ -25,6 +24,7 @@ from spill_format.spark.outputs import (
     index_path_of,
     read_offsets,
 )
+from spill_format.storage.publication import PendingFile, open_pending
 
 
 def publish_output(

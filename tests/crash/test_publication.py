@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import spill_format
-from spill_format.publish import open_pending
+from spill_format.storage.publication import open_pending
 from tests.crash.power import cut_power
 from tests.file_systems import loop_mounted
 
@@ -33,7 +33,7 @@ PUBLISHER = f"""
 import os, sys, types
 package = sys.modules["spill_format"] = types.ModuleType("spill_format")
 package.__path__ = {list(spill_format.__path__)!r}
-from spill_format.publish import open_pending
+from spill_format.storage.publication import open_pending
 target, *options = sys.argv[1:]
 if "named" in options:
     del os.O_TMPFILE  # as on systems without
@@ -317,7 +317,7 @@ ROUND_COUNT = 200
 RACERS = f"""
 import multiprocessing, os, sys
 from spill_format.errors import TargetExistsError
-from spill_format.publish import open_pending
+from spill_format.storage.publication import open_pending
 outputs, wins, *options = sys.argv[1:]
 if "named" in options:
     del os.O_TMPFILE

@@ -17,9 +17,9 @@ from spill_format import (
     TargetExistsError,
     TruncatedError,
 )
-from spill_format.publish import open_pending
 from spill_format.schemas import storage_schema
 from spill_format.slices import PartitionSlice
+from spill_format.storage.publication import open_pending
 from spill_format.stream import check_ranges, decode_stream
 from tests.errors.damage import (
     REPAIR,
@@ -300,13 +300,13 @@ TABLE: Table = {
             damaged(lambda s: s.raw[8 : s.offsets[1] - 64] + b"\xff\xff\xff\xff\0\0\0\0", decode),
         ),
     ],
-    "spill_format/remote.py": [
+    "spill_format/storage/remote.py": [
         Elsewhere(
             "the file system answered a range read with another number of bytes",
             "tests/spill_format/test_remote.py::test_a_file_that_is_replaced_between_reads_is_not_mixed",
         ),
     ],
-    "spill_format/publish.py": [
+    "spill_format/storage/publication.py": [
         Raised(
             TargetExistsError,
             "PATH/a.arrow: the target already exists; choose another name, or replace it with --overwrite or "

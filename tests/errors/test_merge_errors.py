@@ -122,7 +122,7 @@ TABLE: Table = {
             delete_target,
         ),
         *elsewhere(
-            "tests/shuffle/test_merge.py::test_one_that_cannot_be_deleted_is_a_warning",
+            "tests/shuffle/merging/test_merge.py::test_one_that_cannot_be_deleted_is_a_warning",
             "the source … could not be deleted: …",
         ),
     ],
@@ -252,7 +252,7 @@ TABLE: Table = {
         ),
         *elsewhere(
             ""
-            "tests/shuffle/test_merge_on_file_systems.py::test_too_little_room_is_told_with_both_figures_before_anything_is_copied",
+            "tests/shuffle/merging/test_merge_on_file_systems.py::test_too_little_room_is_told_with_both_figures_before_anything_is_copied",
             "…: … bytes will be written, … are free",
         ),
         Raised(
@@ -294,7 +294,7 @@ TABLE: Table = {
     ],
     "shuffle/mapping/map_writer.py": [
         *elsewhere(
-            "tests/shuffle/test_map_writer.py::test_a_partition_that_does_not_exist_fails_for_good",
+            "tests/shuffle/mapping/test_map_writer.py::test_a_partition_that_does_not_exist_fails_for_good",
             "…: an earlier write failed, so rows are missing",
         ),
     ],

@@ -265,7 +265,7 @@ TABLE: Table = {
             "the push-based layout needs pyroaring: pip install 'shuffle-merge[spark]'",
         ),
         *elsewhere(
-            "tests/spill_format/test_spark_push.py::test_chunks_and_their_maps_are_read", "no chunk …: there are …"
+            "tests/spill_format/spark/test_push.py::test_chunks_and_their_maps_are_read", "no chunk …: there are …"
         ),
         *elsewhere(
             SCANNED,

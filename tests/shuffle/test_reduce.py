@@ -10,7 +10,7 @@ import pytest
 
 from shuffle.reduce import read_partition
 from spill_format import CorruptError, MismatchError, SpillFile
-from spill_format.remote import RemoteSpillFile
+from spill_format.storage.remote import RemoteSpillFile
 from tests.http_files import http_files
 from tests.spills import write_spill, write_spills
 

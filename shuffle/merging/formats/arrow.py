@@ -12,8 +12,8 @@ from shuffle.merging.plan import MergePlan
 from shuffle.merging.sources import Source, find_sources, identity_of
 from shuffle.options import MergeOptions
 from spill_format.errors import MismatchError
-from spill_format.publish import PendingFile
 from spill_format.range_checksums import CRC32C, RangeChecksums
+from spill_format.storage.publication import PendingFile
 from spill_format.structure import FileStructure, read_structure
 
 

@@ -10,8 +10,8 @@ from shuffle.merging.plan import MergePlan
 from shuffle.merging.sources import Source
 from shuffle.options import MergeOptions
 from spill_format.layout import PartitionLayout
-from spill_format.publish import PendingFile
 from spill_format.range_checksums import RangeChecksums
+from spill_format.storage.publication import PendingFile
 
 TargetState = Literal["none", "other", "alike", "same", "unfinished"]
 """Of a target that may be the result of the same merge: it is not there, or nothing to be recognized; another one; one

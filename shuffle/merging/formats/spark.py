@@ -15,12 +15,12 @@ from shuffle.options import MergeOptions
 from shuffle.warning import warn
 from spill_format.errors import CorruptError
 from spill_format.layout import PartitionLayout
-from spill_format.publish import PendingFile
 from spill_format.range_checksums import RangeChecksums, combine
 from spill_format.spark.codecs import check_concatenable
 from spill_format.spark.discovery import find_files_of, find_outputs
 from spill_format.spark.outputs import OutputPaths, SparkOutput, index_path_of, paths_beside, read_output
 from spill_format.spark.publication import finish_output, publish_output
+from spill_format.storage.publication import PendingFile
 
 _NO_FILE = FileIdentity(0, 0, 0)
 

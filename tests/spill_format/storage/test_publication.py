@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from spill_format.errors import TargetExistsError
-from spill_format.publish import open_pending
+from spill_format.storage.publication import open_pending
 
 NEW, OLD = b"new" * 1000, b"old"
 
@@ -243,7 +243,7 @@ def test_a_file_in_place_of_a_directory_is_named(tmp_path: Path) -> None:
 
 UNPRIVILEGED = """
 import os, sys
-from spill_format.publish import open_pending
+from spill_format.storage.publication import open_pending
 {without_unnamed_files}
 os.setresgid(65534, 65534, 65534)
 os.setresuid(65534, 65534, 65534)

@@ -18,7 +18,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Self
 
-from .errors import TargetExistsError
+from spill_format.errors import TargetExistsError
 
 # What opening with O_TMPFILE answers where there are no unnamed files.
 _NO_UNNAMED_FILES = frozenset(

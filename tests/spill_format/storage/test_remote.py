@@ -12,7 +12,7 @@ import pyarrow.fs
 import pytest
 
 from spill_format import ChecksumError, NotPartitionedError, SpillFile, TruncatedError
-from spill_format.remote import RemoteSpillFile
+from spill_format.storage.remote import RemoteSpillFile
 from tests.http_files import HttpFiles, http_files
 from tests.support import Anatomy, flat_batch, write_file, write_sample
 

@@ -14,12 +14,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.fs
 
-from .checksum import concatenate
-from .description import DescribedFile
-from .errors import TruncatedError
-from .framing import END_OF_STREAM
-from .stream import check_ranges, decode_stream
-from .structure import ReadAt, read_structure_by
+from spill_format.checksum import concatenate
+from spill_format.description import DescribedFile
+from spill_format.errors import TruncatedError
+from spill_format.framing import END_OF_STREAM
+from spill_format.stream import check_ranges, decode_stream
+from spill_format.structure import ReadAt, read_structure_by
 
 _HEAD_BYTES = 8 << 10  # magic and schema message of most files
 _TAIL_BYTES = 64 << 10  # footer and index of some 500 partitions of a batch each
