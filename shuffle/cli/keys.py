@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 import click
+
+from shuffle.rows.placement import SortKey
 
 _NAME = r'\s*(?:"(?P<quoted>(?:[^"]|"")+)"|(?P<bare>[^",\s][^,]*?))'
 _ORDER = r"(?P<order>(?:\s*:\s*(?:asc|desc|nulls-first|nulls-last))*)"
@@ -28,41 +29,6 @@ class Columns(click.ParamType["tuple[str, ...]"]):
             return tuple(_name(item) for item in _items(_COLUMN, str(value)))
         except ValueError as error:
             self.fail(str(error), param, ctx)
-
-
-class SortKey(NamedTuple):
-    """A column that rows are sorted by.
-
-    Attributes:
-        column: its name.
-        is_descending: the largest value comes first.
-        is_nulls_first: nulls come before all values.
-    """
-
-    column: str
-    is_descending: bool
-    is_nulls_first: bool
-
-
-class Placement(NamedTuple):
-    """What decides where a row goes: the first or the second, if it is not empty, else its turn.
-
-    Attributes:
-        by: columns whose hash decides.
-        sort_keys: columns whose order decides.
-        round_robin: whether rows go in turn.
-        partition_count: P.
-    """
-
-    by: tuple[str, ...]
-    sort_keys: tuple[SortKey, ...]
-    round_robin: bool
-    partition_count: int
-
-    @property
-    def columns(self) -> list[str]:
-        """Those whose values are needed."""
-        return [*self.by, *(key.column for key in self.sort_keys)]
 
 
 class SortKeys(click.ParamType["tuple[SortKey, ...]"]):

@@ -9,12 +9,13 @@ from typing import Literal, TypeVar, get_args
 import click
 
 from shuffle.cli.help_sections import SectionedCommand
-from shuffle.cli.keys import Columns, Placement, SortKey, SortKeys
+from shuffle.cli.keys import Columns, SortKeys
 from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, Size, json_option, merge_options, output_options
-from shuffle.cli.terminal import say
+from shuffle.cli.terminal import progress_bar, say
 from shuffle.cli.wording import as_json_text, counted, sized
 from shuffle.options import MINIMUM_MEMORY_BYTES, MapOptions, MergeOptions
 from shuffle.report import MapReport
+from shuffle.rows.placement import Placement, SortKey
 
 Compression = Literal["none", "lz4", "zstd"]
 Item = TypeVar("Item")
@@ -191,11 +192,17 @@ def command(  # noqa: PLR0913 (one argument an option)
         threads=options.threads,
         merge=options,
     )
-    from shuffle.cli.inputs import Inputs
-    from shuffle.cli.partitioning import partition
+    from shuffle.mapping.partition_files import partition
+    from shuffle.rows.inputs import Inputs
 
+    watched = functools.partial(progress_bar, shown=output.bar_shown)
     report = partition(
-        Inputs(inputs, condition), _joined(columns), placement, target, map_options, bar_shown=output.bar_shown
+        Inputs(inputs, condition),
+        _joined(columns),
+        placement,
+        target,
+        map_options,
+        watched,
     )
     if as_json:
         click.echo(as_json_text(report.as_dict()))

@@ -29,7 +29,7 @@ def of_more(text: str, command: str) -> Command:
 
 
 TABLE: Table = {
-    "shuffle/cli/input_files.py": [
+    "shuffle/rows/input_files.py": [
         refused(
             "inputs of one format are needed: mixed/rows.csv is csv, mixed/rows.parquet is parquet",
             PARTITION.replace("rows.parquet", "mixed"),
@@ -58,7 +58,7 @@ TABLE: Table = {
             PARTITION.replace("rows.parquet", "by-key/day=1/../hour=1"),
         ),
     ],
-    "shuffle/cli/inputs.py": [
+    "shuffle/rows/inputs.py": [
         refused(
             "unlike/b.parquet: other columns than in unlike/a.parquet; only one of them has text, word",
             PARTITION.replace("rows.parquet", "unlike"),
@@ -69,7 +69,7 @@ TABLE: Table = {
         ),
         refused("--where: …", f"{PARTITION} --where key="),
     ],
-    "shuffle/cli/json_lines.py": [
+    "shuffle/rows/json_lines.py": [
         of_more(
             "empty.jsonl: empty, as all inputs are, so that nothing says what columns there are",
             PARTITION.replace("rows.parquet", "empty.jsonl"),
@@ -106,7 +106,7 @@ TABLE: Table = {
             f"{PARTITION} --spills-only --verify",
         ),
     ],
-    "shuffle/cli/partitioning.py": [
+    "shuffle/mapping/partition_files.py": [
         refused("--columns: no column 'x' to write; the columns are: key, text", f"{PARTITION} --columns x"),
         Unseen(
             "--columns: no column … to write; … columns have this name",

@@ -3,7 +3,8 @@
 import click
 import pytest
 
-from shuffle.cli.keys import Columns, Placement, SortKey, SortKeys
+from shuffle.cli.keys import Columns, SortKeys
+from shuffle.rows.placement import Placement, SortKey
 
 
 @pytest.mark.parametrize(

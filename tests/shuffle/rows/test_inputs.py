@@ -8,14 +8,14 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
-import click
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.feather
 import pyarrow.parquet
 import pytest
 
-from shuffle.cli.inputs import Inputs
+from shuffle.rows.errors import InputError
+from shuffle.rows.inputs import Inputs
 
 COUNT = 90_000
 ROWS = pa.table({"key": pa.array(range(COUNT), pa.int64()), "text": [f"row {n % 100}" for n in range(COUNT)]})
@@ -148,7 +148,7 @@ def test_row_groups_that_their_statistics_exclude_are_not_read(tmp_path: Path) -
     rows, progress = read(Inputs([str(path)], "key >= 10000 and text = 'row 0'"))
     assert rows["key"].to_pylist() == list(range(10_000, COUNT, 100))
     assert progress == COUNT
-    with pytest.raises(click.ClickException, match=r"rows\.parquet: "):
+    with pytest.raises(InputError, match=r"rows\.parquet: "):
         read(Inputs([str(path)], "key >= 9999"))
 
 
@@ -188,7 +188,7 @@ def test_nan_is_compared_as_null_is_in_every_format(
 def test_files_of_other_columns_are_refused(tmp_path: Path, suffix: str) -> None:
     WRITERS[suffix](ROWS[:10], tmp_path / f"1{suffix}")
     WRITERS[suffix](ROWS[:10].rename_columns(["key", "word"]), tmp_path / f"2{suffix}")
-    with pytest.raises(click.ClickException, match=rf"2{suffix}: other columns than in .*1{suffix}; .* has text, word"):
+    with pytest.raises(InputError, match=rf"2{suffix}: other columns than in .*1{suffix}; .* has text, word"):
         Inputs([str(tmp_path)])
 
 
@@ -215,7 +215,7 @@ def test_files_of_other_types_are_refused(
 ) -> None:
     WRITERS[suffix](pa.table({"x": pa.array([], kind)}), tmp_path / f"1{suffix}")
     WRITERS[suffix](pa.table({"x": pa.array(values, other)}), tmp_path / f"2{suffix}")
-    with pytest.raises(click.ClickException, match=rf"2{suffix}: column x is .*, but .* in .*1{suffix}"):
+    with pytest.raises(InputError, match=rf"2{suffix}: column x is .*, but .* in .*1{suffix}"):
         Inputs([str(tmp_path)])
 
 
@@ -365,7 +365,7 @@ def test_values_of_csv_are_those_of_the_first_files_types_or_refused(
     if values is not None:
         assert read(inputs)[0]["x"].to_pylist() == values
         return
-    with pytest.raises(click.ClickException, match=rf"2\.csv: .*{words}"):
+    with pytest.raises(InputError, match=rf"2\.csv: .*{words}"):
         read(inputs)
 
 

@@ -11,10 +11,9 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from shuffle.cli.input_files import directory_columns, find_inputs, format_of
 from shuffle.machine.prefetch import Task, in_order
+from shuffle.rows.errors import InputError
+from shuffle.rows.input_files import directory_columns, find_inputs, format_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,7 +39,7 @@ class Inputs:
     String views are read as strings, since Arrow cannot take rows of views.
 
     Raises:
-        ClickException: no file of a known format, more than one format, files whose columns differ, or a condition that
+        InputError: no file of a known format, more than one format, files whose columns differ, or a condition that
             does not fit them.
         OSError: a file cannot be opened.
         pyarrow.ArrowException: it is not what its name says.
@@ -112,7 +111,7 @@ class Inputs:
                 sixteenth of it, from 1 to 24 MiB.
 
         Raises:
-            ClickException: a file cannot be read; it names the file.
+            InputError: a file cannot be read; it names the file.
         """
         import pyarrow as pa
 
@@ -129,7 +128,7 @@ class Inputs:
                     progress(read_count)
                 progress((self.row_count([part]) or dealt_with) - dealt_with)
             except (pa.ArrowException, OSError) as error:
-                raise click.ClickException(f"{part.path}: {error}") from error
+                raise InputError(f"{part.path}: {error}") from error
 
     def _rows_of(
         self, part: ds.Fragment, columns: Sequence[str], most_bytes: int
@@ -142,7 +141,7 @@ class Inputs:
         import pyarrow.dataset as ds
 
         from shuffle.arrays.plain_size import in_pieces
-        from shuffle.cli.file_batches import file_batches
+        from shuffle.rows.file_batches import file_batches
 
         keys = ds.get_partition_keys(part.partition_expression)
         constants = {name: keys[name] for name in self._directory_columns}
@@ -161,7 +160,7 @@ class Inputs:
                 yield piece.num_rows, kept.select(list(columns))
 
     def _check_columns(self) -> None:
-        """Raise ClickException where a file has other columns than the first: Arrow would fill in nulls, leave out what
+        """Raise InputError where a file has other columns than the first: Arrow would fill in nulls, leave out what
         is more, or round values, and say nothing. Of JSON lines nulls are what is meant, and what is more is seen on
         reading; CSV has no types, so that all files are read by the first one's."""
         import pyarrow.dataset as ds
@@ -173,17 +172,13 @@ class Inputs:
             actual = set(part.physical_schema.names)
             if actual != expected:
                 names = ", ".join(sorted(actual ^ expected))
-                raise click.ClickException(
-                    f"{part.path}: other columns than in {self.files[0]}; only one of them has {names}"
-                )
+                raise InputError(f"{part.path}: other columns than in {self.files[0]}; only one of them has {names}")
             if isinstance(self._dataset.format, ds.CsvFileFormat):
                 continue
             for field in part.physical_schema:
                 kind = self.schema.field(field.name).type
                 if not _takes_unchanged(kind, field.type):
-                    raise click.ClickException(
-                        f"{part.path}: column {field.name} is {field.type}, but {kind} in {self.files[0]}"
-                    )
+                    raise InputError(f"{part.path}: column {field.name} is {field.type}, but {kind} in {self.files[0]}")
 
     def _with_nulls_of_all(self) -> pa.Schema:
         """The schema, each column nullable that is so in any file."""
@@ -214,7 +209,7 @@ def _open_dataset(files: Sequence[str]) -> tuple[ds.FileSystemDataset, pa.Schema
     for file in files:
         os.close(os.open(file, os.O_RDONLY | os.O_CLOEXEC))  # the system's own error, for Arrow's is less clear
     if format_name == "json":
-        from shuffle.cli.json_lines import schema_of
+        from shuffle.rows.json_lines import schema_of
 
         in_files = schema_of(files)
     else:
@@ -308,12 +303,12 @@ def _has_few_values(metadata: pq.FileMetaData, column_number: int) -> bool:
 
 def _parsed(condition: str, schema: pa.Schema) -> tuple[pc.Expression, list[str]]:
     """The condition as an expression, and the columns that it is on."""
-    from shuffle.cli.row_filter import filtered_columns, parse_row_filter
+    from shuffle.rows.row_filter import filtered_columns, parse_row_filter
 
     try:
         return parse_row_filter(condition, schema), filtered_columns(condition, schema)
     except ValueError as error:
-        raise click.ClickException(f"--where: {error}") from error
+        raise InputError(f"--where: {error}") from error
 
 
 def _readable(schema: pa.Schema) -> pa.Schema:

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import click
 import pyarrow as pa
 import pytest
 
-from shuffle.cli.inputs import Inputs
+from shuffle.rows.errors import InputError
+from shuffle.rows.inputs import Inputs
 
 
 def write(path: Path, *rows: dict[str, Any], text: str = "") -> str:
@@ -53,7 +53,7 @@ def test_an_empty_file_has_no_rows(tmp_path: Path, name: str) -> None:
     full = write(tmp_path / "full.jsonl", {"key": 1})
     for order in ([empty, full], [full, empty]):
         assert rows_of(*order) == [{"key": 1}]
-    with pytest.raises(click.ClickException, match=f"{name}: empty, as all inputs are"):
+    with pytest.raises(InputError, match=f"{name}: empty, as all inputs are"):
         Inputs([empty])
 
 
@@ -68,7 +68,7 @@ def test_an_empty_file_has_no_rows(tmp_path: Path, name: str) -> None:
 def test_a_late_surprise_is_an_error(tmp_path: Path, row: dict[str, Any], problem: str) -> None:
     line = f'{{"key": 1{" " * 1000}}}\n'
     path = write(tmp_path / "late.jsonl", row, text=line * 5000)
-    with pytest.raises(click.ClickException, match=rf"late.jsonl: .*{problem}.*the first 4 MiB"):
+    with pytest.raises(InputError, match=rf"late.jsonl: .*{problem}.*the first 4 MiB"):
         rows_of(path)
 
 
@@ -82,13 +82,13 @@ def test_a_late_surprise_is_an_error(tmp_path: Path, row: dict[str, Any], proble
     ],
 )
 def test_no_json_lines_are_an_error_that_names_the_file(tmp_path: Path, text: str, problem: str) -> None:
-    with pytest.raises(click.ClickException, match=f"bad.jsonl: .*{problem}"):
+    with pytest.raises(InputError, match=f"bad.jsonl: .*{problem}"):
         rows_of(write(tmp_path / "bad.jsonl", text=text))
 
 
 def test_files_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
     paths = [write(tmp_path / "1.jsonl", {"key": 1}), write(tmp_path / "2.jsonl", {"key": "x"})]
-    with pytest.raises(click.ClickException, match=r"2\.jsonl: .*key"):
+    with pytest.raises(InputError, match=r"2\.jsonl: .*key"):
         Inputs(paths)
 
 
@@ -99,5 +99,5 @@ def test_integers_that_floats_of_another_file_would_round_are_refused(tmp_path: 
     lost = write(tmp_path / "3.jsonl", {"key": wrap(2**53 + 1)})
     assert rows_of(kept, ratios) == [{"key": wrap(2.0**53 - 1)}, {"key": None}, {"key": wrap(1.5)}]
     assert rows_of(lost) == [{"key": wrap(2**53 + 1)}]
-    with pytest.raises(click.ClickException, match=r"3\.jsonl: key has integers too large"):
+    with pytest.raises(InputError, match=r"3\.jsonl: key has integers too large"):
         rows_of(ratios, lost)

@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-import click
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from shuffle.cli.bounds import range_partitioner
-from shuffle.cli.inputs import Inputs
-from shuffle.cli.keys import SortKey
+from shuffle.rows.bounds import range_partitioner
+from shuffle.rows.errors import InputError
+from shuffle.rows.inputs import Inputs
+from shuffle.rows.placement import SortKey
 
 COUNT = 300_000
 ASCENDING = SortKey("key", False, True)
@@ -27,7 +27,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def counts_by_partition(inputs: Inputs, partition_count: int, *keys: SortKey, memory_bytes: int = 1 << 28) -> list[int]:
-    partitioner = range_partitioner(inputs, keys, partition_count, memory_bytes, bar_shown=False)
+    partitioner = range_partitioner(inputs, keys, partition_count, memory_bytes)
     numbers = [
         partitioner.partition_numbers(rows) for rows in inputs.batches(inputs.parts, None, lambda _count: None, 1 << 30)
     ]
@@ -49,8 +49,7 @@ def test_only_rows_that_pass_are_sampled(inputs: Path) -> None:
 
 def test_the_same_inputs_have_the_same_bounds(inputs: Path) -> None:
     partitioners = [
-        range_partitioner(Inputs([str(inputs)]), [SortKey("skewed", True, True)], 7, 1 << 28, bar_shown=False)
-        for _ in range(2)
+        range_partitioner(Inputs([str(inputs)]), [SortKey("skewed", True, True)], 7, 1 << 28) for _ in range(2)
     ]
     assert partitioners[0].bounds == partitioners[1].bounds
 
@@ -70,6 +69,6 @@ def test_what_has_no_order_is_refused_before_anything_is_read(
     content = (inputs / "rows.parquet").read_bytes()
     damaged = tmp_path / "rows.parquet"
     damaged.write_bytes(content[:4] + bytes(100) + content[104:])
-    for name, error, message in [(column, ValueError, problem), ("key", click.ClickException, "rows.parquet: ")]:
+    for name, error, message in [(column, ValueError, problem), ("key", InputError, "rows.parquet: ")]:
         with pytest.raises(error, match=message):
-            range_partitioner(Inputs([str(damaged)]), [SortKey(name, False, True)], 4, 1 << 28, bar_shown=False)
+            range_partitioner(Inputs([str(damaged)]), [SortKey(name, False, True)], 4, 1 << 28)

@@ -26,7 +26,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shuffle.cli.row_filter_tokens import Token, tokens_of
+from shuffle.rows.row_filter_tokens import Token, tokens_of
 
 _COMPARISONS: dict[str, Callable[[pc.Expression, pc.Expression], pc.Expression]] = {
     "=": operator.eq,

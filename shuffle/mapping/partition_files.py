@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import click
 import pyarrow as pa
 
-from shuffle.cli.bounds import range_partitioner
-from shuffle.cli.inputs import Inputs
-from shuffle.cli.keys import Placement
-from shuffle.cli.projection import Projection
-from shuffle.cli.terminal import progress_bar
 from shuffle.mapping.map_writer import MapWriter
 from shuffle.mapping.spill_store import kept_spills, spill_directories
 from shuffle.options import MapOptions
 from shuffle.partitioners import HashPartitioner, Partitioner, RoundRobinPartitioner
 from shuffle.report import MapReport
+from shuffle.rows.bounds import range_partitioner
+from shuffle.rows.errors import InputError
+from shuffle.rows.inputs import Inputs
+from shuffle.rows.placement import Placement
+from shuffle.rows.progress import Stage, unwatched
+from shuffle.rows.projection import Projection
 
 
 def partition(
@@ -26,8 +26,7 @@ def partition(
     placement: Placement,
     target: str,
     options: MapOptions,
-    *,
-    bar_shown: bool,
+    stage: Stage = unwatched,
 ) -> MapReport:
     """Write the rows of the inputs to ``target``, or to its spills.
 
@@ -36,10 +35,10 @@ def partition(
         columns: those that are written; none: all. The ones that rows are placed by need not be among them.
         placement: which partition a row goes to.
         target, options: as ``MapWriter`` takes them.
-        bar_shown: whether to show how far it is.
+        stage: watches sampling and partitioning.
 
     Raises:
-        ClickException: a column is not there, or an input cannot be read or would be replaced as a spill.
+        InputError: a column is not there, or an input cannot be read or would be replaced as a spill.
         SpillError, ValueError, OSError: as ``MapWriter`` does.
     """
     pa.set_cpu_count(options.threads)  # those that decode; sorting has its own
@@ -48,13 +47,13 @@ def partition(
     if placement.sort_keys:
         # What is going to be refused is refused before the inputs are sampled.
         _writer(target, inputs.schema, RoundRobinPartitioner(placement.partition_count), options).discard()
-    partitioner = _partitioner(inputs, placement, options, bar_shown=bar_shown)
+    partitioner = _partitioner(inputs, placement, options, stage)
     projection = Projection(partitioner, inputs.schema, columns) if columns else None
     read = None if projection is None else list(dict.fromkeys([*columns, *placement.columns]))
     schema = inputs.schema if projection is None else projection.schema
     with (
         _writer(target, schema, projection or partitioner, options) as writer,
-        progress_bar(inputs.row_count(inputs.parts), " rows", "partitioning", shown=bar_shown) as progress,
+        stage(inputs.row_count(inputs.parts), " rows", "partitioning") as progress,
     ):
         for batch in inputs.batches(inputs.parts, read, progress, options.memory_bytes):
             writer.write(batch if projection is None else projection.written(batch))
@@ -62,12 +61,12 @@ def partition(
     return writer.report
 
 
-def _partitioner(inputs: Inputs, placement: Placement, options: MapOptions, *, bar_shown: bool) -> Partitioner:
+def _partitioner(inputs: Inputs, placement: Placement, options: MapOptions, stage: Stage) -> Partitioner:
     if placement.by:
         return HashPartitioner(placement.by, placement.partition_count)
     if placement.sort_keys:
         keys, count, memory_bytes = placement.sort_keys, placement.partition_count, options.memory_bytes
-        return range_partitioner(inputs, keys, count, memory_bytes, bar_shown=bar_shown)
+        return range_partitioner(inputs, keys, count, memory_bytes, stage)
     return RoundRobinPartitioner(placement.partition_count)
 
 
@@ -75,7 +74,7 @@ def _writer(target: str, schema: pa.Schema, partitioner: Partitioner, options: M
     try:
         return MapWriter(target, schema, partitioner, options)
     except TypeError as error:  # a type of the input's that the format cannot store
-        raise click.ClickException(str(error)) from error
+        raise InputError(str(error)) from error
 
 
 def _check_columns(columns: Sequence[str], schema: pa.Schema) -> None:
@@ -83,13 +82,13 @@ def _check_columns(columns: Sequence[str], schema: pa.Schema) -> None:
         count = len(schema.get_all_field_indices(name))
         if count != 1:
             there = f"{count} columns have this name" if count else f"the columns are: {', '.join(schema.names)}"
-            raise click.ClickException(f"--columns: no column {name!r} to write; {there}")
+            raise InputError(f"--columns: no column {name!r} to write; {there}")
         if name in columns[:number]:
-            raise click.ClickException(f"--columns: {name!r} is given more than once")
+            raise InputError(f"--columns: {name!r} is given more than once")
 
 
 def _check_spills_are_no_inputs(inputs: Inputs, target: str, options: MapOptions) -> None:
-    """Raise ClickException where overwriting would remove inputs: earlier spills of the same names."""
+    """Raise InputError where overwriting would remove inputs: earlier spills of the same names."""
     if not (options.merge.overwrite and (options.keep_spills or options.spills_only)):
         return
     path = Path(target)
@@ -97,4 +96,4 @@ def _check_spills_are_no_inputs(inputs: Inputs, target: str, options: MapOptions
     spills = {spill.resolve() for spill in kept_spills(path, directories)}
     for file in inputs.files:
         if Path(file).resolve() in spills:
-            raise click.ClickException(f"{file}: an input, which would be replaced as a spill of {target}")
+            raise InputError(f"{file}: an input, which would be replaced as a spill of {target}")

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from shuffle import HashPartitioner, MapOptions, MapWriter
-from shuffle.cli.projection import Projection
+from shuffle.rows.projection import Projection
 from spill_format import SpillFile
 
 ROWS = pa.record_batch({"key": range(50_000), "text": [f"row {n}" for n in range(50_000)], "more": [1.5] * 50_000})

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import click
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
+
+from shuffle.rows.errors import InputError
 
 _BLOCK_BYTES = 4 << 20  # the longest row, too
 _LARGEST_EXACT = 1 << 53  # integer that floating-point numbers hold, and all smaller ones
@@ -19,7 +20,7 @@ def schema_of(files: Sequence[str]) -> pa.Schema:
     """The columns that the first 4 MiB of all files have together; one that a file lacks is null there.
 
     Raises:
-        ClickException: they contradict each other, or there are no rows; it names the file.
+        InputError: they contradict each other, or there are no rows; it names the file.
     """
     schemas: list[pa.Schema] = []
     for file in files:
@@ -29,9 +30,9 @@ def schema_of(files: Sequence[str]) -> pa.Schema:
             schemas.append(_own_schema(file))
             schemas = [pa.unify_schemas(schemas, promote_options="permissive")]
         except pa.ArrowException as error:
-            raise click.ClickException(f"{file}: {error}") from error
+            raise InputError(f"{file}: {error}") from error
     if not schemas:
-        raise click.ClickException(f"{files[0]}: empty, as all inputs are, so that nothing says what columns there are")
+        raise InputError(f"{files[0]}: empty, as all inputs are, so that nothing says what columns there are")
     return schemas[0]
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
 import pyarrow as pa
 import pytest
 
-from shuffle.cli.input_files import directory_columns, find_inputs, format_of
+from shuffle.rows.errors import InputError
+from shuffle.rows.input_files import directory_columns, find_inputs, format_of
 
 FILES = ["a.csv", "a2.csv", "a10.csv", "in/b.csv", "in/deep/c.CSV", "in/.hidden.csv", "in/_SUCCESS", "in/notes.txt",
          "in/_tmp/d.csv", "in/.git/e.csv", "[1].csv", "1.csv", "année=2024/f.csv", "nothing/.csv", "x=1/g.csv",
@@ -63,7 +63,7 @@ def test_files_directories_and_patterns_are_found_in_order(directory: Path, path
 )
 def test_nothing_found_and_anything_found_twice_are_refused(directory: Path, paths: list[str], problem: str) -> None:
     (directory / "link.csv").symlink_to("a.csv")
-    with pytest.raises(click.ClickException, match=problem):
+    with pytest.raises(InputError, match=problem):
         find_inputs(paths)
 
 
@@ -89,7 +89,7 @@ def test_names_tell_the_format(files: list[str], format_name: str) -> None:
     ],
 )
 def test_names_that_tell_no_format_or_several_are_refused(files: list[str], problem: str) -> None:
-    with pytest.raises(click.ClickException, match=problem):
+    with pytest.raises(InputError, match=problem):
         format_of(files)
 
 
@@ -136,11 +136,11 @@ def test_directories_of_a_key_and_a_value_make_columns(file: str, names: list[st
 
 def test_a_way_back_out_of_a_key_is_refused() -> None:
     assert directory_columns(["../a/../key=1/a.csv"]).names == ["key"]
-    with pytest.raises(click.ClickException, match=r"key=1/\.\./key=2/a\.csv: '\.\.' behind a directory key=value"):
+    with pytest.raises(InputError, match=r"key=1/\.\./key=2/a\.csv: '\.\.' behind a directory key=value"):
         directory_columns(["key=1/../key=2/a.csv"])
 
 
 @pytest.mark.parametrize("other", ["b.csv", "z=1/b.csv", "y=1/z=1/b.csv"])
 def test_other_keys_are_refused(other: str) -> None:
-    with pytest.raises(click.ClickException, match=f"{other}: other directories key=value than of y=1/a.csv"):
+    with pytest.raises(InputError, match=f"{other}: other directories key=value than of y=1/a.csv"):
         directory_columns(["y=1/a.csv", other])

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shuffle.cli.row_filter import parse_row_filter
-from shuffle.cli.row_filter_tokens import RowFilterError
+from shuffle.rows.row_filter import parse_row_filter
+from shuffle.rows.row_filter_tokens import RowFilterError
 
 HOURS = [None, *(datetime(2024, 1, 31, hour, tzinfo=UTC) for hour in range(1, 6))]
 PRICES = [Decimal("1.50"), None, Decimal("2.55"), Decimal(0), Decimal(-3), Decimal(10)]

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from shuffle.cli.sample import RowSample
+from shuffle.rows.sample import RowSample
 
 SCHEMA = pa.schema([("row", pa.int64()), ("text", pa.dictionary(pa.int32(), pa.string()))])
 

@@ -15,7 +15,7 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from shuffle.arrays.plain_size import plain_bytes
-from shuffle.cli.json_lines import check_integers, json_batches
+from shuffle.rows.json_lines import check_integers, json_batches
 
 # As large as usual row groups, of which TPC-H's have 100,000 rows: their rests would make batches of their own.
 _BATCH_ROWS = 1 << 17

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-import click
-
 from shuffle.merging.sources import natural_order
+from shuffle.rows.errors import InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,7 +41,7 @@ def find_inputs(paths: Sequence[str]) -> list[str]:
     ``[`` as all that match it, in natural order, directories among them included, and ``**`` any number of directories.
 
     Raises:
-        ClickException: a directory holds no such file, a pattern matches nothing, or a file is meant twice.
+        InputError: a directory holds no such file, a pattern matches nothing, or a file is meant twice.
         OSError: a directory cannot be listed.
     """
     found: dict[str, str] = {}
@@ -51,7 +50,7 @@ def find_inputs(paths: Sequence[str]) -> list[str]:
             identity = os.path.realpath(file)
             if identity in found:
                 as_other = "" if found[identity] == file else f", also as {found[identity]}"
-                raise click.ClickException(f"{file}: is given more than once{as_other}; its rows would be, too")
+                raise InputError(f"{file}: is given more than once{as_other}; its rows would be, too")
             found[identity] = file
     return list(found.values())
 
@@ -60,12 +59,12 @@ def format_of(files: Sequence[str]) -> str:
     """The format that all names end with, as ``pyarrow.dataset`` calls it.
 
     Raises:
-        ClickException: one ends with none, or they are of more than one.
+        InputError: one ends with none, or they are of more than one.
     """
     formats = {_format_of(file): file for file in reversed(files)}
     if len(formats) > 1:
         (first, file), (second, other), *_ = sorted(formats.items())
-        raise click.ClickException(f"inputs of one format are needed: {file} is {first}, {other} is {second}")
+        raise InputError(f"inputs of one format are needed: {file} is {first}, {other} is {second}")
     return next(iter(formats))
 
 
@@ -74,7 +73,7 @@ def directory_columns(files: Sequence[str]) -> pa.Schema:
     values are such numbers, else int64, else date32 if all are as 2024-01-31, else string.
 
     Raises:
-        ClickException: a file's directories have other keys than the first one's.
+        InputError: a file's directories have other keys than the first one's.
     """
     import pyarrow as pa
 
@@ -83,9 +82,7 @@ def directory_columns(files: Sequence[str]) -> pa.Schema:
         pairs = _pairs(file)
         if pairs.keys() != values.keys():
             names = ", ".join(sorted(pairs.keys() ^ values.keys()))
-            raise click.ClickException(
-                f"{file}: other directories key=value than of {files[0]}; only one of them has {names}"
-            )
+            raise InputError(f"{file}: other directories key=value than of {files[0]}; only one of them has {names}")
         for key, value in pairs.items():
             if value != _NULL_VALUE:
                 values[key].append(value)
@@ -97,7 +94,7 @@ def _pairs(file: str) -> dict[str, str]:
     for segment in os.path.dirname(file).split("/"):
         key, sign, value = segment.partition("=")
         if segment == ".." and pairs:
-            raise click.ClickException(f"{file}: '..' behind a directory key=value; give the path without it")
+            raise InputError(f"{file}: '..' behind a directory key=value; give the path without it")
         if key and sign:
             pairs.setdefault(unquote(key), unquote(value))  # of two of one key Arrow takes the first
     return pairs
@@ -123,7 +120,7 @@ def _files_of(path: str) -> list[str]:
         return _files_below(path) if os.path.isdir(path) else [path]
     matches = sorted(glob.glob(path, recursive=True), key=natural_order)
     if not matches:
-        raise click.ClickException(f"no input: nothing matches {path}")
+        raise InputError(f"no input: nothing matches {path}")
     # What ** matches may be in a directory that it matches, too.
     return list(dict.fromkeys(file for match in matches for file in _files_of(match)))
 
@@ -139,7 +136,7 @@ def _files_below(directory: str) -> list[str]:
         ]
     if not found:
         known = ", ".join(f"*{suffix}" for suffix in FORMATS_BY_SUFFIX)
-        raise click.ClickException(f"no input: looked for {known} in the directory {directory}")
+        raise InputError(f"no input: looked for {known} in the directory {directory}")
     return sorted(found, key=natural_order)
 
 
@@ -155,5 +152,5 @@ def _format_of(file: str) -> str:
     suffix = _suffix_of(file)
     if suffix is None:
         known = ", ".join(FORMATS_BY_SUFFIX)
-        raise click.ClickException(f"{file}: what format is it? The names of inputs end with one of {known}")
+        raise InputError(f"{file}: what format is it? The names of inputs end with one of {known}")
     return FORMATS_BY_SUFFIX[suffix]

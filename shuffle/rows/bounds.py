@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from shuffle.cli.inputs import Inputs
-from shuffle.cli.keys import SortKey
-from shuffle.cli.sample import RowSample
-from shuffle.cli.terminal import progress_bar
 from shuffle.partitioners import RangePartitioner
+from shuffle.rows.inputs import Inputs
+from shuffle.rows.placement import SortKey
+from shuffle.rows.progress import Stage, unwatched
+from shuffle.rows.sample import RowSample
 
 _MOST_PARTS = 256  # row groups or files that are read
 # With n rows of a sample for each partition, most partitions are within 1/√n of their share: 3 %.
@@ -21,7 +21,7 @@ _MEMORY_PART = 4  # of the budget a quarter is for the sample: ranking it takes 
 
 
 def range_partitioner(
-    inputs: Inputs, keys: Sequence[SortKey], partition_count: int, memory_bytes: int, *, bar_shown: bool
+    inputs: Inputs, keys: Sequence[SortKey], partition_count: int, memory_bytes: int, stage: Stage = unwatched
 ) -> RangePartitioner:
     """A partitioner whose bounds come from a sample: 1000 rows a partition, at least 65,536 and at most 1,048,576.
 
@@ -33,7 +33,7 @@ def range_partitioner(
         keys: what they are sorted by, the most significant first.
         partition_count: P.
         memory_bytes: the budget; the sample is smaller where it would take more.
-        bar_shown: whether to show how far the pass is.
+        stage: watches the pass.
 
     Raises:
         ValueError: a column is not there, or its values have no order.
@@ -56,7 +56,7 @@ def range_partitioner(
     schema = pa.schema([inputs.schema.field(name) for name in columns])
     sample = RowSample(schema, most_rows, memory_bytes // _MEMORY_PART)
     parts = inputs.some_parts(_MOST_PARTS)
-    with progress_bar(inputs.row_count(parts), " rows", "sampling", shown=bar_shown) as progress:
+    with stage(inputs.row_count(parts), " rows", "sampling") as progress:
         for batch in inputs.batches(parts, columns, progress, memory_bytes):
             sample.add(batch)
     return partitioner_of(sample.rows())

@@ -1,0 +1,17 @@
+"""How a caller watches work of several stages, whose lengths are known only when each begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TypeAlias
+
+Stage: TypeAlias = Callable[[int | None, str, str], AbstractContextManager[Callable[[int], None]]]
+"""Begins a stage: its length or None where that is unknown, its unit, and its name; yields what is told each step."""
+
+
+@contextmanager
+def unwatched(total: int | None, unit: str, description: str) -> Iterator[Callable[[int], None]]:
+    """A stage that nobody watches."""
+    del total, unit, description
+    yield lambda _count: None
