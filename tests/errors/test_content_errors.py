@@ -303,7 +303,7 @@ TABLE: Table = {
     "spill_format/storage/remote.py": [
         Elsewhere(
             "the file system answered a range read with another number of bytes",
-            "tests/spill_format/test_remote.py::test_a_file_that_is_replaced_between_reads_is_not_mixed",
+            "tests/spill_format/storage/test_remote.py::test_a_file_that_is_replaced_between_reads_is_not_mixed",
         ),
     ],
     "spill_format/storage/publication.py": [
@@ -320,7 +320,7 @@ TABLE: Table = {
         ),
         Elsewhere(
             "…: already published or discarded",
-            "tests/spill_format/test_publish.py::test_after_the_end_there_is_no_descriptor_and_no_second_publication",
+            "tests/spill_format/storage/test_publication.py::test_after_the_end_there_is_no_descriptor_and_no_second_publication",
         ),
         Elsewhere(
             "published, but syncing its directory failed, so a power cut may undo it: …",

@@ -114,7 +114,7 @@ def spill_beside_an_earlier_one(directory: Path) -> None:
 
 
 TABLE: Table = {
-    "shuffle/merge.py": [
+    "shuffle/merging/merge.py": [
         Raised(ValueError, "there is nothing to merge: no sources", lambda directory: merge([], directory / "a.arrow")),
         Raised(
             ValueError,

@@ -330,7 +330,7 @@ TABLE: Table = {
             merging("blockmgr-7", file_format=SparkFormat(shuffle=3)),
         ),
     ],
-    "shuffle/merge.py": [
+    "shuffle/merging/merge.py": [
         Raised(
             ValueError,
             "PATH/blockmgr-7/shuffle_3_0_0.data: Spark's bytes are never decoded here, so they cannot be compacted: "

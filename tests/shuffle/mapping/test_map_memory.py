@@ -18,7 +18,7 @@ from spill_format import SpillFile
 MIB = 1 << 20
 ALLOWANCE_MIB = 64  # for the interpreter, its libraries, and the batch that the caller holds
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 # Memory is sampled by a thread of its own, since what counts is the highest that it ever was.
 TASK = """

@@ -293,7 +293,7 @@ def test_what_a_user_may_not_enter_is_named(open_directory: Path) -> None:
     for target, sources, blamed in cases:
         completed = subprocess.run(
             [sys.executable, "-c", MERGE_AS_NOBODY, target, sources],
-            cwd=Path(__file__).parents[2],
+            cwd=Path(__file__).parents[3],
             capture_output=True,
             text=True,
             check=False,

@@ -11,7 +11,7 @@ from shuffle.merging.copy.ladder import METHODS
 from shuffle.options import MethodName
 from tests.spills import ranges_of, write_spill
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 MIB = 1 << 20
 
 # One spill stands for many: a source is whatever is given, also what was given before.
