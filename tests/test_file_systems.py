@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.file_systems import loop_mounted, tmpfs_mounted
+from shuffle.testing.file_systems import loop_mounted, tmpfs_mounted
 
 pytestmark = pytest.mark.mount
 

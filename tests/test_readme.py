@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from tests.spills import write_spill, write_spills
+from tests.helpers.spills import random_spill, random_spills
 from tests.test_docs import blocks_of, prompted
 
 README = Path(__file__).parent.parent / "README.md"
@@ -29,8 +29,8 @@ def directory(tmp_path: Path) -> Path:
     pa.parquet.write_table(pa.table({"user_id": range(100)}), tmp_path / "events" / "1.parquet")
     sales = pa.table({"id": range(100), "price": range(100)})
     pa.parquet.write_table(sales, tmp_path / "sales" / "year=2024" / "1.parquet")
-    write_spills(tmp_path / "spills", [10] * 8, [20] * 8)
-    damaged = write_spill(tmp_path / "damaged.arrow", [10, 20])
+    random_spills(tmp_path / "spills", [10] * 8, [20] * 8)
+    damaged = random_spill(tmp_path / "damaged.arrow", [10, 20])
     os.truncate(damaged, damaged.stat().st_size - 100)
     for name in ("before.arrow", "after.arrow", "outputs/merged.arrow"):
         shutil.copy(tmp_path / "spills" / "spill-0.spill.arrow", tmp_path / name)

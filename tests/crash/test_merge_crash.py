@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.spills import assert_merge_of, write_spills
+from tests.helpers.spills import assert_merge_of, random_spills
 
 ROOT = Path(__file__).parents[2]
 STRACE = shutil.which("strace")
@@ -71,7 +71,7 @@ class Place:
 def place(tmp_path: Path) -> Place:
     for name in ("spills", "outputs"):
         (tmp_path / name).mkdir()
-    spills = write_spills(tmp_path / "spills", [40, 0, 3], [7, 7, 0])
+    spills = random_spills(tmp_path / "spills", [40, 0, 3], [7, 7, 0])
     return Place(spills, tmp_path / "outputs" / "merged.arrow")
 
 

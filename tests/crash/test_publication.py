@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 import spill_format
+from shuffle.testing.file_systems import loop_mounted
 from spill_format.storage.publication import open_pending
-from tests.crash.power import cut_power
-from tests.file_systems import loop_mounted
+from tests.helpers.power import cut_power
 
 OLD = b"old" * 100
 NEW = b"new" * 30_000

@@ -12,7 +12,7 @@ from shuffle.merging.push_merge import merge_pushed
 from spill_format import CorruptError
 from spill_format.spark.push import read_pushed
 from tests.crash.test_merge_crash import CALLS, FIRST, LAST, ROOT, STRACE, calls_of_merge, needs_strace
-from tests.spark_files import write_spark
+from tests.helpers.spark_files import write_spark
 
 MERGER = f"""
 import os, sys

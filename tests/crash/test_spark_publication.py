@@ -12,7 +12,7 @@ from shuffle import MergeOptions, merge
 from spill_format import CorruptError
 from spill_format.spark.outputs import paths_beside, read_output
 from tests.crash.test_merge_crash import CALLS, MERGER, ROOT, STRACE, calls_of_merge, needs_strace
-from tests.spark_files import assert_spark_output, ranges_of_spark, write_spark
+from tests.helpers.spark_files import assert_spark_output, ranges_of_spark, write_spark
 
 MAPS = [[b"first map, first partition", b""], [b"and second", b"second map, second partition"]]
 MERGED = [b"".join(parts) for parts in zip(*MAPS, strict=True)]

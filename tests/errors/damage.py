@@ -12,6 +12,7 @@ from crc32c import crc32c
 from shuffle import MergeOptions, merge
 from shuffle.inspecting.repair import repair
 from shuffle.inspecting.soundness import verify_file
+from shuffle.testing import write_spill
 from spill_format import (
     SpillFile,
 )
@@ -19,11 +20,12 @@ from spill_format.checksum import mask
 from spill_format.framing import IndexPlace, encode_place, metadata_length_of
 from spill_format.schemas import ORIGINAL_SCHEMA_KEY, storage_schema
 from spill_format.stream import decode_stream, ranges_within
-from tests.faults.forgeries import (
+from tests.helpers.anatomy import Anatomy
+from tests.helpers.forgeries import (
     Damage,
     u32,
 )
-from tests.support import Anatomy, write_file, write_sample
+from tests.helpers.spills import write_sample
 
 REPAIR = "`shuffle repair FILE -o OUT` recovers what is whole"
 AT = "PATH/a.arrow, offset …: "
@@ -142,7 +144,7 @@ def forged_original(directory: Path) -> Path:
     """A file whose schema says that its columns were others, in words that are none, under a right seal."""
     schema = pa.schema([("d", pa.dictionary(pa.int8(), pa.string()))])
     original = storage_schema(schema).metadata[ORIGINAL_SCHEMA_KEY]
-    path = write_file(directory / "a.arrow", {}, 1, schema=schema)
+    path = write_spill({}, directory / "a.arrow", schema=schema, partition_count=1)
     return with_schema_message(path, lambda message: message.replace(original, b"A" * len(original)))
 
 

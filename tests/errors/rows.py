@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.errors.sites import FILLED, ROOT, Site
-from tests.shuffle.cli.commands import run
+from tests.helpers.commands import run
 
 EXAMPLE = "PATH"
 """Stands in a row's text for the directory of the test."""

@@ -21,14 +21,14 @@ from spill_format import PartitionLayout, SpillFile, SpillWriter
 from spill_format.framing import check_alignment, encode_header, metadata_length_of
 from spill_format.index import PartitionIndex
 from tests.errors.rows import Elsewhere, Provoked, Raised, Row, Table, each_row, wrong
-from tests.spills import SCHEMA, write_spill
+from tests.helpers.spills import SCHEMA, random_spill
 
 ROWS = pa.table({"key": [1, 2], "text": ["a", "b"]})
 OTHER = pa.table({"other": [1]})
 
 
 def spill_in(directory: Path) -> SpillFile:
-    return SpillFile(write_spill(directory / "a.arrow", [1, 2]))
+    return SpillFile(random_spill(directory / "a.arrow", [1, 2]))
 
 
 def closed_spill(directory: Path) -> SpillFile:

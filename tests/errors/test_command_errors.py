@@ -11,10 +11,10 @@ import pyarrow.parquet
 
 from spill_format import SpillWriter
 from tests.errors.rows import Command, Elsewhere, Provoked, Table, each_row
-from tests.shuffle.cli.commands import command_line, error_of, run
-from tests.shuffle.serve.servers import running
-from tests.spark_files import write_pushed, write_spark
-from tests.spills import SCHEMA, write_spill, write_spills
+from tests.helpers.commands import command_line, error_of, run
+from tests.helpers.servers import running
+from tests.helpers.spark_files import write_pushed, write_spark
+from tests.helpers.spills import SCHEMA, random_spill, random_spills
 
 ROWS = pa.table({"key": [1, 2, 3], "text": ["a", "b", "c"]})
 PARTITION = "shuffle partition rows.parquet --by key --partitions 4 -o new.arrow"
@@ -24,8 +24,8 @@ def examples(directory: Path) -> None:
     """One file or directory for each way to be wrong."""
     for name in ("spills", "empty", "mixed", "unlike", "blockmgr-7", "blockmgr-8", "blockmgr-9"):
         (directory / name).mkdir()
-    write_spills(directory / "spills", [3, 0, 5], [1, 2, 0])
-    whole = write_spill(directory / "whole.arrow", [3, 4]).read_bytes()
+    random_spills(directory / "spills", [3, 0, 5], [1, 2, 0])
+    whole = random_spill(directory / "whole.arrow", [3, 4]).read_bytes()
     (directory / "cut.arrow").write_bytes(whole[:-100])
     with SpillWriter(directory / "of three.arrow", SCHEMA, 3):
         pass
@@ -243,7 +243,7 @@ def test_an_extra_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_a_terminal_gets_no_arrow(tmp_path: Path) -> None:
-    write_spill(tmp_path / "a.arrow", [1, 2])
+    random_spill(tmp_path / "a.arrow", [1, 2])
     reader, terminal = pty.openpty()
     with running(tmp_path) as server:
         completed = subprocess.run(

@@ -39,7 +39,7 @@ from tests.errors.damage import (
     with_length_64,
 )
 from tests.errors.rows import Elsewhere, Provoked, Raised, Table, Unseen, each_row, elsewhere
-from tests.faults.forgeries import (
+from tests.helpers.forgeries import (
     arrow_file_without_index,
     i64,
     range_forged,

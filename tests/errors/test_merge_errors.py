@@ -27,7 +27,7 @@ from spill_format import (
     TruncatedError,
 )
 from tests.errors.rows import Provoked, Raised, Table, each_row, elsewhere
-from tests.spills import write_spill, write_spills
+from tests.helpers.spills import random_spill, random_spills
 
 SWITCH = '--transfer-to off or transfer_to="off"'
 MISCOUNTS = f"; this kernel (Linux …) miscounts; copying inside the kernel can be switched off with {SWITCH}"
@@ -36,7 +36,7 @@ OTHER_SCHEMA = pa.schema([("key", pa.string()), ("text", pa.string())])
 
 def spills_in(directory: Path) -> list[Path]:
     (directory / "spills").mkdir()
-    return write_spills(directory / "spills", [10, 0, 30], [0, 20, 10], [5, 5, 5])
+    return random_spills(directory / "spills", [10, 0, 30], [0, 20, 10], [5, 5, 5])
 
 
 def merging(script: dict[str, list[Step]], **options: Any) -> Callable[[Path], object]:
@@ -55,8 +55,8 @@ def merge_named(*names: str) -> Callable[[Path], object]:
     def provoke(directory: Path) -> object:
         spills_in(directory)
         (directory / "empty").mkdir()
-        write_spill(directory / "two.arrow", [1, 2])
-        write_spill(directory / "words.arrow", [1, 2, 3], schema=OTHER_SCHEMA)
+        random_spill(directory / "two.arrow", [1, 2])
+        random_spill(directory / "words.arrow", [1, 2, 3], schema=OTHER_SCHEMA)
         return merge([directory / name for name in names], directory / "merged.arrow")
 
     return provoke

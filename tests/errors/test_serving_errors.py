@@ -17,10 +17,10 @@ from shuffle.serve.server import serve
 from shuffle.wire import BOUNDARY, CHECKSUM_HEADER, decode_length, decode_part_head
 from spill_format import CorruptError, SpillError, TruncatedError
 from tests.errors.rows import Provoked, Raised, Table, Unseen, each_row
-from tests.shuffle.client.proxies import scripted_server
-from tests.shuffle.serve.servers import read_all, running
-from tests.spills import write_spill
-from tests.support import Anatomy
+from tests.helpers.anatomy import Anatomy
+from tests.helpers.proxies import scripted_server
+from tests.helpers.servers import read_all, running
+from tests.helpers.spills import random_spill
 
 QUICK = FetchOptions(backoff_seconds=0.001, attempts=2, timeout_seconds=0.2)
 URL = "http://127.0.0.1:…/a.arrow/partitions/0"
@@ -80,7 +80,7 @@ class Answer(NamedTuple):
     options: tuple[str, ...] = ()
 
     def check(self, directory: Path) -> None:
-        path = write_spill(directory / "a.arrow", [3, 5])
+        path = random_spill(directory / "a.arrow", [3, 5])
         damaged = bytearray(path.read_bytes())
         damaged[Anatomy.of(path).index] ^= 1
         (directory / "damaged.arrow").write_bytes(damaged)

@@ -19,8 +19,8 @@ from spill_format.spark.outputs import index_path_of, paths_beside, read_checksu
 from spill_format.spark.publication import write_output
 from spill_format.spark.push import read_pushed, recover_pushed
 from tests.errors.rows import Provoked, Raised, Table, each_row, elsewhere
-from tests.spark_files import write_pushed, write_spark
-from tests.spills import write_spill
+from tests.helpers.spark_files import write_pushed, write_spark
+from tests.helpers.spills import random_spill
 
 RANGES = [b"abc", b"", b"defghij"]
 SCANNED = (
@@ -61,7 +61,7 @@ def merging(*names: str, **choices: Any) -> Callable[[Path], object]:
     def provoke(directory: Path) -> object:
         outputs_in(directory)
         (directory / "blockmgr-9").mkdir()
-        write_spill(directory / "a.spill.arrow", [1, 2, 3])
+        random_spill(directory / "a.spill.arrow", [1, 2, 3])
         return merge([directory / name for name in names], directory / "m.data", **choices)
 
     return provoke

@@ -22,7 +22,7 @@ from tests.errors.damage import (
     without_blocks,
 )
 from tests.errors.rows import Elsewhere, Provoked, Raised, Table, each_row
-from tests.faults.forgeries import (
+from tests.helpers.forgeries import (
     arrow_file_without_index,
     first_block,
     footer_replaced,
@@ -32,7 +32,7 @@ from tests.faults.forgeries import (
     note_replaced,
     u32,
 )
-from tests.support import FLAT_SCHEMA, flat_batch
+from tests.helpers.spills import FLAT_SCHEMA, flat_batch
 
 TABLE: Table = {
     "spill_format/structure.py": [

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from shuffle import MergeOptions, merge
-from shuffle.testing import Always, Fail, ScriptedKernel, Step, Zeroes
+from shuffle.testing import Always, Fail, ScriptedKernel, Step, Zeroes, write_spill
 from spill_format import ChecksumError, CorruptError, SpillError, SpillFile, TruncatedError
-from tests.faults.forgeries import Damage, i64, range_forged, sealed_for, u32, with_flatbuffer
-from tests.spills import write_spill
-from tests.support import Anatomy, flat_batch, write_file, write_sample
+from tests.helpers.anatomy import Anatomy
+from tests.helpers.forgeries import Damage, i64, range_forged, sealed_for, u32, with_flatbuffer
+from tests.helpers.spills import flat_batch, random_spill, write_sample
 
 COMPACT = MergeOptions(compact=True, threads=2)
 
@@ -95,7 +95,7 @@ def test_damage_anywhere_in_a_large_partition_is_found(
     tmp_path: Path, outputs: Path, compression: str | None, place: float
 ) -> None:
     batches = [flat_batch(1000, 1000 * number) for number in range(200)]
-    path = write_file(tmp_path / "large.spill.arrow", {1: batches}, 3, compression=compression)
+    path = write_spill({1: batches}, tmp_path / "large.spill.arrow", partition_count=3, compression=compression)
     with SpillFile(path) as spill:
         start, end = spill.range_of(1)
     anatomy = Anatomy.of(path)
@@ -111,7 +111,7 @@ def test_damage_anywhere_in_a_large_partition_is_found(
 
 
 def test_an_absurd_decompressed_length_is_corruption(tmp_path: Path, outputs: Path) -> None:
-    path = write_file(tmp_path / "a.spill.arrow", {0: [flat_batch(1000)]}, 1, compression="zstd")
+    path = write_spill({0: [flat_batch(1000)]}, tmp_path / "a.spill.arrow", partition_count=1, compression="zstd")
     anatomy = Anatomy.of(path)
     lied = Anatomy.cut(anatomy.patched(anatomy.raw.index(i64(8000), anatomy.offsets[0]), i64(2**60)))
     path.write_bytes(range_forged(lied, 0, bytes))  # the range's checksum made to fit
@@ -121,7 +121,7 @@ def test_an_absurd_decompressed_length_is_corruption(tmp_path: Path, outputs: Pa
 
 
 def test_a_source_that_is_cut_short_meanwhile_is_an_error(tmp_path: Path, outputs: Path) -> None:
-    sources = [write_spill(tmp_path / f"{number}.spill.arrow", [100_000, 100_000]) for number in range(2)]
+    sources = [random_spill(tmp_path / f"{number}.spill.arrow", [100_000, 100_000]) for number in range(2)]
     changed = False
 
     def cut(_byte_count: int) -> None:
@@ -145,14 +145,14 @@ KERNELS: list[tuple[str, list[Step], type[Exception], str]] = [
 def test_a_kernel_that_fails_or_lies_is_caught(
     tmp_path: Path, outputs: Path, steps: list[Step], kind: type[Exception], words: str
 ) -> None:
-    source = write_spill(tmp_path / "a.spill.arrow", [10, 20])
+    source = random_spill(tmp_path / "a.spill.arrow", [10, 20])
     with pytest.raises(kind, match=words):
         merge([source], outputs / "merged.arrow", COMPACT, kernel=ScriptedKernel({"pread": steps}))
     assert os.listdir(outputs) == []
 
 
 def test_too_little_room_is_told_before_anything_is_written(small_ext4_dir: Path, tmp_path: Path) -> None:
-    source = write_spill(tmp_path / "a.spill.arrow", [200_000, 0, 300_000])
+    source = random_spill(tmp_path / "a.spill.arrow", [200_000, 0, 300_000])
     before = sorted(os.listdir(small_ext4_dir))
     told: list[int] = []
     with pytest.raises(OSError, match=r"No space left on device: [0-9]+ bytes will be written, [0-9]+ are") as caught:
@@ -163,7 +163,7 @@ def test_too_little_room_is_told_before_anything_is_written(small_ext4_dir: Path
 
 
 def test_a_disk_that_fills_up_meanwhile_leaves_nothing(small_ext4_dir: Path, tmp_path: Path) -> None:
-    source = write_spill(tmp_path / "a.spill.arrow", [60_000, 0, 100_000])
+    source = random_spill(tmp_path / "a.spill.arrow", [60_000, 0, 100_000])
     filler = small_ext4_dir / "filler"
 
     def fill(_byte_count: int) -> None:

@@ -17,7 +17,8 @@ from spill_format import (
     VersionError,
 )
 from spill_format.framing import IndexPlace, encode_place
-from tests.faults.forgeries import (
+from tests.helpers.anatomy import Anatomy
+from tests.helpers.forgeries import (
     Damage,
     arrow_file_without_index,
     first_block,
@@ -29,7 +30,7 @@ from tests.faults.forgeries import (
     note_replaced,
     u32,
 )
-from tests.support import Anatomy, write_sample
+from tests.helpers.spills import write_sample
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shuffle.inspecting.soundness import verify_file
+from shuffle.testing import write_spill
 from spill_format import ChecksumError, CorruptError, SpillError, SpillFile, TruncatedError
 from spill_format.framing import metadata_length_of
 from spill_format.schemas import ORIGINAL_SCHEMA_KEY, storage_schema
-from tests.faults.forgeries import Damage, i64, range_forged, sealed_for, u32, with_flatbuffer
-from tests.support import Anatomy, flat_batch, read_everything, write_file, write_sample
+from tests.helpers.anatomy import Anatomy
+from tests.helpers.forgeries import Damage, i64, range_forged, sealed_for, u32, with_flatbuffer
+from tests.helpers.spills import flat_batch, read_everything, write_sample
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +108,9 @@ def test_damage_to_ranges_is_found_by_those_who_look(
 
 @pytest.mark.parametrize("compression", ["lz4", "zstd"])
 def test_an_absurd_decompressed_length_is_corruption(tmp_path: Path, compression: str) -> None:
-    path = write_file(tmp_path / "compressed.arrow", {0: [flat_batch(1000)]}, 1, compression=compression)
+    path = write_spill(
+        {0: [flat_batch(1000)]}, tmp_path / "compressed.arrow", partition_count=1, compression=compression
+    )
     sound = Anatomy.of(path)
     body = sound.offsets[0] + metadata_length_of(sound.raw[sound.offsets[0] :])
     path.write_bytes(sound.patched(sound.raw.index(i64(8000), body), i64(2**60)))
@@ -124,7 +128,7 @@ def forging(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_schema_that_contradicts_its_original_is_corruption(tmp_path: Path) -> None:
     of_strings = storage_schema(pa.schema([("d", pa.dictionary(pa.int8(), pa.string()))]))
     forged = pa.schema([("d", pa.int64())], metadata=of_strings.metadata)
-    write_file(tmp_path / "forged.arrow", {}, 1, schema=forged)
+    write_spill({}, tmp_path / "forged.arrow", schema=forged, partition_count=1)
     with pytest.raises(CorruptError, match="original schema in the metadata is not"):
         SpillFile(tmp_path / "forged.arrow")
     assert "original schema in the metadata is not" in str(verify_file(tmp_path / "forged.arrow").first_damage)
@@ -134,7 +138,7 @@ def test_a_schema_that_contradicts_its_original_is_corruption(tmp_path: Path) ->
 @pytest.mark.parametrize("metadata", [b"no base64!", b"AAAA", b""])
 def test_an_original_schema_that_is_none_is_corruption(tmp_path: Path, metadata: bytes) -> None:
     forged = pa.schema([("d", pa.int64())], metadata={ORIGINAL_SCHEMA_KEY: metadata})
-    write_file(tmp_path / "forged.arrow", {}, 1, schema=forged)
+    write_spill({}, tmp_path / "forged.arrow", schema=forged, partition_count=1)
     with pytest.raises(CorruptError, match="schema message cannot be decoded"):
         SpillFile(tmp_path / "forged.arrow")
 

@@ -14,7 +14,7 @@ from shuffle.merging.copy.errno_policy import FALL_BACK
 from shuffle.options import METHOD_NAMES, MethodName, TransferTo
 from shuffle.testing import Always, Fail, Lie, Meanwhile, Real, ScriptedKernel, Short, Step, Zero, Zeroes
 from spill_format import ChecksumError, PositionError, SpillFile, TruncatedError
-from tests.spills import assert_merge_of, open_files_in, write_spills
+from tests.helpers.spills import assert_merge_of, open_files_in, random_spills
 
 IN_KERNEL: tuple[MethodName, ...] = ("copy_file_range", "sendfile")
 each_in_kernel_method = pytest.mark.parametrize("method", IN_KERNEL)
@@ -26,7 +26,7 @@ LATER_BYTES = 1000  # in the second of the sources' ranges, and in no multiple o
 @pytest.fixture
 def spills(tmp_path: Path) -> list[Path]:
     (tmp_path / "spills").mkdir()
-    return write_spills(tmp_path / "spills", [10, 0, 30], [0, 20, 10], [5, 5, 5])
+    return random_spills(tmp_path / "spills", [10, 0, 30], [0, 20, 10], [5, 5, 5])
 
 
 @pytest.fixture

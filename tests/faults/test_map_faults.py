@@ -16,7 +16,7 @@ import pytest
 from shuffle import HashPartitioner, MergeOptions
 from shuffle.report import MapReport
 from spill_format import ChecksumError, SpillError, SpillFile
-from tests.map_outputs import MIB, SCHEMA, rows_of, write_all
+from tests.helpers.map_outputs import MIB, SCHEMA, rows_of, write_all
 
 PARTITIONER = HashPartitioner(["key"], 4)
 LARGE_ROW = pa.record_batch([[1], [0], ["x" * (3 * MIB)]], SCHEMA)

@@ -20,10 +20,10 @@ from shuffle.merging.plan import plan_merge
 from shuffle.merging.sources import SourceDescriptors
 from shuffle.options import MethodName, TransferTo
 from shuffle.testing import Always, Fail, Real, ScriptedKernel, Step, Zero, Zeroes
+from shuffle.testing.opaque import OpaqueSources, opaque_source
 from spill_format import ChecksumError, PositionError
 from spill_format.layout import PartitionLayout
-from tests.opaque import OpaqueSources, opaque_source
-from tests.spills import assert_merge_of, open_files_in, write_spills
+from tests.helpers.spills import assert_merge_of, open_files_in, random_spills
 
 TESTS = Path(__file__).parents[1]
 GIB = 1 << 30
@@ -41,7 +41,7 @@ class Quirk(NamedTuple):
 HERE = "faults/test_quirks.py::"
 KERNELS = "faults/test_kernels.py::"
 CRASH = "crash/test_merge_crash.py::"
-MOUNTS = "shuffle/test_merge_on_file_systems.py::"
+MOUNTS = "shuffle/merging/test_merge_on_file_systems.py::"
 
 QUIRKS = (
     Quirk(
@@ -188,7 +188,7 @@ def test_each_row_has_tests_that_are_there(quirk: Quirk) -> None:
 @pytest.fixture
 def spills(tmp_path: Path) -> list[Path]:
     (tmp_path / "spills").mkdir()
-    return write_spills(tmp_path / "spills", [10, 0, 30], [0, 20, 10], [5, 5, 5])
+    return random_spills(tmp_path / "spills", [10, 0, 30], [0, 20, 10], [5, 5, 5])
 
 
 @pytest.fixture

@@ -14,12 +14,12 @@ import pytest
 
 from shuffle.inspecting.repair import repair
 from spill_format.errors import ChecksumError, TruncatedError
-from tests.spills import write_spill
-from tests.support import Anatomy
+from tests.helpers.anatomy import Anatomy
+from tests.helpers.spills import random_spill
 
 
 def test_a_full_disk_leaves_nothing_and_names_the_target(small_ext4_dir: Path, tmp_path: Path) -> None:
-    path = write_spill(tmp_path / "large.arrow", [200_000, 0, 300_000])
+    path = random_spill(tmp_path / "large.arrow", [200_000, 0, 300_000])
     (tmp_path / "cut.arrow").write_bytes(path.read_bytes()[:-1])
     before = sorted(os.listdir(small_ext4_dir))
     with pytest.raises(OSError, match="No space left") as caught:
@@ -30,7 +30,7 @@ def test_a_full_disk_leaves_nothing_and_names_the_target(small_ext4_dir: Path, t
 
 
 def test_a_directory_that_is_missing_is_named(tmp_path: Path) -> None:
-    write_spill(tmp_path / "a.arrow", [3])
+    random_spill(tmp_path / "a.arrow", [3])
     with pytest.raises(FileNotFoundError) as caught:
         repair(tmp_path / "a.arrow", tmp_path / "gone" / "repaired.arrow")
     assert caught.value.filename == str(tmp_path / "gone")
@@ -49,7 +49,7 @@ def flip_last_body(path: Path) -> None:
 def test_a_file_that_changes_between_looking_and_writing_is_noticed(
     tmp_path: Path, change: Callable[[Path], None], error: type[Exception]
 ) -> None:
-    path = write_spill(tmp_path / "a.arrow", [3, 0, 5])
+    path = random_spill(tmp_path / "a.arrow", [3, 0, 5])
     anatomy = Anatomy.of(path)
     ranges_bytes = anatomy.marker - anatomy.offsets[0]
     looked = 0
@@ -68,7 +68,7 @@ def test_a_file_that_changes_between_looking_and_writing_is_noticed(
 
 
 def test_a_kill_leaves_nothing(tmp_path: Path) -> None:
-    write_spill(tmp_path / "a.arrow", [50_000, 0, 50_000])
+    random_spill(tmp_path / "a.arrow", [50_000, 0, 50_000])
     script = (
         "import os, signal, sys\n"
         "from shuffle.inspecting.repair import repair\n"

@@ -30,9 +30,9 @@ from spill_format import (
     TruncatedError,
 )
 from spill_format.spark.outputs import paths_beside
-from tests.families import FAMILIES, Family
-from tests.spark_files import write_spark
-from tests.spills import open_files_in
+from tests.helpers.families import FAMILIES, Family
+from tests.helpers.spark_files import write_spark
+from tests.helpers.spills import open_files_in
 
 ROOT = Path(__file__).parents[2]
 IN_KERNEL: tuple[MethodName, ...] = ("copy_file_range", "sendfile")

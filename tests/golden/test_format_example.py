@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 import spill_format
+from shuffle.testing import write_spill
 from spill_format import SpillFile
 from spill_format.framing import (
     BLOCK_DTYPE,
@@ -24,7 +25,8 @@ from spill_format.framing import (
     seal_metadata,
 )
 from spill_format.index import decode
-from tests.support import Anatomy, read_everything, write_file
+from tests.helpers.anatomy import Anatomy
+from tests.helpers.spills import read_everything
 
 EXAMPLE = Path(__file__).parent / "example.spill.arrow"
 FORMAT = Path(spill_format.__file__).parent / "FORMAT.md"
@@ -93,7 +95,7 @@ def test_the_writer_makes_the_file(tmp_path: Path) -> None:
         partition: [pa.record_batch([pa.array(values, pa.int32())], schema=SCHEMA) for values in batches]
         for partition, batches in PARTITIONS.items()
     }
-    path = write_file(tmp_path / "example.spill.arrow", partitions, 3, schema=SCHEMA, alignment=32)
+    path = write_spill(partitions, tmp_path / "example.spill.arrow", schema=SCHEMA, partition_count=3, alignment=32)
     assert read_everything(path).equals(read_everything(EXAMPLE))
     if (
         pa.schema(SCHEMA).serialize().to_pybytes()[8:] in EXAMPLE.read_bytes()

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.ipc
 import pytest
 
+from shuffle.testing import write_spill
 from spill_format import SpillFile
-from tests.support import flat_batch, write_file
+from tests.helpers.spills import FLAT_SCHEMA, flat_batch
 
 Reader = Callable[[Path], pa.Table]
 LONG = "longer than the twelve bytes of a view"
@@ -129,7 +130,7 @@ def values(column: pa.ChunkedArray) -> list[object]:
 )
 def test_every_type_is_read_by_all(verified_dir: Path, name: str, reader: Reader) -> None:
     batch = pa.record_batch({"c": COLUMNS[name], "n": range(5)})
-    path = write_file(verified_dir / "x.arrow", {1: [batch, batch.slice(2)]}, 3, schema=batch.schema)
+    path = write_spill({1: [batch, batch.slice(2)]}, verified_dir / "x.arrow", schema=batch.schema, partition_count=3)
     table = reader(path)
     assert values(table["c"]) == values(pa.Table.from_batches([batch, batch.slice(2)])["c"])
     assert table["n"].to_pylist() == [0, 1, 2, 3, 4, 2, 3, 4]
@@ -140,7 +141,9 @@ def test_every_type_is_read_by_all(verified_dir: Path, name: str, reader: Reader
 def test_every_type_is_given_back_as_it_was(verified_dir: Path, name: str, compression: str | None) -> None:
     batch = pa.record_batch({"c": COLUMNS[name], "n": range(5)}).slice(1)
     schema = batch.schema.with_metadata({"kept": "yes"})
-    path = write_file(verified_dir / "x.arrow", {1: [batch]}, 3, schema=schema, compression=compression)
+    path = write_spill(
+        {1: [batch]}, verified_dir / "x.arrow", schema=schema, partition_count=3, compression=compression
+    )
     with SpillFile(path) as spill:
         table = spill.read(1)
     table.validate(full=True)
@@ -151,7 +154,7 @@ def test_every_type_is_given_back_as_it_was(verified_dir: Path, name: str, compr
 
 def test_an_extension_type_is_given_back_where_it_is_registered(verified_dir: Path) -> None:
     batch = pa.record_batch({"c": COLUMNS["unregistered extension"]})
-    path = write_file(verified_dir / "x.arrow", {0: [batch]}, 1, schema=batch.schema)
+    path = write_spill({0: [batch]}, verified_dir / "x.arrow", schema=batch.schema, partition_count=1)
     pa.register_extension_type(Celsius())
     try:
         with SpillFile(path) as spill:
@@ -170,7 +173,9 @@ def test_every_compression_and_alignment_is_read_by_all(
     verified_dir: Path, reader: Reader, compression: str | None, alignment: int
 ) -> None:
     partitions = {0: [flat_batch(100)], 2: [flat_batch(1, 100), flat_batch(99, 101)]}
-    path = write_file(verified_dir / "x.arrow", partitions, 4, compression=compression, alignment=alignment)
+    path = write_spill(
+        partitions, verified_dir / "x.arrow", partition_count=4, compression=compression, alignment=alignment
+    )
     assert reader(path).to_pylist() == flat_batch(200).to_pylist()
 
 
@@ -184,7 +189,9 @@ def test_every_shape_is_read_by_all(
     verified_dir: Path, reader: Reader, filled: Sequence[int], partition_count: int
 ) -> None:
     partitions = {partition: [flat_batch(1, partition)] for partition in filled}
-    table = reader(write_file(verified_dir / "x.arrow", partitions, partition_count))
+    table = reader(
+        write_spill(partitions, verified_dir / "x.arrow", schema=FLAT_SCHEMA, partition_count=partition_count)
+    )
     assert table.column_names == ["n", "s"]
     numbers = table["n"].to_pylist()
     if reader is datafusion_file:  # its threads read parts of the file, and it promises no order
@@ -195,7 +202,9 @@ def test_every_shape_is_read_by_all(
 @pytest.mark.parametrize("reader", [pyarrow_file, pyarrow_stream])
 def test_rows_without_columns_are_counted(verified_dir: Path, reader: Reader) -> None:
     batch = flat_batch(5).select([])
-    path = write_file(verified_dir / "x.arrow", {0: [batch], 1: [batch.slice(2)]}, 2, schema=batch.schema)
+    path = write_spill(
+        {0: [batch], 1: [batch.slice(2)]}, verified_dir / "x.arrow", schema=batch.schema, partition_count=2
+    )
     assert reader(path).num_rows == 8
     with SpillFile(path) as spill:
         assert [spill.read(partition).num_rows for partition in range(2)] == [5, 3]

@@ -22,8 +22,8 @@ from spill_format.spark.discovery import find_outputs
 from spill_format.spark.outputs import encode_checksums, encode_index, read_output
 from spill_format.spark.publication import write_output
 from spill_format.spark.push import encode_meta
+from tests.helpers.spark_files import ranges_of_spark
 from tests.interop.spark_shuffles import JOBS, MAPS, ROWS, SESSIONS, jobs_of, shuffle_of
-from tests.spark_files import ranges_of_spark
 
 HERE = Path(__file__).parent
 ALGORITHMS = {name: name.upper() if name.startswith("crc32") else "ADLER32" for name in SESSIONS}

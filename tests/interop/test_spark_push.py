@@ -17,8 +17,8 @@ from shuffle.merging.push_merge import merge_pushed
 from spill_format.spark.discovery import find_pushed
 from spill_format.spark.push import read_pushed
 from spill_format.spark.push_scan import PushedPaths
+from tests.helpers.spark_files import write_spark
 from tests.interop.test_spark_files import java_hash
-from tests.spark_files import write_spark
 
 HERE = Path(__file__).parent
 APPLICATION = "application_1700000000000_0042"

@@ -18,7 +18,7 @@ from spill_format.checksum import concatenate, mask, unmask
 from spill_format.framing import IndexPlace, decode_place, decode_place_version, encode_place, read_seal
 from spill_format.index import PartitionIndex, decode
 from spill_format.layout import concatenate as concatenate_layouts
-from tests.support import Anatomy
+from tests.helpers.anatomy import Anatomy
 
 
 @pytest.fixture(scope="module")

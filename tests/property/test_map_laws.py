@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from shuffle import HashPartitioner, MapOptions, MapWriter
 from spill_format import SpillFile
-from tests.map_outputs import MIB, assert_partitioned
+from tests.helpers.map_outputs import MIB, assert_partitioned
 
 SCHEMA = pa.schema([("key", pa.int64()), ("row", pa.int64()), ("text", pa.string())])
 

@@ -16,9 +16,9 @@ from shuffle.merging.copy.ladder import METHODS, copy_span
 from shuffle.merging.plan import MergePlan
 from shuffle.options import MethodName
 from shuffle.testing import Fail, Real, ScriptedKernel, Short, Step, Zero
+from shuffle.testing.opaque import OpaqueSources
 from shuffle.testing.strategies import range_lengths
-from tests.opaque import OpaqueSources
-from tests.spills import assert_merge_of, write_spill
+from tests.helpers.spills import assert_merge_of, random_spill
 
 IN_KERNEL: list[MethodName] = ["copy_file_range", "sendfile"]
 LADDERS: list[list[MethodName]] = [["buffered"], *([name, "buffered"] for name in IN_KERNEL), [*IN_KERNEL, "buffered"]]
@@ -122,7 +122,7 @@ def test_a_merge_is_the_concatenation_of_its_sources_ranges(data: st.DataObject,
     options = MergeOptions(method=data.draw(any_method | st.just("auto"), label="method"))
     with tempfile.TemporaryDirectory() as directory:
         spills = [
-            write_spill(Path(directory, f"{number}.spill.arrow"), counts, alignment=alignment, batch_rows=50)
+            random_spill(Path(directory, f"{number}.spill.arrow"), counts, alignment=alignment, batch_rows=50)
             for number, (counts, alignment) in enumerate(zip(rows, alignments, strict=True))
         ]
         target = Path(directory, "merged.arrow")

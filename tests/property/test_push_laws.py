@@ -13,7 +13,7 @@ from shuffle.inspecting.push_repair import repair_pushed
 from spill_format import CorruptError, SpillError
 from spill_format.spark.push import read_pushed
 from spill_format.spark.push_scan import pushed_paths_beside, scan_pushed
-from tests.spark_files import write_pushed
+from tests.helpers.spark_files import write_pushed
 
 SUFFIXES = (".data", ".index", ".meta")
 Chunks = list[tuple[list[int], bytes]]

@@ -13,10 +13,12 @@ from hypothesis import assume, given, settings
 
 from shuffle.inspecting.losses import lossy_partitions
 from shuffle.inspecting.repair import Salvage, repair, salvage
+from shuffle.testing import write_spill
 from spill_format import SpillFile
 from spill_format.errors import CorruptError
 from spill_format.index import decode
-from tests.support import Anatomy, flat_batch, read_everything, write_file
+from tests.helpers.anatomy import Anatomy
+from tests.helpers.spills import flat_batch, read_everything
 
 BATCHES = {0: [flat_batch(3), flat_batch(2, 3)], 2: [flat_batch(4, 5)], 3: [flat_batch(1, 9), flat_batch(2, 10)]}
 PARTITION_COUNT = 5
@@ -29,7 +31,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def sound(directory: Path) -> Anatomy:
-    return Anatomy.of(write_file(directory / "sound.arrow", BATCHES, PARTITION_COUNT))
+    return Anatomy.of(write_spill(BATCHES, directory / "sound.arrow", partition_count=PARTITION_COUNT))
 
 
 @pytest.fixture(scope="module")

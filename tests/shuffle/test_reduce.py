@@ -11,13 +11,13 @@ import pytest
 from shuffle.reduce import read_partition
 from spill_format import CorruptError, MismatchError, SpillFile
 from spill_format.storage.remote import RemoteSpillFile
-from tests.http_files import http_files
-from tests.spills import write_spill, write_spills
+from tests.helpers.http_files import http_files
+from tests.helpers.spills import random_spill, random_spills
 
 
 @pytest.fixture
 def outputs(verified_dir: Path) -> list[Path]:
-    return write_spills(verified_dir, [30, 0, 50], [10, 20, 0], [0, 0, 7], [3, 3, 3])
+    return random_spills(verified_dir, [30, 0, 50], [10, 20, 0], [0, 0, 7], [3, 3, 3])
 
 
 def concatenated(paths: list[Path], first: int, last: int | None = None) -> pa.Table:
@@ -64,7 +64,7 @@ def test_what_cannot_be_read_is_refused_at_once(
 
 
 def test_a_file_of_other_columns_is_named(outputs: list[Path], verified_dir: Path) -> None:
-    other = write_spill(verified_dir / "other.arrow", [1, 1, 1], schema=pa.schema([("key", pa.int64())]))
+    other = random_spill(verified_dir / "other.arrow", [1, 1, 1], schema=pa.schema([("key", pa.int64())]))
     with pytest.raises(MismatchError, match=r"other\.arrow: other columns than .*spill-0.*: no column text"):
         read_partition([*outputs, other], 0).read_all()
 

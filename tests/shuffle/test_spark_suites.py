@@ -25,9 +25,9 @@ from spill_format import CorruptError, SpillFile, SpillWriter
 from spill_format.spark.outputs import paths_beside, read_output
 from spill_format.spark.publication import write_output
 from spill_format.spark.push import read_pushed
-from tests.families import FAMILIES, Family
-from tests.spark_files import assert_spark_output, write_spark
-from tests.spills import SCHEMA, batch_of
+from tests.helpers.families import FAMILIES, Family
+from tests.helpers.spark_files import assert_spark_output, write_spark
+from tests.helpers.spills import SCHEMA, batch_of
 
 each_transfer_to = pytest.mark.parametrize("transfer_to", ["on", "off"])
 

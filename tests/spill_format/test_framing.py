@@ -28,7 +28,7 @@ from spill_format.framing import (
     sealed_crc32c,
 )
 from spill_format.writer import describe_schema
-from tests.support import FLAT_SCHEMA, flat_batch
+from tests.helpers.spills import FLAT_SCHEMA, flat_batch
 
 SCHEMA_MESSAGE, TEMPLATE = describe_schema(FLAT_SCHEMA)
 NOTE = encode_place(1, 0, IndexPlace(1000, 2000))

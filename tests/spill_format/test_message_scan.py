@@ -13,9 +13,11 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 
+from shuffle.testing import write_spill
 from spill_format.index import decode
 from spill_format.message_scan import FoundMessage, MessageReader, in_order
-from tests.support import Anatomy, flat_batch, write_file, write_sample
+from tests.helpers.anatomy import Anatomy
+from tests.helpers.spills import flat_batch, write_sample
 
 
 @contextmanager
@@ -106,7 +108,9 @@ def test_an_end_is_believed_behind_a_message_and_else_with_an_index_behind_it(tm
 def test_a_value_like_an_end_is_none_in_a_body_that_is_cut_short(tmp_path: Path) -> None:
     schema = pa.schema([("n", pa.int64())])
     batches = [pa.record_batch([[0xFFFFFFFF] * 8], schema=schema), pa.record_batch([[1]], schema=schema)]
-    outer = Anatomy.of(write_file(tmp_path / "b.arrow", {0: batches[:1], 1: batches[1:]}, 4, schema))
+    outer = Anatomy.of(
+        write_spill({0: batches[:1], 1: batches[1:]}, tmp_path / "b.arrow", schema=schema, partition_count=4)
+    )
     end = outer.offsets[1]
     (tmp_path / "b.arrow").write_bytes(outer.spliced(end - 16, end))
     with reading(tmp_path / "b.arrow") as reader:
@@ -118,7 +122,7 @@ def test_a_value_like_an_end_is_none_in_a_body_that_is_cut_short(tmp_path: Path)
 def test_a_file_inside_a_value_is_passed_over(tmp_path: Path, sound: Anatomy) -> None:
     schema = pa.schema([("file", pa.binary())])
     batch = pa.record_batch([[sound.raw]], schema=schema)
-    outer = Anatomy.of(write_file(tmp_path / "b.arrow", {0: [batch], 1: [batch]}, 4, schema))
+    outer = Anatomy.of(write_spill({0: [batch], 1: [batch]}, tmp_path / "b.arrow", schema=schema, partition_count=4))
     with reading(tmp_path / "b.arrow") as reader:
         assert [message.partition for message in reader.scan(outer.offsets[0]).messages] == [0, 1]
 
@@ -142,7 +146,7 @@ def test_the_most_messages_whose_partitions_never_decrease_are_kept(partitions: 
 
 
 def test_large_batches_are_one_message(tmp_path: Path) -> None:
-    anatomy = Anatomy.of(write_file(tmp_path / "b.arrow", {1: [flat_batch(200_000)]}, 4))
+    anatomy = Anatomy.of(write_spill({1: [flat_batch(200_000)]}, tmp_path / "b.arrow", partition_count=4))
     with reading(tmp_path / "b.arrow") as reader:
         (found,) = reader.scan(anatomy.offsets[0]).messages
     assert (found.row_count, found.end) == (200_000, anatomy.marker)

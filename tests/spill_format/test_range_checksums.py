@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spill_format.range_checksums import ALGORITHMS, RangeChecksums, combine
-from tests.spark_files import FUNCTIONS
+from tests.helpers.spark_files import FUNCTIONS
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)

@@ -13,8 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from shuffle.testing import write_spill
 from spill_format import ChecksumError, SpillFile
-from tests.support import FLAT_SCHEMA, Anatomy, flat_batch, write_file, write_sample
+from tests.helpers.anatomy import Anatomy
+from tests.helpers.spills import FLAT_SCHEMA, flat_batch, write_sample
 
 
 @pytest.fixture
@@ -76,7 +78,7 @@ def test_a_partition_is_an_integer(path: Path) -> None:
 
 def test_nothing_is_copied(verified_dir: Path) -> None:
     batch = pa.record_batch({"n": np.arange(1 << 20)})
-    path = write_file(verified_dir / "x.arrow", {0: [batch]}, 1, schema=batch.schema)
+    path = write_spill({0: [batch]}, verified_dir / "x.arrow", schema=batch.schema, partition_count=1)
     with SpillFile(path) as spill:
         before = pa.total_allocated_bytes()
         table = spill.read(0)
@@ -107,7 +109,7 @@ def test_a_closed_file_is_not_read(path: Path, act: Callable[[SpillFile], object
 
 def test_threads_read_one_file(verified_dir: Path) -> None:
     partitions = {partition: [flat_batch(3, 3 * partition)] for partition in range(200)}
-    path = write_file(verified_dir / "x.arrow", partitions, 200)
+    path = write_spill(partitions, verified_dir / "x.arrow", partition_count=200)
     with SpillFile(path) as spill, ThreadPoolExecutor(8) as pool:
         tables = list(pool.map(spill.read, range(200)))
     assert pa.concat_tables(tables)["n"].to_pylist() == list(range(600))
@@ -144,12 +146,12 @@ def wide_batch(first: int, row_count: int) -> pa.RecordBatch:
 @pytest.mark.parametrize("compression", [None, "lz4", "zstd"])
 @pytest.mark.parametrize("columns", [["n"], ["d"], ["x", "s"], ["d", "n", "x", "s"]])
 def test_columns_are_those_of_the_whole(verified_dir: Path, compression: str | None, columns: list[str]) -> None:
-    path = write_file(
-        verified_dir / "x.arrow",
+    path = write_spill(
         {0: [wide_batch(0, 100), wide_batch(100, 7)], 2: [wide_batch(107, 1)]},
-        3,
-        WIDE_SCHEMA,
-        compression,
+        verified_dir / "x.arrow",
+        schema=WIDE_SCHEMA,
+        partition_count=3,
+        compression=compression,
     )
     with SpillFile(path) as spill:
         whole = spill.read(0, 3)
@@ -175,7 +177,7 @@ def test_columns_are_names_that_the_file_has(
 
 def test_a_name_of_two_columns_is_ambiguous(verified_dir: Path) -> None:
     batch = pa.record_batch([[1], [2], [3]], names=["a", "b", "a"])
-    path = write_file(verified_dir / "x.arrow", {0: [batch]}, 1, schema=batch.schema)
+    path = write_spill({0: [batch]}, verified_dir / "x.arrow", schema=batch.schema, partition_count=1)
     with SpillFile(path) as spill:
         assert spill.read(0, columns=["b"]).to_pydict() == {"b": [2]}
         with pytest.raises(ValueError, match="2 columns are named 'a'"):
@@ -192,7 +194,7 @@ def test_pages_of_other_columns_are_not_touched(verified_dir: Path) -> None:
     schema = pa.schema([(name, pa.int64()) for name in "abcdefgh"])
     numbers = np.arange(1 << 18)
     batch = pa.record_batch([numbers] * 8, schema=schema)
-    path = write_file(verified_dir / "x.arrow", {0: [batch] * 4}, 1, schema=schema)
+    path = write_spill({0: [batch] * 4}, verified_dir / "x.arrow", schema=schema, partition_count=1)
     with SpillFile(path) as spill:
         table = spill.read(0, columns=["c"])
         assert sum(chunk.to_numpy().sum() for chunk in table["c"].chunks) == 4 * numbers.sum()
@@ -203,7 +205,7 @@ def test_pages_of_other_columns_are_not_touched(verified_dir: Path) -> None:
 @pytest.mark.parametrize(("count", "batches"), [(1, [12]), (2, [6, 6]), (3, [4, 4, 4]), (12, [1] * 12), (50, [1] * 12)])
 def test_slices_of_a_partition_are_the_partition(verified_dir: Path, count: int, batches: list[int]) -> None:
     partition = [flat_batch(10, 10 * number) for number in range(10, 22)]
-    path = write_file(verified_dir / "x.arrow", {1: [flat_batch(3)], 2: partition}, 4)
+    path = write_spill({1: [flat_batch(3)], 2: partition}, verified_dir / "x.arrow", partition_count=4)
     with SpillFile(path) as spill:
         slices = spill.slices(2, count)
         assert [part.last_batch - part.first_batch for part in slices] == batches

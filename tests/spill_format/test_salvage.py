@@ -8,9 +8,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from shuffle.testing import write_spill
 from spill_format.errors import CorruptError, VersionError
 from spill_format.salvage import Description, describe_damaged
-from tests.support import FLAT_SCHEMA, Anatomy, flat_batch, write_file, write_sample
+from tests.helpers.anatomy import Anatomy
+from tests.helpers.spills import FLAT_SCHEMA, flat_batch, write_sample
 
 
 def described(path: Path, content: bytes) -> Description:
@@ -55,7 +57,9 @@ def test_the_footer_alone_tells_the_partition_count_by_the_length_of_the_index(
     tmp_path: Path, partition_count: int, batch_count: int
 ) -> None:
     batches = [flat_batch(1)] * batch_count
-    sound = Anatomy.of(write_file(tmp_path / "a.arrow", {0: batches}, partition_count))
+    sound = Anatomy.of(
+        write_spill({0: batches}, tmp_path / "a.arrow", schema=FLAT_SCHEMA, partition_count=partition_count)
+    )
     description = described(tmp_path / "a.arrow", flipped(sound.raw, 60, sound.index + 60))
     assert description.stored_schema == FLAT_SCHEMA
     assert description.partition_count == partition_count
@@ -73,7 +77,7 @@ def test_an_index_that_was_moved_is_known_to_be_out_of_place(tmp_path: Path, sou
 def test_the_index_of_a_file_inside_a_value_is_not_this_files(tmp_path: Path, sound: Anatomy) -> None:
     schema = pa.schema([("file", pa.binary())])
     batch = pa.record_batch([[sound.raw]], schema=schema)
-    outer = Anatomy.of(write_file(tmp_path / "b.arrow", {0: [batch]}, 2, schema))
+    outer = Anatomy.of(write_spill({0: [batch]}, tmp_path / "b.arrow", schema=schema, partition_count=2))
     assert described(tmp_path / "b.arrow", outer.raw[: outer.marker]).old_index is None
 
 

@@ -10,7 +10,8 @@ from crc32c import crc32c
 
 from spill_format import ChecksumError, CorruptError, SpillFile, TruncatedError
 from spill_format.stream import check_ranges, decode_stream, ranges_within
-from tests.support import Anatomy, write_sample
+from tests.helpers.anatomy import Anatomy
+from tests.helpers.spills import write_sample
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import pytest
 import spill_format
 from spill_format import TruncatedError
 from spill_format.structure import FileStructure, read_exactly, read_structure
-from tests.support import Anatomy, write_sample
+from tests.helpers.anatomy import Anatomy
+from tests.helpers.spills import write_sample
 
 
 def structure_of(path: Path) -> FileStructure:

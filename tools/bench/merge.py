@@ -22,11 +22,11 @@ from statistics import median
 from types import FrameType
 from typing import Any, NoReturn
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # else the tests' mounts could not be imported
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a file, it finds tools.bench
 
 from shuffle import MergeOptions
 from shuffle.options import METHOD_NAMES, MethodName
-from tests.file_systems import CannotMountError, loop_mounted, tmpfs_mounted
+from shuffle.testing.file_systems import CannotMountError, loop_mounted, tmpfs_mounted
 from tools.bench.contest import BenchmarkError, Contest, NotApplicableError
 from tools.bench.report import (
     Table,

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.spills import write_spills
+from tests.helpers.spills import random_spills
 
 
 @pytest.fixture
 def spills(tmp_path: Path) -> list[Path]:
     """Three spills in the directory ``spills``, in the order of their merge."""
     (tmp_path / "spills").mkdir()
-    return write_spills(tmp_path / "spills", [30, 0, 500], [10, 20, 0], [0, 0, 7])
+    return random_spills(tmp_path / "spills", [30, 0, 500], [10, 20, 0], [0, 0, 7])

@@ -9,8 +9,8 @@ import pyarrow.parquet
 import pytest
 
 from spill_format import SpillWriter
-from tests.shuffle.cli.commands import error_of, files_below, run
-from tests.spills import write_spill, write_spills
+from tests.helpers.commands import error_of, files_below, run
+from tests.helpers.spills import random_spill, random_spills
 
 OTHER_SCHEMA = pa.schema([("key", pa.string()), ("text", pa.string())])
 ROWS = pa.table({"key": [1, 2, 3], "text": ["a", "b", "c"]})
@@ -22,11 +22,11 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("inputs")
     for name in ("spills", "counts", "schemas", "empty", "mixed", "unlike"):
         (directory / name).mkdir()
-    write_spills(directory / "spills", [3, 0, 5], [1, 2, 0])
-    write_spill(directory / "counts" / "a.spill.arrow", [1, 2])
-    write_spill(directory / "counts" / "b.spill.arrow", [1, 2, 3])
-    write_spill(directory / "schemas" / "a.spill.arrow", [1, 2])
-    write_spill(directory / "schemas" / "b.spill.arrow", [1, 2], schema=OTHER_SCHEMA)
+    random_spills(directory / "spills", [3, 0, 5], [1, 2, 0])
+    random_spill(directory / "counts" / "a.spill.arrow", [1, 2])
+    random_spill(directory / "counts" / "b.spill.arrow", [1, 2, 3])
+    random_spill(directory / "schemas" / "a.spill.arrow", [1, 2])
+    random_spill(directory / "schemas" / "b.spill.arrow", [1, 2], schema=OTHER_SCHEMA)
     whole = (directory / "spills" / "spill-0.spill.arrow").read_bytes()
     (directory / "cut.arrow").write_bytes(whole[:-100])
     (directory / "text.arrow").write_text("these are words, and no Arrow file\n")
@@ -41,7 +41,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (directory / "hidden" / ".rows.parquet").touch()
     (directory / "late.jsonl").write_text('{"key": 1, "text": "some words"}\n' * 200_000 + '{"kye": 1}\n')
     (directory / "empty.jsonl").touch()
-    write_spill(directory / "used-00003.spill.arrow", [3])
+    random_spill(directory / "used-00003.spill.arrow", [3])
     pa.parquet.write_table(ROWS, directory / "mixed" / "rows.parquet")
     pa.csv.write_csv(ROWS, directory / "mixed" / "rows.csv")
     pa.parquet.write_table(ROWS, directory / "unlike" / "a.parquet")

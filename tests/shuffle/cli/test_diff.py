@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from tests.shuffle.cli.commands import error_of, run, succeeded
-from tests.support import flat_batch, write_file
+from shuffle.testing import write_spill
+from tests.helpers.commands import error_of, run, succeeded
+from tests.helpers.spills import flat_batch
 
 
 def write_both(directory: Path) -> None:
     turned = pa.RecordBatch.from_pylist(flat_batch(4).to_pylist()[::-1], flat_batch(1).schema)
-    write_file(directory / "a.arrow", {0: [flat_batch(2)], 2: [flat_batch(4)]}, 3)
-    write_file(directory / "b.arrow", {0: [flat_batch(2)], 2: [turned]}, 3)
+    write_spill({0: [flat_batch(2)], 2: [flat_batch(4)]}, directory / "a.arrow", partition_count=3)
+    write_spill({0: [flat_batch(2)], 2: [turned]}, directory / "b.arrow", partition_count=3)
 
 
 def test_the_same_rows_are_exit_0(tmp_path: Path) -> None:

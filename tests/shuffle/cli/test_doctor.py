@@ -9,7 +9,7 @@ import pytest
 
 from shuffle.inspecting.doctor import RANGE_BYTES
 from shuffle.options import METHOD_NAMES
-from tests.shuffle.cli.commands import error_of, json_of, run, succeeded
+from tests.helpers.commands import error_of, json_of, run, succeeded
 
 
 @pytest.mark.mount

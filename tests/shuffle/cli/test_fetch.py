@@ -9,15 +9,15 @@ import pyarrow as pa
 import pytest
 
 from spill_format import SpillFile
-from tests.shuffle.cli.commands import error_of, run, succeeded
-from tests.shuffle.serve.servers import running
-from tests.spills import write_spill
+from tests.helpers.commands import error_of, run, succeeded
+from tests.helpers.servers import running
+from tests.helpers.spills import random_spill
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     (tmp_path / "root").mkdir()
-    write_spill(tmp_path / "root" / "a.arrow", [30, 0, 500])
+    random_spill(tmp_path / "root" / "a.arrow", [30, 0, 500])
     return tmp_path / "root"
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.shuffle.cli.commands import command_line, environment_with, json_of, run, succeeded
-from tests.spills import write_spill
+from tests.helpers.commands import command_line, environment_with, json_of, run, succeeded
+from tests.helpers.spills import random_spill
 
 
 def table_of(lines: list[str]) -> list[str]:
@@ -39,7 +39,7 @@ def test_json_has_every_partition(tmp_path: Path, spills: list[Path]) -> None:
     [("", "49", 20), ("--top 3", "49", 3), ("--sort partition", "0", 20), ("--top 50", "0", 50)],
 )
 def test_many_partitions_do_not_flood_a_terminal(tmp_path: Path, flags: str, first: str, count: int) -> None:
-    write_spill(tmp_path / "a.spill.arrow", [10 * number for number in range(50)])
+    random_spill(tmp_path / "a.spill.arrow", [10 * number for number in range(50)])
     lines = succeeded(f"shuffle inspect a.spill.arrow {flags}", tmp_path).splitlines()
     table = table_of(lines)
     if count < 50:
@@ -78,7 +78,7 @@ def test_a_line_of_bars_shows_what_is_empty_and_what_is_largest(tmp_path: Path, 
 
 
 def test_small_ranges_and_skew_are_told_with_what_to_do(tmp_path: Path) -> None:
-    write_spill(tmp_path / "a.spill.arrow", [100] * 999 + [50_000])
+    random_spill(tmp_path / "a.spill.arrow", [100] * 999 + [50_000])
     printed = succeeded("shuffle inspect a.spill.arrow", tmp_path)
     assert "skew: 1 partition of 5 times the median or more (999) has" in printed
     assert "partition by a further column" in printed
@@ -93,7 +93,7 @@ def test_small_ranges_and_skew_are_told_with_what_to_do(tmp_path: Path) -> None:
     ("environment", "is_coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)]
 )
 def test_colours_are_for_terminals(tmp_path: Path, environment: dict[str, str], is_coloured: bool) -> None:
-    write_spill(tmp_path / "a.spill.arrow", [100] * 9 + [50_000])
+    random_spill(tmp_path / "a.spill.arrow", [100] * 9 + [50_000])
     assert "\x1b" not in succeeded("shuffle inspect a.spill.arrow", tmp_path)
     reader, terminal = pty.openpty()
     words = command_line("shuffle inspect a.spill.arrow")
@@ -110,6 +110,6 @@ def test_colours_are_for_terminals(tmp_path: Path, environment: dict[str, str], 
 
 
 def test_files_of_different_partition_counts_stand_side_by_side(tmp_path: Path) -> None:
-    write_spill(tmp_path / "a.spill.arrow", [1, 2])
-    write_spill(tmp_path / "b.spill.arrow", [1, 2, 3])
+    random_spill(tmp_path / "a.spill.arrow", [1, 2])
+    random_spill(tmp_path / "b.spill.arrow", [1, 2, 3])
     assert "different numbers of partitions" in succeeded("shuffle inspect .", tmp_path)

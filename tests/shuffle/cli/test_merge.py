@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from shuffle.testing import assert_same_rows
-from tests.shuffle.cli.commands import files_below, json_of, run, succeeded
-from tests.spark_files import write_spark
-from tests.spills import assert_merge_of
+from tests.helpers.commands import files_below, json_of, run, succeeded
+from tests.helpers.spark_files import write_spark
+from tests.helpers.spills import assert_merge_of
 
 
 @pytest.mark.parametrize("command", ["shuffle-merge", "shuffle merge"])

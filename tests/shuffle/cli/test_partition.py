@@ -12,7 +12,7 @@ import pytest
 
 from shuffle import HashPartitioner
 from spill_format import SpillFile, SpillWriter
-from tests.shuffle.cli.commands import json_of, run, succeeded
+from tests.helpers.commands import json_of, run, succeeded
 
 ROWS = pa.table({"key": pa.array(range(5000), pa.int64()), "text": [f"row {n}" for n in range(5000)]})
 

@@ -17,7 +17,7 @@ import pytest
 from shuffle import HashPartitioner
 from shuffle.partitioners import Partitioner
 from spill_format import SpillFile
-from tests.shuffle.cli.commands import json_of, succeeded
+from tests.helpers.commands import json_of, succeeded
 
 
 @pytest.fixture(scope="module")

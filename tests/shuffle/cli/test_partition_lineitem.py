@@ -13,7 +13,7 @@ import pyarrow.parquet
 import pytest
 
 from spill_format import SpillFile
-from tests.shuffle.cli.commands import json_of
+from tests.helpers.commands import json_of
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from tests.shuffle.cli.commands import error_of, run, succeeded
-from tests.spills import write_spill, write_spills
+from tests.helpers.commands import error_of, run, succeeded
+from tests.helpers.spills import random_spill, random_spills
 
 SKEWED_RED = (0xCC, 0x33, 0x11)
 
@@ -41,19 +41,19 @@ def has_red(path: Path) -> bool:
 )
 @pytest.mark.parametrize("file_count", [1, 3])
 def test_skewed_partitions_are_marked(tmp_path: Path, rows: list[int], is_skewed: bool, file_count: int) -> None:
-    write_spills(tmp_path, *[rows] * file_count)
+    random_spills(tmp_path, *[rows] * file_count)
     succeeded("shuffle inspect . --plot sizes.png", tmp_path)
     assert has_red(tmp_path / "sizes.png") == is_skewed
 
 
 def test_an_svg_is_one(tmp_path: Path) -> None:
-    write_spill(tmp_path / "a.spill.arrow", [10, 20, 30])
+    random_spill(tmp_path / "a.spill.arrow", [10, 20, 30])
     succeeded("shuffle inspect a.spill.arrow --plot sizes.svg --quiet", tmp_path)
     assert ET.parse(tmp_path / "sizes.svg").getroot().tag == "{http://www.w3.org/2000/svg}svg"
 
 
 def test_a_page_has_facts_advice_and_picture_and_loads_nothing(tmp_path: Path) -> None:
-    write_spill(tmp_path / "a<b>.spill.arrow", [100] * 999 + [50_000])
+    random_spill(tmp_path / "a<b>.spill.arrow", [100] * 999 + [50_000])
     succeeded("shuffle inspect a<b>.spill.arrow --plot sizes.html", tmp_path)
     page = (tmp_path / "sizes.html").read_text()
     assert "<h1>a&lt;b&gt;.spill.arrow</h1>" in page
@@ -64,7 +64,7 @@ def test_a_page_has_facts_advice_and_picture_and_loads_nothing(tmp_path: Path) -
 
 
 def test_a_picture_is_drawn_beside_what_is_printed_and_replaces_the_last(tmp_path: Path) -> None:
-    write_spill(tmp_path / "a.spill.arrow", [10, 20, 30])
+    random_spill(tmp_path / "a.spill.arrow", [10, 20, 30])
     (tmp_path / "sizes.png").write_text("the last one")
     assert "partitions    3" in succeeded("shuffle inspect a.spill.arrow --plot sizes.png", tmp_path)
     assert (tmp_path / "sizes.png").read_bytes().startswith(b"\x89PNG")
@@ -79,7 +79,7 @@ def test_a_picture_is_drawn_beside_what_is_printed_and_replaces_the_last(tmp_pat
     ],
 )
 def test_what_cannot_be_drawn_is_an_error(tmp_path: Path, arguments: str, words: str) -> None:
-    path = write_spill(tmp_path / "a.spill.arrow", [10, 20, 30])
+    path = random_spill(tmp_path / "a.spill.arrow", [10, 20, 30])
     before = path.read_bytes()
     completed = run(f"shuffle inspect {arguments}", tmp_path)
     assert completed.returncode == 2
@@ -88,8 +88,8 @@ def test_what_cannot_be_drawn_is_an_error(tmp_path: Path, arguments: str, words:
 
 
 def test_files_that_do_not_fit_together_are_not_drawn(tmp_path: Path) -> None:
-    write_spill(tmp_path / "a.spill.arrow", [1, 2])
-    write_spill(tmp_path / "b.spill.arrow", [1, 2, 3])
+    random_spill(tmp_path / "a.spill.arrow", [1, 2])
+    random_spill(tmp_path / "b.spill.arrow", [1, 2, 3])
     completed = run("shuffle inspect . --plot sizes.png", tmp_path)
     assert completed.returncode == 2
     assert "different numbers of partitions" in completed.stderr
@@ -97,7 +97,7 @@ def test_files_that_do_not_fit_together_are_not_drawn(tmp_path: Path) -> None:
 
 
 def test_without_matplotlib_the_extra_is_named(tmp_path: Path) -> None:
-    write_spill(tmp_path / "a.spill.arrow", [1, 2])
+    random_spill(tmp_path / "a.spill.arrow", [1, 2])
     (tmp_path / "absent").mkdir()
     (tmp_path / "absent" / "matplotlib.py").write_text("raise ImportError('as if it were not installed')\n")
     completed = run("shuffle inspect a.spill.arrow --plot sizes.png", tmp_path, PYTHONPATH=str(tmp_path / "absent"))

@@ -10,7 +10,7 @@ import pyarrow.parquet
 import pytest
 
 from spill_format import SpillFile
-from tests.shuffle.cli.commands import command_line, files_below, run, succeeded
+from tests.helpers.commands import command_line, files_below, run, succeeded
 
 ROWS = pa.table({"key": pa.array(range(5000), pa.int64()), "text": [f"row {n}" for n in range(5000)]})
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from spill_format import SpillFile
-from tests.shuffle.cli.commands import error_of, run, succeeded
+from tests.helpers.commands import error_of, run, succeeded
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from tests.shuffle.cli.commands import command_line, environment_with, files_below
-from tests.spills import write_spill
+from tests.helpers.commands import command_line, environment_with, files_below
+from tests.helpers.spills import random_spill
 
 MERGE = "shuffle-merge spills -o merged.arrow --no-progress"
 PARTITION = "shuffle partition rows.parquet --by key --partitions 50 -o new.arrow --memory 1MiB --spill-dir spills"
@@ -31,7 +31,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("inputs")
     (directory / "spills").mkdir()
     for number in range(2):
-        write_spill(directory / "spills" / f"{number}.spill.arrow", [50_000] * 25)
+        random_spill(directory / "spills" / f"{number}.spill.arrow", [50_000] * 25)
     keys = pa.array(range(400_000))
     pa.parquet.write_table(pa.table({"key": keys, "text": keys.cast(pa.string())}), directory / "rows.parquet")
     return directory

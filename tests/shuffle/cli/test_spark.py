@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.shuffle.cli.commands import command_line, error_of, files_below, json_of, run, succeeded
-from tests.spark_files import assert_spark_output, checksum_file, write_spark
-from tests.spills import write_spill
+from tests.helpers.commands import command_line, error_of, files_below, json_of, run, succeeded
+from tests.helpers.spark_files import assert_spark_output, checksum_file, write_spark
+from tests.helpers.spills import random_spill
 
 MAPS = [[b"LZ4Block" + bytes(100), b"", b"\x28\xb5\x2f\xfd"], [b"", b"", b"\x28\xb5\x2f\xfd" + bytes(20)]]
 MERGED = [b"".join(parts) for parts in zip(*MAPS, strict=True)]
@@ -68,7 +68,7 @@ def test_merging_again_says_that_it_was_done(tmp_path: Path, maps: list[Path]) -
 def test_what_cannot_be_merged_is_refused_with_the_reason(
     tmp_path: Path, maps: list[Path], arguments: str, problem: str
 ) -> None:
-    write_spill(tmp_path / "a.spill.arrow", [1])
+    random_spill(tmp_path / "a.spill.arrow", [1])
     before = files_below(tmp_path)
     completed = run(f"shuffle-merge {arguments}", tmp_path)
 
@@ -187,7 +187,7 @@ class TestReadRaw:
         assert piped.stdout == content
 
     def test_ranges_of_arrow_files_are_arrow_messages(self, tmp_path: Path) -> None:
-        spill = write_spill(tmp_path / "a.spill.arrow", [3, 4])
+        spill = random_spill(tmp_path / "a.spill.arrow", [3, 4])
         succeeded("shuffle read --raw -p 1 a.spill.arrow -o out --quiet", tmp_path)
 
         content = (tmp_path / "out").read_bytes()

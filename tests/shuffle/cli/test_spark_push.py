@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.shuffle.cli.commands import error_of, files_below, json_of, run, succeeded
-from tests.spark_files import write_pushed, write_spark
+from tests.helpers.commands import error_of, files_below, json_of, run, succeeded
+from tests.helpers.spark_files import write_pushed, write_spark
 
 CHUNKS = {
     0: [([0, 1], b"LZ4Block" + bytes(92)), ([2], b"LZ4Block" + bytes(12)), ([7, 3], b"LZ4Block" + bytes(22))],

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from shuffle.cli import COMMANDS
-from tests.shuffle.cli.commands import SCRIPTS, command_line, environment_with, error_of, run, succeeded
-from tests.spills import write_spills
+from tests.helpers.commands import SCRIPTS, command_line, environment_with, error_of, run, succeeded
+from tests.helpers.spills import random_spills
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_bar_is_shown_on_a_terminal(tmp_path: Path, spills: list[Path], flags:
 
 
 def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
-    write_spills(tmp_path, [200_000])
+    random_spills(tmp_path, [200_000])
     reading = " ".join(command_line("shuffle read spill-0.spill.arrow"))
     for format_name in ("arrow", "csv", "parquet"):
         pipe = f"{reading} --format {format_name} | head -c 10 > /dev/null; echo ${{PIPESTATUS[0]}}"

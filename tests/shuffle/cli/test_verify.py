@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from spill_format import SpillFile
-from tests.shuffle.cli.commands import run, succeeded
+from tests.helpers.commands import run, succeeded
 
 
 def test_a_sound_file_is_ok(tmp_path: Path, spills: list[Path]) -> None:

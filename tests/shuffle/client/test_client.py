@@ -17,11 +17,10 @@ from shuffle.client.download import Download
 from shuffle.client.sinks import FileSink
 from shuffle.options import FetchOptions
 from spill_format import ChecksumError, SpillFile, SpillWriter, TargetExistsError
-from tests.http_files import http_files
-from tests.shuffle.client.proxies import cut_after, flipped_at, proxied
-from tests.shuffle.serve.conftest import Authority
-from tests.shuffle.serve.servers import Server, running
-from tests.spills import write_spill
+from tests.helpers.http_files import http_files
+from tests.helpers.proxies import cut_after, flipped_at, proxied
+from tests.helpers.servers import Authority, Server, running
+from tests.helpers.spills import random_spill
 
 QUICK = FetchOptions(backoff_seconds=0.001, attempts=4, timeout_seconds=20)
 LARGE = "deep/large.arrow"
@@ -112,7 +111,7 @@ def test_a_network_that_flips_a_bit_once_is_survived(
 def test_damaged_data_is_the_datas_fault(tmp_path: Path, client: PartitionClient) -> None:
     root = tmp_path / "root"
     root.mkdir()
-    path = write_spill(root / "a.arrow", [10, 10])
+    path = random_spill(root / "a.arrow", [10, 10])
     content = bytearray(path.read_bytes())
     with SpillFile(path) as spill:
         content[spill.range_of(1)[0] + 400] ^= 1
@@ -251,7 +250,7 @@ def test_a_missing_place_is_named_in_its_turn(server: Server, client: PartitionC
 
 
 def test_one_damaged_place_takes_no_other_with_it(tmp_path: Path) -> None:
-    path = write_spill(tmp_path / "a.arrow", [10] * 64)
+    path = random_spill(tmp_path / "a.arrow", [10] * 64)
     content = bytearray(path.read_bytes())
     content[content.index(stream_of(tmp_path, "a.arrow", 40, 41)[-60:-8])] ^= 1
     path.write_bytes(content)

@@ -12,7 +12,7 @@ import pytest
 from shuffle.client.connections import Connections
 from shuffle.client.place import Host
 from shuffle.options import FetchOptions
-from tests.shuffle.serve.servers import BOUND_SECONDS
+from tests.helpers.servers import BOUND_SECONDS
 
 EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 

@@ -10,7 +10,7 @@ from shuffle.client import FetchError, PartitionClient, Place
 from shuffle.options import FetchOptions
 from shuffle.wire import BOUNDARY, CHECKSUM_HEADER, MULTIPART_TYPE
 from spill_format import SpillError
-from tests.shuffle.client.proxies import scripted_server
+from tests.helpers.proxies import scripted_server
 
 LENGTHS = ["", "0", "8", f"{10**17}", f"{2**63 - 1}", "9" * 19, "9" * 5000, "-1", "x"]
 

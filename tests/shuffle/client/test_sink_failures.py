@@ -18,10 +18,10 @@ from shuffle.client import PartitionClient, Place
 from shuffle.client.connections import Connections
 from shuffle.client.download import Download
 from shuffle.client.sinks import FileSink, MemorySink
-from tests.shuffle.cli.commands import command_line
-from tests.shuffle.client.proxies import proxied
+from tests.helpers.commands import command_line
+from tests.helpers.proxies import proxied
+from tests.helpers.servers import BOUND_SECONDS, Server
 from tests.shuffle.client.test_client import LARGE, QUICK, stream_of
-from tests.shuffle.serve.servers import BOUND_SECONDS, Server
 
 
 @contextmanager

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 
 from shuffle.inspecting.comparison import Difference, first_difference
-from tests.spills import write_spill
-from tests.support import flat_batch, write_file
+from shuffle.testing import write_spill
+from tests.helpers.spills import flat_batch, random_spill
 
 TYPES = {
     "integers": (pa.int32(), [1, 2, 2, None, 3]),
@@ -45,7 +45,7 @@ def column_of(data_type: pa.DataType, values: list[object]) -> pa.RecordBatch:
 
 def file_of(path: Path, *batches: pa.RecordBatch) -> Path:
     path.unlink(missing_ok=True)
-    return write_file(path, {1: batches}, 3, batches[0].schema)
+    return write_spill({1: batches}, path, schema=batches[0].schema, partition_count=3)
 
 
 @pytest.mark.parametrize(("data_type", "values"), TYPES.values(), ids=TYPES.keys())
@@ -66,12 +66,14 @@ def test_values_of_every_type_are_compared(tmp_path: Path, data_type: pa.DataTyp
 
 
 def test_a_difference_names_values(tmp_path: Path) -> None:
-    one = write_file(tmp_path / "a.arrow", {0: [flat_batch(3)], 1: [flat_batch(4)]}, 2)
+    one = write_spill({0: [flat_batch(3)], 1: [flat_batch(4)]}, tmp_path / "a.arrow", partition_count=2)
     changed = flat_batch(4).to_pylist()
     changed[2]["n"] = 9
     changed[3]["s"] = "other"
-    other = write_file(
-        tmp_path / "b.arrow", {0: [flat_batch(3)], 1: [pa.RecordBatch.from_pylist(changed, flat_batch(1).schema)]}, 2
+    other = write_spill(
+        {0: [flat_batch(3)], 1: [pa.RecordBatch.from_pylist(changed, flat_batch(1).schema)]},
+        tmp_path / "b.arrow",
+        partition_count=2,
     )
     assert str(first_difference(one, other)) == "partition 1, row 2, column n: 2 in the first, 9 in the second"
     assert str(first_difference(one, other, any_order=True)) == (
@@ -88,24 +90,30 @@ def test_a_difference_names_values(tmp_path: Path) -> None:
     ],
 )
 def test_counts_are_compared(tmp_path: Path, rows: list[int], other_rows: list[int], difference: str | None) -> None:
-    one = write_spill(tmp_path / "a.arrow", rows)
-    other = write_spill(tmp_path / "b.arrow", other_rows)
+    one = random_spill(tmp_path / "a.arrow", rows)
+    other = random_spill(tmp_path / "b.arrow", other_rows)
     found = first_difference(one, other)
     assert (None if found is None else str(found)) == difference
 
 
 def test_schemas_are_compared(tmp_path: Path) -> None:
-    one = write_spill(tmp_path / "a.arrow", [1])
-    other = write_spill(tmp_path / "b.arrow", [1], schema=pa.schema([("key", pa.int64()), ("text", pa.large_string())]))
+    one = random_spill(tmp_path / "a.arrow", [1])
+    other = random_spill(
+        tmp_path / "b.arrow", [1], schema=pa.schema([("key", pa.int64()), ("text", pa.large_string())])
+    )
     assert first_difference(one, other) == Difference(
         problem="schemas: in the second column text is large_string, not string"
     )
 
 
 def test_alignment_batches_and_compression_do_not_count(tmp_path: Path) -> None:
-    one = write_file(tmp_path / "a.arrow", {1: [flat_batch(6)]}, 2)
-    other = write_file(
-        tmp_path / "b.arrow", {1: [flat_batch(2), flat_batch(4, 2)]}, 2, compression="lz4", alignment=4096
+    one = write_spill({1: [flat_batch(6)]}, tmp_path / "a.arrow", partition_count=2)
+    other = write_spill(
+        {1: [flat_batch(2), flat_batch(4, 2)]},
+        tmp_path / "b.arrow",
+        partition_count=2,
+        compression="lz4",
+        alignment=4096,
     )
     assert first_difference(one, other) is None
 
@@ -119,7 +127,7 @@ def test_negative_zero_is_zero(tmp_path: Path, data_type: pa.DataType) -> None:
 
 
 def test_progress_counts_partitions(tmp_path: Path) -> None:
-    path = write_spill(tmp_path / "a.arrow", [1, 2, 0, 4])
+    path = random_spill(tmp_path / "a.arrow", [1, 2, 0, 4])
     counts: list[int] = []
     assert first_difference(path, path, progress=counts.append) is None
     assert sum(counts) == 4
@@ -137,6 +145,6 @@ def test_any_order_is_equality_of_multisets(
     paths = []
     for name, values in (("a.arrow", rows), ("b.arrow", other_rows)):
         batch = pa.RecordBatch.from_pylist([{"n": n, "s": s} for n, s in values], schema)
-        paths.append(write_file(directory / name, {0: [batch]}, 1))
+        paths.append(write_spill({0: [batch]}, directory / name, partition_count=1))
     assert (first_difference(*paths) is None) == (rows == other_rows)
     assert (first_difference(*paths, any_order=True) is None) == (sorted(rows) == sorted(other_rows))

@@ -10,7 +10,7 @@ import pytest
 from shuffle.inspecting import doctor
 from shuffle.inspecting.doctor import RANGE_BYTES, diagnose
 from shuffle.options import METHOD_NAMES
-from tests.spills import open_files_in
+from tests.helpers.spills import open_files_in
 
 
 @pytest.fixture(autouse=True)

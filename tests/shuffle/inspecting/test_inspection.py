@@ -14,7 +14,7 @@ from shuffle.inspecting.sizes import combined
 from shuffle.merging.copy.choice import CLONED_BYTES
 from spill_format import SpillFile, SpillWriter
 from spill_format.errors import CorruptError, NotPartitionedError, SpillError, TruncatedError
-from tests.spills import SCHEMA, batch_of, write_spill
+from tests.helpers.spills import SCHEMA, batch_of, random_spill
 
 
 def with_codec(path: Path, codec: Literal["lz4", "zstd"] | None) -> Path:
@@ -31,7 +31,7 @@ def damaged(path: Path, offset: int) -> None:
 
 
 def test_an_inspection_says_what_the_file_holds(tmp_path: Path) -> None:
-    path = write_spill(tmp_path / "a.spill.arrow", [25_000, 0, 5], alignment=4096)
+    path = random_spill(tmp_path / "a.spill.arrow", [25_000, 0, 5], alignment=4096)
     inspection = inspect_file(path)
     with SpillFile(path) as spill:
         assert inspection.byte_count == os.path.getsize(path)
@@ -60,14 +60,14 @@ def test_codecs_are_told_also_of_a_merge_of_different_ones(
 
 
 def test_a_file_without_rows_has_no_codec(tmp_path: Path) -> None:
-    inspection = inspect_file(write_spill(tmp_path / "empty.spill.arrow", [0, 0, 0]))
+    inspection = inspect_file(random_spill(tmp_path / "empty.spill.arrow", [0, 0, 0]))
     assert inspection.codecs == ()
     assert inspection.sizes.empty_count == 3
     assert inspection.sizes.skew is None
 
 
 def test_files_together_have_the_sizes_of_their_merge(tmp_path: Path) -> None:
-    sources = [write_spill(tmp_path / f"{n}.spill.arrow", rows) for n, rows in enumerate([[9, 0, 70], [0, 0, 5]])]
+    sources = [random_spill(tmp_path / f"{n}.spill.arrow", rows) for n, rows in enumerate([[9, 0, 70], [0, 0, 5]])]
     merge(sources, tmp_path / "merged.arrow")
     together = combined([inspect_file(path).sizes for path in sources])
     assert together is not None
@@ -76,7 +76,7 @@ def test_files_together_have_the_sizes_of_their_merge(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("alignment", "is_cloneable"), [(64, False), (4096, True), (8192, True)])
 def test_a_merge_clones_large_ranges_of_whole_blocks(tmp_path: Path, alignment: int, is_cloneable: bool) -> None:
-    path = write_spill(tmp_path / "a.spill.arrow", [20_000, 0, 5, 30_000], alignment=alignment)
+    path = random_spill(tmp_path / "a.spill.arrow", [20_000, 0, 5, 30_000], alignment=alignment)
     inspection = inspect_file(path)
     large = [length for length in inspection.sizes.byte_counts.tolist() if length >= CLONED_BYTES]
     assert len(large) == 2
@@ -85,7 +85,7 @@ def test_a_merge_clones_large_ranges_of_whole_blocks(tmp_path: Path, alignment: 
 
 @pytest.mark.parametrize("kept", [0, 1, 7, 8, 100, -1])
 def test_a_cut_file_is_damaged_at_any_length(tmp_path: Path, kept: int) -> None:
-    path = write_spill(tmp_path / "a.spill.arrow", [3, 0, 2])
+    path = random_spill(tmp_path / "a.spill.arrow", [3, 0, 2])
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(TruncatedError) as caught:
         inspect_file(path)
@@ -93,7 +93,7 @@ def test_a_cut_file_is_damaged_at_any_length(tmp_path: Path, kept: int) -> None:
 
 
 def test_a_file_with_one_magic_is_damaged_and_with_none_is_another_kind_of_file(tmp_path: Path) -> None:
-    path = write_spill(tmp_path / "a.spill.arrow", [3, 0, 2])
+    path = random_spill(tmp_path / "a.spill.arrow", [3, 0, 2])
     damaged(path, 0)
     with pytest.raises(CorruptError):
         inspect_file(path)

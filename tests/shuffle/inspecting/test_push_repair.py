@@ -10,8 +10,8 @@ import pytest
 from shuffle.inspecting.push_repair import repair_pushed, repair_pushed_directory
 from spill_format import CorruptError, TargetExistsError
 from spill_format.spark.push import encode_meta, read_pushed, recover_pushed
-from tests.shuffle.cli.commands import files_below
-from tests.spark_files import write_pushed
+from tests.helpers.commands import files_below
+from tests.helpers.spark_files import write_pushed
 
 CHUNKS = [([0, 2], b"of two maps"), ([5], b"of one"), ([3, 4], b"and of two"), ([9], b"the last")]  # 11, 17, 27, 35
 

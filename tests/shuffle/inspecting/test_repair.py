@@ -11,9 +11,11 @@ import pytest
 
 from shuffle.inspecting.losses import Loss
 from shuffle.inspecting.repair import repair, salvage
+from shuffle.testing import write_spill
 from spill_format import SpillFile, SpillWriter
 from spill_format.errors import CorruptError, NotPartitionedError, SpillError, TargetExistsError, TruncatedError
-from tests.support import Anatomy, flat_batch, read_everything, write_file, write_sample
+from tests.helpers.anatomy import Anatomy
+from tests.helpers.spills import FLAT_SCHEMA, flat_batch, read_everything, write_sample
 
 # Where the parts of the sample's three messages are: partition 0 has two, of 3 and of 1 row, partition 2 one of 4 rows.
 BODY_BYTES = 8
@@ -110,7 +112,7 @@ def test_what_is_lost_is_told_exactly_where_the_index_is_readable(tmp_path: Path
 @pytest.mark.parametrize("alignment", [8, 4096])
 def test_ranges_that_lost_a_message_are_aligned_again(tmp_path: Path, alignment: int) -> None:
     batches = [flat_batch(3, 3 * number) for number in range(4)]
-    path = write_file(tmp_path / "a.arrow", {0: batches[:2], 2: batches[2:]}, 4, alignment=alignment)
+    path = write_spill({0: batches[:2], 2: batches[2:]}, tmp_path / "a.arrow", partition_count=4, alignment=alignment)
     anatomy = Anatomy.of(path)
     path.write_bytes(flipped(anatomy.raw, anatomy.offsets[1] - BODY_BYTES))
     repair(path, tmp_path / "repaired.arrow")
@@ -159,7 +161,7 @@ def test_messages_behind_bytes_that_are_missing_are_found(tmp_path: Path, sound:
 
 
 def test_a_file_without_rows_comes_back_where_it_is_known_to_be_empty(tmp_path: Path) -> None:
-    path = write_file(tmp_path / "empty.arrow", {}, 3)
+    path = write_spill({}, tmp_path / "empty.arrow", schema=FLAT_SCHEMA, partition_count=3)
     sound = Anatomy.of(path)
     path.write_bytes(sound.raw[: sound.index])
     assert repair(path, tmp_path / "repaired.arrow").losses == ()
@@ -173,7 +175,9 @@ def test_a_file_without_rows_comes_back_where_it_is_known_to_be_empty(tmp_path: 
 def test_dictionaries_and_compression_come_back(tmp_path: Path) -> None:
     schema = pa.schema([("word", pa.dictionary(pa.int8(), pa.string()))], metadata={"origin": "here"})
     table = pa.table({"word": pa.array(["a", "b", "a", None]).dictionary_encode()}).cast(schema)
-    path = write_file(tmp_path / "a.arrow", {1: table.to_batches()}, 2, schema, compression="zstd")
+    path = write_spill(
+        {1: table.to_batches()}, tmp_path / "a.arrow", schema=schema, partition_count=2, compression="zstd"
+    )
     sound = Anatomy.of(path)
     path.write_bytes(header_lost(sound)[: sound.footer])
     repair(path, tmp_path / "repaired.arrow")
@@ -183,7 +187,9 @@ def test_dictionaries_and_compression_come_back(tmp_path: Path) -> None:
 def test_a_file_inside_a_value_is_not_taken_for_the_file(tmp_path: Path, sound: Anatomy) -> None:
     schema = pa.schema([("file", pa.binary())])
     batches = [pa.record_batch([[content]], schema=schema) for content in (b"x" * 50, sound.raw, b"y" * 50)]
-    path = write_file(tmp_path / "a.arrow", {0: batches[:1], 1: batches[1:2], 2: batches[2:]}, 3, schema)
+    path = write_spill(
+        {0: batches[:1], 1: batches[1:2], 2: batches[2:]}, tmp_path / "a.arrow", schema=schema, partition_count=3
+    )
     outer = Anatomy.of(path)
     # The metadata of the message around it and the file's index are lost, so that its bytes are looked through.
     path.write_bytes(flipped(outer.raw, outer.offsets[1] + 20, outer.index + 60))

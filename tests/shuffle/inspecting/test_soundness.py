@@ -14,9 +14,9 @@ from shuffle.inspecting.inspection import inspect_file
 from shuffle.inspecting.soundness import Verification, verify_file, verify_files
 from spill_format import SpillFile
 from spill_format.errors import ChecksumError, CorruptError, NotPartitionedError, SpillError, TruncatedError
-from tests.faults.forgeries import range_forged, sealed_for, with_flatbuffer
-from tests.spills import SCHEMA, batch_of, write_spill, write_spills
-from tests.support import Anatomy
+from tests.helpers.anatomy import Anatomy
+from tests.helpers.forgeries import range_forged, sealed_for, with_flatbuffer
+from tests.helpers.spills import SCHEMA, batch_of, random_spill, random_spills
 
 
 def damaged(path: Path, *offsets: int) -> None:
@@ -28,7 +28,7 @@ def damaged(path: Path, *offsets: int) -> None:
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_verifying_a_sound_file_reads_every_range(tmp_path: Path, threads: int) -> None:
-    path = write_spill(tmp_path / "a.spill.arrow", [80_000, 0, 5])
+    path = random_spill(tmp_path / "a.spill.arrow", [80_000, 0, 5])
     read: list[int] = []
     verification = verify_file(path, threads=threads, progress=read.append)
     assert verification.first_damage is None
@@ -39,7 +39,7 @@ def test_verifying_a_sound_file_reads_every_range(tmp_path: Path, threads: int) 
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_every_damaged_partition_is_named_and_so_is_every_sound_one(tmp_path: Path, threads: int) -> None:
-    path = write_spill(tmp_path / "a.spill.arrow", [100, 100, 0, 100, 5])
+    path = random_spill(tmp_path / "a.spill.arrow", [100, 100, 0, 100, 5])
     with SpillFile(path) as spill:
         offsets = spill.layout.offsets.tolist()
     damaged(path, offsets[1], offsets[4] - 1)
@@ -51,7 +51,7 @@ def test_every_damaged_partition_is_named_and_so_is_every_sound_one(tmp_path: Pa
 
 
 def test_no_byte_of_a_file_can_change_unnoticed(tmp_path: Path) -> None:
-    path = write_spill(tmp_path / "a.spill.arrow", [3, 0, 2])
+    path = random_spill(tmp_path / "a.spill.arrow", [3, 0, 2])
     sound = path.read_bytes()
     for offset in range(len(sound)):
         damaged(path, offset)
@@ -73,7 +73,7 @@ def test_no_byte_of_a_file_can_change_unnoticed(tmp_path: Path) -> None:
 def test_a_batch_that_is_wrong_under_right_checksums_is_found(
     tmp_path: Path, forge: Callable[[bytes], bytes], problem: str
 ) -> None:
-    path = write_spill(tmp_path / "a.spill.arrow", [3, 0, 2])
+    path = random_spill(tmp_path / "a.spill.arrow", [3, 0, 2])
     path.write_bytes(range_forged(Anatomy.of(path), 0, forge))
     verification = verify_file(path)
     assert isinstance(verification.first_damage, CorruptError)
@@ -82,7 +82,7 @@ def test_a_batch_that_is_wrong_under_right_checksums_is_found(
 
 
 def test_rows_that_the_index_does_not_know_are_found(tmp_path: Path) -> None:
-    path = write_spill(tmp_path / "a.spill.arrow", [3, 0, 2])
+    path = random_spill(tmp_path / "a.spill.arrow", [3, 0, 2])
     anatomy = Anatomy.of(path)
     path.write_bytes(anatomy.patched_index(anatomy.array("rows"), (4).to_bytes(8, "little")))
     verification = verify_file(path)
@@ -101,7 +101,7 @@ def test_rows_that_the_index_does_not_know_are_found(tmp_path: Path) -> None:
 def test_of_a_cut_file_the_partitions_known_to_be_whole_are_named(
     tmp_path: Path, cut: Callable[[Anatomy], int], sound: list[int]
 ) -> None:
-    path = write_spill(tmp_path / "a.spill.arrow", [3, 0, 2])
+    path = random_spill(tmp_path / "a.spill.arrow", [3, 0, 2])
     anatomy = Anatomy.of(path)
     path.write_bytes(anatomy.raw[: cut(anatomy)])
     verification = verify_file(path)
@@ -111,7 +111,7 @@ def test_of_a_cut_file_the_partitions_known_to_be_whole_are_named(
 
 
 def test_fast_finds_damage_of_the_structure_and_reads_no_range(tmp_path: Path) -> None:
-    path = write_spill(tmp_path / "a.spill.arrow", [3, 0, 2])
+    path = random_spill(tmp_path / "a.spill.arrow", [3, 0, 2])
     anatomy = Anatomy.of(path)
     read: list[int] = []
     damaged(path, anatomy.offsets[0] + 100)
@@ -123,7 +123,7 @@ def test_fast_finds_damage_of_the_structure_and_reads_no_range(tmp_path: Path) -
 
 @pytest.mark.parametrize("threads", [1, 4])
 def test_verdicts_of_many_files_come_in_order_and_none_stays_open(tmp_path: Path, threads: int) -> None:
-    paths = write_spills(tmp_path, *([number, 0, 7] for number in range(20)))
+    paths = random_spills(tmp_path, *([number, 0, 7] for number in range(20)))
     damaged(paths[3], Anatomy.of(paths[3]).offsets[2] + 40)
     paths[5].unlink()
     before = os.listdir("/proc/self/fd")
@@ -139,14 +139,14 @@ def test_verdicts_of_many_files_come_in_order_and_none_stays_open(tmp_path: Path
 
 def test_verifying_may_be_given_up(tmp_path: Path) -> None:
     before = os.listdir("/proc/self/fd")
-    verdicts = verify_files(write_spills(tmp_path, *([1, 2] for _ in range(9))), threads=3)
+    verdicts = verify_files(random_spills(tmp_path, *([1, 2] for _ in range(9))), threads=3)
     assert isinstance(next(verdicts), Verification)
     verdicts.close()  # type: ignore[attr-defined]
     assert os.listdir("/proc/self/fd") == before
 
 
 def test_large_files_are_cut_into_tasks_that_cover_every_partition(tmp_path: Path) -> None:
-    path = write_spill(tmp_path / "a.spill.arrow", [400_000, 0, 400_000, 1, 800_000, 3])
+    path = random_spill(tmp_path / "a.spill.arrow", [400_000, 0, 400_000, 1, 800_000, 3])
     anatomy = Anatomy.of(path)
     damaged(path, *(anatomy.offsets[partition + 1] - 1 for partition in (0, 2, 3, 4, 5)))
     verification = verify_file(path, threads=2)

@@ -15,7 +15,7 @@ from shuffle.inspecting.spark_inspection import (
 )
 from spill_format import TruncatedError
 from spill_format.spark.outputs import paths_beside
-from tests.spark_files import write_spark
+from tests.helpers.spark_files import write_spark
 
 RANGES = [b"LZ4Block and more", b"", b"ZV\x00"]
 

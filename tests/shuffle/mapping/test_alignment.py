@@ -15,8 +15,8 @@ from shuffle import MapOptions, MapWriter, RoundRobinPartitioner
 from shuffle.mapping.alignment import TOLERATED_PADDING, choose_alignment, shared_block_bytes
 from shuffle.testing import Fail, ScriptedKernel
 from spill_format import SpillFile
-from tests.shuffle.cli.commands import error_of, run, succeeded
-from tests.spills import open_files_in, write_spill
+from tests.helpers.commands import error_of, run, succeeded
+from tests.helpers.spills import open_files_in, random_spill
 
 MIB = 1 << 20
 
@@ -50,7 +50,7 @@ def test_padding_of_random_lengths_stays_below_what_is_tolerated(partition_count
 
 def test_a_spill_of_that_alignment_is_hardly_larger(tmp_path: Path) -> None:
     rows = [9_000] * 20
-    plain, aligned = (write_spill(tmp_path / str(a), rows, alignment=a).stat().st_size for a in (64, 4096))
+    plain, aligned = (random_spill(tmp_path / str(a), rows, alignment=a).stat().st_size for a in (64, 4096))
     assert choose_alignment(plain, len(rows), 4096) == 4096
     assert aligned < plain * (1 + TOLERATED_PADDING)
 

@@ -20,7 +20,7 @@ from shuffle import (
 from shuffle.partitioners import Partitioner
 from spill_format import SpillFile
 from spill_format.errors import TargetExistsError
-from tests.map_outputs import MIB, SCHEMA, assert_partitioned, batches_of, rows_of, write_all
+from tests.helpers.map_outputs import MIB, SCHEMA, assert_partitioned, batches_of, rows_of, write_all
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 
 from shuffle import HashPartitioner, MapOptions, MapWriter, RoundRobinPartitioner
 from spill_format import SpillFile
-from tests.columns import COLUMNS, COUNT
-from tests.map_outputs import MIB
+from tests.helpers.columns import COLUMNS, COUNT
+from tests.helpers.map_outputs import MIB
 
 
 @pytest.fixture

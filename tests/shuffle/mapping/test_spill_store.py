@@ -10,7 +10,7 @@ import pytest
 from shuffle import HashPartitioner, MapOptions, MapWriter, MergeOptions, ShuffleWarning, merge
 from spill_format import SpillFile
 from spill_format.errors import TargetExistsError
-from tests.map_outputs import MIB, SCHEMA, assert_partitioned, batches_of, rows_of, write_all
+from tests.helpers.map_outputs import MIB, SCHEMA, assert_partitioned, batches_of, rows_of, write_all
 
 
 @pytest.fixture

@@ -11,14 +11,14 @@ from shuffle.merging.arrow_target import TrailerContent, target_header, target_i
 from shuffle.merging.formats.arrow import ARROW
 from shuffle.merging.plan import MergePlan, plan_merge
 from spill_format.structure import FileStructure
-from tests.spills import write_spill
+from tests.helpers.spills import random_spill
 
 
 def structures_of(directory: Path, *rows: list[int], alignments: tuple[int, ...] = (64,)) -> list[FileStructure]:
     structures = []
     for number, counts in enumerate(rows):
         path = directory / f"{number}.spill.arrow"
-        write_spill(path, counts, alignment=alignments[number % len(alignments)], batch_rows=7)
+        random_spill(path, counts, alignment=alignments[number % len(alignments)], batch_rows=7)
         structure = ARROW.open_source(path).structure
         assert structure is not None
         structures.append(structure)

@@ -18,9 +18,9 @@ from shuffle.report import Compaction
 from shuffle.testing import assert_same_rows
 from spill_format import SpillFile, SpillWriter, TargetExistsError
 from spill_format.framing import read_codec
-from tests.columns import COLUMNS
-from tests.spark_files import write_spark
-from tests.spills import SCHEMA, open_files_in, write_spill, write_spills
+from tests.helpers.columns import COLUMNS
+from tests.helpers.spark_files import write_spark
+from tests.helpers.spills import SCHEMA, open_files_in, random_spill, random_spills
 
 COMPACT = MergeOptions(compact=True)
 
@@ -72,7 +72,7 @@ def codecs_of(path: Path) -> set[str | None]:
     ],
 )
 def test_rows_and_their_order_are_a_plain_merges(tmp_path: Path, target: Path, rows: list[list[int]]) -> None:
-    sources = write_spills(tmp_path, *rows)
+    sources = random_spills(tmp_path, *rows)
     report = merge(sources, target, COMPACT)
     assert_compacted(sources, target, tmp_path / "plain.arrow")
     with SpillFile(target) as compacted:
@@ -171,7 +171,8 @@ class TestWhatIsTakenFromTheSources:
 
     def test_alignment_is_a_plain_merges(self, tmp_path: Path, target: Path) -> None:
         sources = [
-            write_spill(tmp_path / f"{alignment}.spill.arrow", [3, 4], alignment=alignment) for alignment in (4096, 512)
+            random_spill(tmp_path / f"{alignment}.spill.arrow", [3, 4], alignment=alignment)
+            for alignment in (4096, 512)
         ]
         merge(sources, target, COMPACT)
         with SpillFile(target) as compacted:
@@ -179,7 +180,7 @@ class TestWhatIsTakenFromTheSources:
 
     def test_metadata_of_the_schema_is_the_first_ones(self, tmp_path: Path, target: Path) -> None:
         sources = [
-            write_spill(tmp_path / f"{name}.spill.arrow", [3], schema=SCHEMA.with_metadata({"name": name}))
+            random_spill(tmp_path / f"{name}.spill.arrow", [3], schema=SCHEMA.with_metadata({"name": name}))
             for name in "ab"
         ]
         merge(sources, target, COMPACT)
@@ -189,7 +190,7 @@ class TestWhatIsTakenFromTheSources:
 
 class TestOptionsOfEveryMerge:
     def test_an_existing_target_is_replaced_only_when_asked_to(self, tmp_path: Path, target: Path) -> None:
-        sources = write_spills(tmp_path, [5, 6])
+        sources = random_spills(tmp_path, [5, 6])
         target.write_bytes(b"old")
         with pytest.raises(TargetExistsError):
             merge(sources, target, COMPACT)
@@ -198,20 +199,20 @@ class TestOptionsOfEveryMerge:
         assert_compacted(sources, target, tmp_path / "plain.arrow")
 
     def test_sources_are_deleted_when_asked_to(self, tmp_path: Path, target: Path) -> None:
-        sources = write_spills(tmp_path, [5, 6], [7, 8])
+        sources = random_spills(tmp_path, [5, 6], [7, 8])
         merge(sources, target, MergeOptions(compact=True, delete_sources=True))
         assert not any(source.exists() for source in sources)
         assert target.exists()
 
     def test_progress_tells_every_byte_of_the_ranges(self, tmp_path: Path, target: Path) -> None:
-        sources = write_spills(tmp_path, [50_000, 0, 9], [7, 50_000, 0])
+        sources = random_spills(tmp_path, [50_000, 0, 9], [7, 50_000, 0])
         told: list[int] = []
         report = merge(sources, target, COMPACT, progress=told.append)
         assert sum(told) == report.byte_count
         assert len(told) > 1
 
     def test_the_report_tells_what_was_gained(self, tmp_path: Path, target: Path) -> None:
-        sources = [write_spill(tmp_path / f"{number}.spill.arrow", [30, 3, 0], batch_rows=3) for number in range(4)]
+        sources = [random_spill(tmp_path / f"{number}.spill.arrow", [30, 3, 0], batch_rows=3) for number in range(4)]
         report = merge(sources, target, MergeOptions(compact=True, verify=True))
         with SpillFile(target) as compacted:
             after = compacted.layout.byte_count

@@ -17,7 +17,15 @@ from shuffle.merging.copy.ladder import METHODS
 from shuffle.options import MethodName
 from shuffle.testing import Fail, Meanwhile, ScriptedKernel
 from spill_format import MismatchError, SpillError, SpillFile, TargetExistsError
-from tests.spills import SCHEMA, assert_merge_of, merged_ranges, open_files_in, ranges_of, write_spill, write_spills
+from tests.helpers.spills import (
+    SCHEMA,
+    assert_merge_of,
+    merged_ranges,
+    open_files_in,
+    random_spill,
+    random_spills,
+    ranges_of,
+)
 
 each_method = pytest.mark.parametrize("method", METHODS)
 
@@ -43,7 +51,7 @@ class TestNumbersOfSources:
     def test_a_merge_of_one_source_is_a_copy(
         self, tmp_path: Path, target: Path, method: MethodName, rows: list[int]
     ) -> None:
-        spills = write_spills(tmp_path, rows)
+        spills = random_spills(tmp_path, rows)
         report = merge(spills, target, MergeOptions(method=method))
         assert target.read_bytes() == spills[0].read_bytes()
         assert report.segment_count == (1 if any(rows) else 0)
@@ -65,19 +73,19 @@ class TestNumbersOfSources:
     def test_a_merge_of_several(
         self, tmp_path: Path, target: Path, method: MethodName, rows: Sequence[list[int]]
     ) -> None:
-        spills = write_spills(tmp_path, *rows)
+        spills = random_spills(tmp_path, *rows)
         merge(spills, target, MergeOptions(method=method))
         assert_merge_of(spills, target)
 
     def test_a_source_may_be_merged_with_itself(self, tmp_path: Path, target: Path) -> None:
-        spills = write_spills(tmp_path, [5, 6]) * 3
+        spills = random_spills(tmp_path, [5, 6]) * 3
         merge(spills, target)
         assert_merge_of(spills, target)
 
     def test_partitions_without_number(self, tmp_path: Path, target: Path) -> None:
         rows = [0] * 100_000
         rows[5] = rows[99_999] = 3
-        spills = write_spills(tmp_path, rows, rows)
+        spills = random_spills(tmp_path, rows, rows)
         merge(spills, target)
         with SpillFile(target) as merged:
             assert merged.layout.row_count == 12
@@ -89,7 +97,7 @@ class TestNumbersOfSources:
     def test_300_sources_also_where_few_files_can_be_open(
         self, tmp_path: Path, target: Path, method: MethodName, descriptor_count: int | None
     ) -> None:
-        spills = write_spills(tmp_path, *[[number % 3, 1, number % 2] for number in range(300)])
+        spills = random_spills(tmp_path, *[[number % 3, 1, number % 2] for number in range(300)])
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         if descriptor_count is not None:
             highest_in_use = max(map(int, os.listdir("/proc/self/fd")))
@@ -124,7 +132,7 @@ class TestNumbersOfSources:
         schema = pa.schema([("key", pa.int64())])
         rows = [[5_000_000, 100_000, 3_000_000], [70_000, 4_000_000, 5_000_000]]
         return [
-            write_spill(directory / f"{number}.spill.arrow", counts, schema=schema, batch_rows=1_000_000)
+            random_spill(directory / f"{number}.spill.arrow", counts, schema=schema, batch_rows=1_000_000)
             for number, counts in enumerate(rows)
         ]
 
@@ -132,7 +140,7 @@ class TestNumbersOfSources:
 class TestAgreement:
     def test_sources_of_different_alignment_merge(self, tmp_path: Path, target: Path) -> None:
         spills = [
-            write_spill(tmp_path / f"{alignment}.spill.arrow", [3, 4], alignment=alignment)
+            random_spill(tmp_path / f"{alignment}.spill.arrow", [3, 4], alignment=alignment)
             for alignment in (4096, 8, 64, 65536)
         ]
         merge(spills, target)
@@ -143,8 +151,8 @@ class TestAgreement:
     def test_sources_whose_schemas_differ_in_metadata_alone_merge(self, tmp_path: Path, target: Path) -> None:
         noted = SCHEMA.with_metadata({"writer": "another"})
         spills = [
-            write_spill(tmp_path / "1.spill.arrow", [3, 4]),
-            write_spill(tmp_path / "2.spill.arrow", [3, 4], schema=noted),
+            random_spill(tmp_path / "1.spill.arrow", [3, 4]),
+            random_spill(tmp_path / "2.spill.arrow", [3, 4], schema=noted),
         ]
         merge(spills, target)
         assert ranges_of(target) == merged_ranges(spills)
@@ -162,14 +170,14 @@ class TestAgreement:
     def test_sources_that_disagree_are_both_named_and_nothing_is_written(
         self, tmp_path: Path, target: Path, rows: list[int], schema: pa.Schema, message: str
     ) -> None:
-        first = write_spill(tmp_path / "1.spill.arrow", [3, 4])
-        second = write_spill(tmp_path / "2.spill.arrow", rows, schema=schema)
+        first = random_spill(tmp_path / "1.spill.arrow", [3, 4])
+        second = random_spill(tmp_path / "2.spill.arrow", rows, schema=schema)
         with pytest.raises(MismatchError, match=message.format(first=first, second=second)):
             merge([first, first, second], target)
         assert not target.exists()
 
     def test_a_damaged_source_is_named_before_anything_is_written(self, tmp_path: Path, target: Path) -> None:
-        sound, damaged = write_spills(tmp_path, [3, 4], [3, 4])
+        sound, damaged = random_spills(tmp_path, [3, 4], [3, 4])
         os.truncate(damaged, damaged.stat().st_size - 1)
         with pytest.raises(SpillError, match=f"^{damaged}"):
             merge([sound, damaged], target)
@@ -179,7 +187,7 @@ class TestAgreement:
 class TestTarget:
     @pytest.fixture
     def spills(self, tmp_path: Path) -> list[Path]:
-        return write_spills(tmp_path, [3, 4], [5, 6])
+        return random_spills(tmp_path, [3, 4], [5, 6])
 
     def test_an_existing_target_is_kept(self, spills: list[Path], target: Path) -> None:
         target.write_bytes(b"precious")
@@ -222,7 +230,7 @@ class TestDeletingSources:
     @pytest.fixture
     def spills(self, tmp_path: Path) -> list[Path]:
         (tmp_path / "spills").mkdir()
-        return write_spills(tmp_path / "spills", [3, 4], [5, 6])
+        return random_spills(tmp_path / "spills", [3, 4], [5, 6])
 
     def test_sources_go_once_the_target_is_there(self, spills: list[Path], target: Path) -> None:
         expected = merged_ranges(spills)
@@ -284,7 +292,10 @@ def open_directory() -> Iterator[Path]:
 def test_what_a_user_may_not_enter_is_named(open_directory: Path) -> None:
     closed = open_directory / "closed"
     closed.mkdir(mode=0o700)
-    unreadable, readable = write_spills(closed, [3, 4], [5, 6])[0], write_spills(open_directory, [3, 4])[0]
+    unreadable, readable = (
+        random_spills(closed, [3, 4], [5, 6])[0],
+        random_spills(open_directory, [3, 4])[0],
+    )
     cases = [
         (open_directory / "merged.arrow", closed, closed),
         (open_directory / "merged.arrow", unreadable, unreadable),

@@ -9,7 +9,7 @@ import pytest
 
 from shuffle.merging.copy.ladder import METHODS
 from shuffle.options import MethodName
-from tests.spills import ranges_of, write_spill
+from tests.helpers.spills import random_spill, ranges_of
 
 ROOT = Path(__file__).parents[3]
 MIB = 1 << 20
@@ -60,7 +60,7 @@ def anonymous_bytes(process: int) -> int:
 def test_a_merge_takes_96_mib_beyond_64_bytes_a_range(
     tmp_path: Path, partition_count: int, rows: int, source_count: int, method: MethodName, threads: int, verify: str
 ) -> None:
-    spill = write_spill(tmp_path / "spill", [rows] * partition_count)
+    spill = random_spill(tmp_path / "spill", [rows] * partition_count)
     merger = start_merge(spill, source_count, tmp_path / "target", method, threads, verify, "all")
     before = peak = anonymous_bytes(merger.pid)
     assert merger.stdin is not None
@@ -80,7 +80,7 @@ def test_a_merge_takes_96_mib_beyond_64_bytes_a_range(
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("threads", [1, 4])
 def test_5000_sources_with_256_descriptors(tmp_path: Path, method: MethodName, threads: int) -> None:
-    spill = write_spill(tmp_path / "spill", [1, 0, 2, 200])
+    spill = random_spill(tmp_path / "spill", [1, 0, 2, 200])
     merger = start_merge(spill, 5000, tmp_path / "target", method, threads, "no", 256)
     assert merger.communicate("go\n") == ("15000\n", "")
     assert merger.returncode == 0

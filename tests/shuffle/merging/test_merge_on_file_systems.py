@@ -14,7 +14,7 @@ from shuffle.merging.copy.errno_policy import FALL_BACK
 from shuffle.merging.copy.ladder import METHODS
 from shuffle.options import MethodName
 from shuffle.testing import Fail, Meanwhile, Real, ScriptedKernel, Step
-from tests.spills import assert_merge_of, open_files_in, write_spill, write_spills
+from tests.helpers.spills import assert_merge_of, open_files_in, random_spill, random_spills
 
 MIB = 1 << 20
 # Some ranges are large enough to be cloned, some are not, some are empty.
@@ -51,7 +51,7 @@ each_file_system = pytest.mark.parametrize(
 @each_method
 @pytest.mark.parametrize("alignment", [64, 4096])
 def test_every_method_gives_the_same_bytes(directory: Path, method: MethodName, alignment: int) -> None:
-    spills = write_spills(directory, *ROWS, alignment=alignment)
+    spills = random_spills(directory, *ROWS, alignment=alignment)
     merge(spills, directory / "merged.arrow", MergeOptions(method=method))
     assert_merge_of(spills, directory / "merged.arrow")
 
@@ -71,7 +71,7 @@ def test_every_method_gives_the_same_bytes(directory: Path, method: MethodName, 
 def test_across_file_systems_the_bytes_are_the_same(
     directory: Path, other_directory: Path, refused: bool, method: MethodName
 ) -> None:
-    spills = write_spills(directory, *ROWS, alignment=4096)
+    spills = random_spills(directory, *ROWS, alignment=4096)
     target = other_directory / "merged.arrow"
     report = merge(spills, target, MergeOptions(method=method, threads=1), kernel=ScriptedKernel({}))
     assert_merge_of(spills, target)
@@ -85,7 +85,7 @@ def test_across_file_systems_the_bytes_are_the_same(
 @pytest.mark.mount
 def test_sources_on_several_file_systems(ext4_dir: Path, tmpfs_dir: Path, xfs_dir: Path) -> None:
     spills = [
-        write_spill(directory / "a.spill.arrow", rows)
+        random_spill(directory / "a.spill.arrow", rows)
         for directory, rows in zip([ext4_dir, tmpfs_dir, xfs_dir], ROWS, strict=True)
     ]
     for method in METHODS:
@@ -97,7 +97,7 @@ def test_sources_on_several_file_systems(ext4_dir: Path, tmpfs_dir: Path, xfs_di
 @pytest.mark.mount
 @pytest.mark.parametrize("directory", ["xfs_dir", "btrfs_dir"], indirect=True)
 def test_aligned_ranges_are_shared_and_take_no_room(directory: Path) -> None:
-    spills = write_spills(directory, [200_000, 300_000], [250_000, 150_000], alignment=4096)
+    spills = random_spills(directory, [200_000, 300_000], [250_000, 150_000], alignment=4096)
     before = used_bytes(directory)
     report = merge(spills, directory / "merged.arrow", MergeOptions(method="clone", threads=1))
     assert report.methods.keys() == {"clone"}
@@ -109,7 +109,7 @@ def test_aligned_ranges_are_shared_and_take_no_room(directory: Path) -> None:
 @pytest.mark.parametrize("calls_before", [0, 1])
 @pytest.mark.parametrize("number", FALL_BACK, ids=errno.errorcode.get)
 def test_a_clone_that_is_refused_gives_way_from_there(xfs_dir: Path, number: int, calls_before: int) -> None:
-    spills = write_spills(xfs_dir, [40_000, 30_000], [20_000, 50_000], alignment=4096)
+    spills = random_spills(xfs_dir, [40_000, 30_000], [20_000, 50_000], alignment=4096)
     before: list[Step] = [Real()] * calls_before
     kernel = ScriptedKernel({"clone_range": [*before, Fail(number)]})
     report = merge(spills, xfs_dir / "merged.arrow", MergeOptions(method="clone", threads=1), kernel=kernel)
@@ -122,7 +122,7 @@ def test_a_clone_that_is_refused_gives_way_from_there(xfs_dir: Path, number: int
 @pytest.mark.mount
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT], ids=errno.errorcode.get)
 def test_a_clone_that_fails_for_good_names_source_and_target(xfs_dir: Path, number: int) -> None:
-    spills = write_spills(xfs_dir, [40_000, 30_000], [20_000, 50_000], alignment=4096)
+    spills = random_spills(xfs_dir, [40_000, 30_000], [20_000, 50_000], alignment=4096)
     kernel = ScriptedKernel({"clone_range": [Real(), Fail(number)]})
     with pytest.raises(OSError, match=r"clone from .*\.spill\.arrow, offset \d+, to: '.*merged\.arrow'") as raised:
         merge(spills, xfs_dir / "merged.arrow", MergeOptions(method="clone", threads=1), kernel=kernel)
@@ -137,7 +137,7 @@ class TestFullDisk:
     def test_too_little_room_is_told_with_both_figures_before_anything_is_copied(
         self, tmp_path: Path, small_ext4_dir: Path, method: MethodName
     ) -> None:
-        spills = write_spills(tmp_path, [300_000], [300_000])
+        spills = random_spills(tmp_path, [300_000], [300_000])
         kernel = ScriptedKernel({})
         before = used_bytes(small_ext4_dir)
         error = failed_merge(spills, small_ext4_dir / "merged.arrow", method, kernel)
@@ -149,7 +149,7 @@ class TestFullDisk:
     def test_a_disk_that_fills_up_meanwhile_is_left_as_it_was(
         self, tmp_path: Path, small_ext4_dir: Path, method: MethodName
     ) -> None:
-        spills = write_spills(tmp_path, [90_000], [90_000])
+        spills = random_spills(tmp_path, [90_000], [90_000])
         neighbour = small_ext4_dir / "neighbour"
         neighbour.touch()
         before = used_bytes(small_ext4_dir)
@@ -182,7 +182,7 @@ def failed_merge(spills: list[Path], target: Path, method: MethodName, kernel: S
 
 @pytest.mark.mount
 def test_looking_around_needs_one_descriptor_at_a_time(xfs_dir: Path) -> None:
-    spills = write_spills(xfs_dir, *[[1, 2]] * 60)
+    spills = random_spills(xfs_dir, *[[1, 2]] * 60)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 10, limits[1]))
     try:

@@ -12,8 +12,8 @@ from shuffle.merging.formats import SparkFormat
 from shuffle.merging.push_merge import merge_pushed
 from spill_format import MismatchError, TargetExistsError
 from spill_format.spark.push import read_pushed
-from tests.shuffle.cli.commands import json_of
-from tests.spark_files import write_spark
+from tests.helpers.commands import json_of
+from tests.helpers.spark_files import write_spark
 
 MAPS = {2: [b"two" * 10, b"", b"2"], 9: [b"", b"", b"nine"], 10: [b"ten", b"", b"10" * 20]}
 

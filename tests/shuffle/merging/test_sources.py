@@ -18,7 +18,7 @@ from shuffle.merging.sources import (
     find_sources,
 )
 from spill_format import MismatchError, NotPartitionedError, SpillError
-from tests.spills import SCHEMA, write_spill, write_spills
+from tests.helpers.spills import SCHEMA, random_spill, random_spills
 
 
 def open_descriptors() -> set[str]:
@@ -92,7 +92,10 @@ class TestFinding:
 
 class TestAgreement:
     def test_the_partition_counts_and_both_files_are_named(self, tmp_path: Path) -> None:
-        first, second = write_spill(tmp_path / "first", [1, 2]), write_spill(tmp_path / "second", [1, 2, 3])
+        first, second = (
+            random_spill(tmp_path / "first", [1, 2]),
+            random_spill(tmp_path / "second", [1, 2, 3]),
+        )
         with pytest.raises(MismatchError) as raised:
             check_partition_counts([ARROW.open_source(first), ARROW.open_source(first), ARROW.open_source(second)])
         assert str(raised.value) == f"{second}: another number of partitions than {first}: expected 2, found 3"
@@ -111,22 +114,25 @@ class TestAgreement:
     def test_the_difference_of_schemas_and_both_files_are_named(
         self, tmp_path: Path, schema: pa.Schema, difference: str
     ) -> None:
-        first, second = write_spill(tmp_path / "first", [0]), write_spill(tmp_path / "second", [0], schema=schema)
+        first, second = (
+            random_spill(tmp_path / "first", [0]),
+            random_spill(tmp_path / "second", [0], schema=schema),
+        )
         with pytest.raises(MismatchError, match=f"^{second}: another schema than {first}: .*({difference})"):
             ARROW.check_agreement([ARROW.open_source(first), ARROW.open_source(second)])
 
     def test_metadata_and_alignment_may_differ(self, tmp_path: Path) -> None:
         sources = [
-            write_spill(tmp_path / "plain", [3]),
-            write_spill(tmp_path / "noted", [3], schema=SCHEMA.with_metadata({"writer": "another"})),
-            write_spill(tmp_path / "aligned", [3], alignment=4096),
+            random_spill(tmp_path / "plain", [3]),
+            random_spill(tmp_path / "noted", [3], schema=SCHEMA.with_metadata({"writer": "another"})),
+            random_spill(tmp_path / "aligned", [3], alignment=4096),
         ]
         ARROW.check_agreement([ARROW.open_source(source) for source in sources])
 
 
 class TestOpening:
     def test_a_source_is_closed_again(self, tmp_path: Path) -> None:
-        spill = write_spill(tmp_path / "spill", [3])
+        spill = random_spill(tmp_path / "spill", [3])
         before = open_descriptors()
         ARROW.open_source(spill)
         (tmp_path / "other").write_bytes(b"no spill")
@@ -144,7 +150,7 @@ class TestOpening:
 class TestDescriptors:
     @pytest.fixture
     def sources(self, tmp_path: Path) -> list[Source]:
-        return [ARROW.open_source(path) for path in write_spills(tmp_path, *[[1]] * 5)]
+        return [ARROW.open_source(path) for path in random_spills(tmp_path, *[[1]] * 5)]
 
     @pytest.mark.parametrize("limit", [0, 1, 2, 4, 5, 100])
     def test_no_more_are_open_than_the_limit(self, sources: list[Source], limit: int) -> None:
@@ -177,7 +183,7 @@ class TestDescriptors:
             descriptors.descriptor(3)
 
     def test_a_borrowed_descriptor_stays_open(self, tmp_path: Path) -> None:
-        descriptor = os.open(write_spill(tmp_path / "spill", [3]), os.O_RDONLY)
+        descriptor = os.open(random_spill(tmp_path / "spill", [3]), os.O_RDONLY)
         (tmp_path / "spill").unlink()
         with SourceDescriptors([borrow_source(descriptor, "a spill without a name")], 1) as descriptors:
             assert descriptors.descriptor(0) == descriptor
@@ -186,9 +192,9 @@ class TestDescriptors:
         os.close(descriptor)
 
     def test_a_source_that_was_replaced_or_grew_is_refused(self, tmp_path: Path) -> None:
-        replaced, grown = write_spills(tmp_path, [1], [2])
+        replaced, grown = random_spills(tmp_path, [1], [2])
         sources = [ARROW.open_source(replaced), ARROW.open_source(grown)]
-        write_spill(tmp_path / "other", [1]).rename(replaced)
+        random_spill(tmp_path / "other", [1]).rename(replaced)
         with grown.open("ab") as file:
             file.write(b"more")
         before = open_descriptors()

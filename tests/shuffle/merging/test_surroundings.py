@@ -12,7 +12,7 @@ from shuffle.merging.copy.experience import Experience
 from shuffle.merging.formats.arrow import ARROW
 from shuffle.merging.sources import Source
 from shuffle.merging.surroundings import look_around
-from tests.spills import open_files_in, write_spills
+from tests.helpers.spills import open_files_in, random_spills
 
 ROWS = [[3000, 4000], [0, 2000], [1, 1]]
 
@@ -24,7 +24,7 @@ def surroundings(sources: list[Source], directory: Path, experience: Experience 
 
 def sources_in(directory: Path, *, written_back: bool = True) -> list[Source]:
     os.sync()
-    spills = write_spills(directory, *ROWS)
+    spills = random_spills(directory, *ROWS)
     if written_back:
         os.sync()
     return [ARROW.open_source(spill) for spill in spills]
@@ -77,5 +77,5 @@ def test_what_the_kernel_refused_before_between_these_devices(xfs_dir: Path, ext
 
 
 def test_sources_of_no_bytes_are_on_no_device(tmp_path: Path) -> None:
-    (spill,) = write_spills(tmp_path, [0, 0])
+    (spill,) = random_spills(tmp_path, [0, 0])
     assert not surroundings([ARROW.open_source(spill)], tmp_path).shares_blocks

@@ -14,9 +14,9 @@ from shuffle.machine.kernel import SystemKernel
 from shuffle.merging.copy import gather
 from shuffle.merging.copy.job import Target
 from shuffle.merging.verification import verify_target
+from shuffle.testing.opaque import OpaqueSources
 from spill_format import ChecksumError
 from spill_format.range_checksums import CRC32C, RangeChecksums
-from tests.opaque import OpaqueSources
 
 LENGTHS = [[3000, 0, 1, 70_000], [500, 0, 9, 30_000]]
 

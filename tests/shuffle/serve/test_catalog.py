@@ -11,19 +11,19 @@ import pytest
 
 from shuffle.serve.catalog import Catalog, Listed, ServedFile
 from spill_format import NotPartitionedError, SpillError
-from tests.spills import open_files_in, write_spill
+from tests.helpers.spills import open_files_in, random_spill
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     (tmp_path / "root" / "deep").mkdir(parents=True)
     for name in ("a.arrow", "b.spill.arrow", "deep/c.arrow"):
-        write_spill(tmp_path / "root" / name, [1, 2, 3])
+        random_spill(tmp_path / "root" / name, [1, 2, 3])
     return tmp_path / "root"
 
 
 def test_the_listing_has_the_partitioned_files(root: Path, tmp_path: Path) -> None:
-    write_spill(tmp_path / "outside.arrow", [1])
+    random_spill(tmp_path / "outside.arrow", [1])
     (root / "out.arrow").symlink_to(tmp_path / "outside.arrow")
     (root / "in.arrow").symlink_to("deep/c.arrow")
     (root / "gone.arrow").symlink_to("nowhere")
@@ -50,7 +50,7 @@ def test_the_listing_has_the_partitioned_files(root: Path, tmp_path: Path) -> No
     [("deep/c.arrow", True), ("../root/a.arrow", True), ("../outside.arrow", False), ("/etc/hostname", False)],
 )
 def test_links_are_followed_below_the_root_alone(root: Path, tmp_path: Path, place: str, found: bool) -> None:
-    write_spill(tmp_path / "outside.arrow", [1])
+    random_spill(tmp_path / "outside.arrow", [1])
     (root / "link.arrow").symlink_to(place)
     catalog = Catalog(root, 10)
     if found:
@@ -62,7 +62,7 @@ def test_links_are_followed_below_the_root_alone(root: Path, tmp_path: Path, pla
 
 def test_a_directory_that_leads_out_leads_nowhere(root: Path, tmp_path: Path) -> None:
     (tmp_path / "root-2").mkdir()
-    write_spill(tmp_path / "root-2" / "a.arrow", [1])
+    random_spill(tmp_path / "root-2" / "a.arrow", [1])
     (root / "out").symlink_to(tmp_path / "root-2")
     with pytest.raises(FileNotFoundError):
         Catalog(root, 10).open("out/a.arrow")
@@ -92,7 +92,7 @@ def test_a_kept_file_is_found_until_its_name_is_anothers(root: Path) -> None:
     found = catalog.find("a.arrow")
     assert found is file
     found.release()
-    write_spill(root / "new.arrow", [7, 7, 7]).rename(root / "a.arrow")
+    random_spill(root / "new.arrow", [7, 7, 7]).rename(root / "a.arrow")
     assert catalog.find("a.arrow") is None
     assert file.is_unchanged()  # the open one is still whole
     new = catalog.open("a.arrow")

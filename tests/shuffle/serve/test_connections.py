@@ -26,9 +26,8 @@ import pytest
 from shuffle.client import PartitionClient, fetch
 from shuffle.options import FetchOptions
 from spill_format import SpillFile
-from tests.shuffle.serve.conftest import Authority
-from tests.shuffle.serve.servers import BOUND_SECONDS, Server, get, read_all, running
-from tests.spills import write_spill
+from tests.helpers.servers import BOUND_SECONDS, Authority, Server, get, read_all, running
+from tests.helpers.spills import random_spill
 
 LARGE = "/deep/large.arrow/partitions/1"
 
@@ -230,7 +229,7 @@ def test_requests_of_all_kinds_never_break_the_server(server: Server) -> None:
     ],
 )
 def test_a_token_is_needed_for_everything_but_health(tmp_path: Path, header: str, status: int) -> None:
-    write_spill(tmp_path / "a.arrow", [3])
+    random_spill(tmp_path / "a.arrow", [3])
     with running(tmp_path, SHUFFLE_TOKEN="open-sesame") as server:
         for target in (b"/", b"/a.arrow", b"/a.arrow/partitions/0", b"/metrics", b"/none.arrow"):
             expected = 404 if target == b"/none.arrow" and status == 200 else status
@@ -268,7 +267,7 @@ def test_a_file_that_changes_while_it_is_sent(own_root: Path, change: str) -> No
         connection.sendall(get(LARGE))
         answered = connection.recv(1000)
         if change == "replaced":
-            write_spill(own_root / "new", [5, 600_000, 7]).rename(path)
+            random_spill(own_root / "new", [5, 600_000, 7]).rename(path)
         elif change == "removed":
             path.unlink()
         elif change == "cut":

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from spill_format import SpillFile
-from tests.shuffle.serve.servers import BOUND_SECONDS, Server, read_all, running
-from tests.spills import write_spill
+from tests.helpers.servers import BOUND_SECONDS, Server, read_all, running
+from tests.helpers.spills import random_spill
 
 SMALL = "/a.arrow/partitions/2"
 LARGE = "/deep/large.arrow/partitions/1"
@@ -81,7 +81,7 @@ WRONG, RIGHT = "Authorization: Bearer open\r\n", "Authorization: Bearer open-ses
     "fields", ["", WRONG, RIGHT, WRONG + RIGHT, RIGHT + WRONG, f"Accept: a\r\n{RIGHT}Accept: b\r\n"]
 )
 def test_both_ways_want_the_token(tmp_path: Path, fields: str) -> None:
-    write_spill(tmp_path / "a.arrow", [3])
+    random_spill(tmp_path / "a.arrow", [3])
     with running(tmp_path, SHUFFLE_TOKEN="open-sesame") as server, server.connect() as short, server.connect() as long:
         short.sendall(plain("/a.arrow/partitions/0", fields))
         long.sendall(plain("/a.arrow/partitions/0", f"{fields}X-Other: 1\r\n"))
@@ -214,7 +214,7 @@ def test_a_file_that_changes_while_it_is_sent(shared_root: Path, tmp_path: Path,
         connection.sendall(plain(LARGE))
         connection.recv(1, socket.MSG_PEEK)
         if change == "replaced":
-            write_spill(root / "new", [5, 600_000, 7]).rename(path)
+            random_spill(root / "new", [5, 600_000, 7]).rename(path)
         elif change == "cut":
             os.truncate(path, 1000)
         else:

@@ -16,8 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.shuffle.serve.conftest import Authority
-from tests.shuffle.serve.servers import BOUND_SECONDS, Server, get, read_all, running
+from tests.helpers.servers import BOUND_SECONDS, Authority, Server, get, read_all, running
 
 LARGE = "/deep/large.arrow/partitions/1"
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.shuffle.serve.servers import BOUND_SECONDS, Server, running
-from tests.spills import write_spill
+from tests.helpers.servers import BOUND_SECONDS, Server, running
+from tests.helpers.spills import random_spill
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = (
@@ -43,8 +43,8 @@ def text_of(document: str, identifier: str) -> str:
 def test_files_sizes_and_skew_are_shown(tmp_path: Path) -> None:
     root = tmp_path / "root"
     root.mkdir()
-    write_spill(root / "a <b>skewed.arrow", [100, 100, 0, 5000, 100, 100, 100, 100])
-    write_spill(root / "even.arrow", [10] * 3000)
+    random_spill(root / "a <b>skewed.arrow", [100, 100, 0, 5000, 100, 100, 100, 100])
+    random_spill(root / "even.arrow", [10] * 3000)
     (root / "z.arrow").write_bytes((root / "even.arrow").read_bytes()[:-1])
     with running(root) as server:
         document = shown(f"{server.url}/", tmp_path / "profile")

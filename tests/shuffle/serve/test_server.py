@@ -20,8 +20,7 @@ from crc32c import crc32c
 from shuffle.wire import STREAM_TYPE
 from spill_format import SpillFile
 from spill_format.stream import ranges_within
-from tests.shuffle.serve.conftest import Authority
-from tests.shuffle.serve.servers import BOUND_SECONDS, Server, get, running
+from tests.helpers.servers import BOUND_SECONDS, Authority, Server, get, running
 
 PLACES = [(first, last) for first in range(6) for last in range(first, 6)]
 

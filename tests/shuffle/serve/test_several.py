@@ -22,9 +22,9 @@ from shuffle.serve.resource import PartitionsResource
 from shuffle.serve.several import AskedPlace, Part, parts_of, segments_of
 from shuffle.wire import MULTIPART_END
 from spill_format import SpillError
-from tests.shuffle.serve.servers import Server, read_all, running
-from tests.shuffle.serve.stretches import Others
-from tests.spills import open_files_in, write_spill
+from tests.helpers.servers import Server, read_all, running
+from tests.helpers.spills import open_files_in, random_spill
+from tests.helpers.stretches import Others
 
 PLACES = b'["/a.arrow/partitions/0"]'
 
@@ -99,7 +99,7 @@ def names(tmp_path: Path) -> list[str]:
     """Of files below the test's directory, each with partitions of 3 and 5 rows."""
     listed = [f"{number}.arrow" for number in range(12)]
     for name in listed:
-        write_spill(tmp_path / name, [3, 5])
+        random_spill(tmp_path / name, [3, 5])
     return listed
 
 
@@ -140,7 +140,7 @@ def test_an_answer_that_ends_early_leaves_no_file_open(names: list[str], tmp_pat
 def test_a_file_that_is_replaced_between_is_never_sent(names: list[str], tmp_path: Path) -> None:
     catalog = Catalog(tmp_path, 1)
     parts = described(names, catalog)
-    write_spill(tmp_path / "new", [3, 5]).rename(tmp_path / names[1])
+    random_spill(tmp_path / "new", [3, 5]).rename(tmp_path / names[1])
     with pytest.raises(SpillError, match=r"1\.arrow: the file was replaced before it was sent"):
         list(segments_of(parts, catalog))
     assert open_files_in(tmp_path) == []
@@ -163,7 +163,7 @@ def test_more_files_may_be_asked_for_than_may_be_open(tmp_path: Path) -> None:
     """Also than there are descriptors; and what arrives is what was asked for."""
     names = [f"{number}.arrow" for number in range(200)]
     for number, name in enumerate(names):
-        write_spill(tmp_path / name, [number])
+        random_spill(tmp_path / name, [number])
     with running(tmp_path, "--open-files", "2") as server:
         used = len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))
         resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (used + 20, used + 20))

@@ -12,8 +12,8 @@ import pytest
 from shuffle.serve.catalog import Catalog, ServedFile
 from shuffle.serve.representation import FileSpan, Segment
 from shuffle.serve.transfer import Sender
-from tests.shuffle.serve.stretches import Others
-from tests.spills import write_spill
+from tests.helpers.spills import random_spill
+from tests.helpers.stretches import Others
 
 
 class Void:
@@ -34,7 +34,7 @@ class Void:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Iterator[ServedFile]:
-    write_spill(tmp_path / "a.arrow", [100_000])
+    random_spill(tmp_path / "a.arrow", [100_000])
     with Catalog(tmp_path, 1).open("a.arrow") as opened:
         yield opened
 

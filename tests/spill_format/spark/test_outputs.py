@@ -10,7 +10,7 @@ import pytest
 from spill_format import CorruptError, SpillError, TruncatedError
 from spill_format.spark.outputs import paths_beside, read_output
 from spill_format.spark.publication import write_output
-from tests.spark_files import FUNCTIONS, assert_spark_output, checksum_file, write_spark
+from tests.helpers.spark_files import FUNCTIONS, assert_spark_output, checksum_file, write_spark
 
 RANGES = [b"abc", b"", b"defghij"]
 

@@ -9,7 +9,7 @@ import pytest
 from spill_format import CorruptError, TargetExistsError
 from spill_format.spark.outputs import OutputPaths, index_path_of, paths_beside, read_output
 from spill_format.spark.publication import write_output
-from tests.spark_files import FUNCTIONS, assert_spark_output, checksum_file, write_spark
+from tests.helpers.spark_files import FUNCTIONS, assert_spark_output, checksum_file, write_spark
 
 FIRST, SECOND = [b"first", b"", b"one"], [b"another", b"second one, longer"]
 

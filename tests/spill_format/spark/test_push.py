@@ -9,7 +9,7 @@ import pytest
 from spill_format import CorruptError, SpillError, TruncatedError
 from spill_format.spark.push import cut_chunks, encode_meta, read_pushed, recover_pushed
 from spill_format.spark.push_scan import meta_path_of
-from tests.spark_files import write_pushed
+from tests.helpers.spark_files import write_pushed
 
 CHUNKS = [([0, 2, 70_000], b"blocks of three maps"), (list(range(100, 107)), b"of many"), ([3], b"and of one")]
 

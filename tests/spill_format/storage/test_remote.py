@@ -11,10 +11,12 @@ import pyarrow as pa
 import pyarrow.fs
 import pytest
 
+from shuffle.testing import write_spill
 from spill_format import ChecksumError, NotPartitionedError, SpillFile, TruncatedError
 from spill_format.storage.remote import RemoteSpillFile
-from tests.http_files import HttpFiles, http_files
-from tests.support import Anatomy, flat_batch, write_file, write_sample
+from tests.helpers.anatomy import Anatomy
+from tests.helpers.http_files import HttpFiles, http_files
+from tests.helpers.spills import flat_batch, write_sample
 
 
 @pytest.fixture
@@ -71,7 +73,7 @@ def test_a_large_file_is_opened_by_few_requests(
     verified_dir: Path, server: HttpFiles, partition_count: int, requests: int
 ) -> None:
     partitions = {partition: [flat_batch(2, partition)] for partition in range(0, partition_count, 2)}
-    path = write_file(verified_dir / "x.arrow", partitions, partition_count)
+    path = write_spill(partitions, verified_dir / "x.arrow", partition_count=partition_count)
     with RemoteSpillFile(f"{server.url}/x.arrow") as remote, SpillFile(path) as local:
         assert len(server.requests) == requests  # size, end and start; where the end was too short, footer and index
         ranges_bytes = local.layout.byte_count
@@ -83,7 +85,7 @@ def test_a_large_file_is_opened_by_few_requests(
 
 def test_dictionaries_have_their_types_again(verified_dir: Path, server: HttpFiles) -> None:
     batch = pa.record_batch({"d": pa.array(["a", "b", "a"]).dictionary_encode(), "n": np.arange(3)})
-    write_file(verified_dir / "x.arrow", {0: [batch]}, 1, schema=batch.schema, compression="zstd")
+    write_spill({0: [batch]}, verified_dir / "x.arrow", schema=batch.schema, partition_count=1, compression="zstd")
     with RemoteSpillFile(f"{server.url}/x.arrow") as remote:
         assert remote.read(0).to_batches() == [batch]
         assert remote.read(0, columns=["d"]).schema == batch.schema.remove(1)

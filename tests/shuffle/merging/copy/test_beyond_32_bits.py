@@ -13,9 +13,9 @@ from shuffle.merging.copy.ladder import METHODS, copy_span
 from shuffle.merging.plan import plan_merge
 from shuffle.merging.sources import SourceDescriptors
 from shuffle.options import MethodName
+from shuffle.testing.opaque import opaque_source
 from spill_format.layout import PartitionLayout
 from spill_format.spark.outputs import encode_index
-from tests.opaque import opaque_source
 
 BLOCK = 4096
 GIB = 1 << 30

@@ -14,9 +14,9 @@ from shuffle import MergeOptions, merge
 from shuffle.merging.copy.choice import CLONED_BYTES
 from shuffle.merging.copy.clone import copy_with_clone
 from shuffle.merging.copy.ladder import copy_span
-from tests.file_systems import CannotMountError, loop_mounted
-from tests.opaque import OpaqueSources
-from tests.spills import assert_merge_of, write_spills
+from shuffle.testing.file_systems import CannotMountError, loop_mounted
+from shuffle.testing.opaque import OpaqueSources
+from tests.helpers.spills import assert_merge_of, random_spills
 
 BLOCK = 4096
 ROWS = [[40_000, 0, 30_000], [20_000, 50_000, 7]]
@@ -49,7 +49,7 @@ def sharing_dir(request: pytest.FixtureRequest) -> Path:
 
 @pytest.mark.mount
 def test_aligned_ranges_are_the_same_blocks_in_source_and_target(sharing_dir: Path) -> None:
-    spills = write_spills(sharing_dir, *ROWS, alignment=BLOCK)
+    spills = random_spills(sharing_dir, *ROWS, alignment=BLOCK)
     os.sync()
     target = sharing_dir / "merged.arrow"
     report = merge(spills, target, MergeOptions(transfer_to="auto"))
@@ -63,7 +63,7 @@ def test_aligned_ranges_are_the_same_blocks_in_source_and_target(sharing_dir: Pa
 
 @pytest.mark.mount
 def test_where_source_and_target_are_shifted_nothing_is_shared(sharing_dir: Path) -> None:
-    spills = write_spills(sharing_dir, *ROWS, alignment=64)
+    spills = random_spills(sharing_dir, *ROWS, alignment=64)
     target = sharing_dir / "merged.arrow"
     merge(spills, target, MergeOptions(method="clone"))
     assert_merge_of(spills, target)
@@ -106,7 +106,7 @@ def test_a_file_system_that_cannot_share_refuses_and_the_next_method_copies(
     fixture: str, request: pytest.FixtureRequest
 ) -> None:
     directory: Path = request.getfixturevalue(fixture)
-    spills = write_spills(directory, *ROWS, alignment=BLOCK)
+    spills = random_spills(directory, *ROWS, alignment=BLOCK)
     report = merge(spills, directory / "merged.arrow", MergeOptions(method="clone", threads=1))
     assert report.methods["clone"].byte_count == 0
     assert {(fallback.method, fallback.errno) for fallback in report.fallbacks} == {("clone", errno.EOPNOTSUPP)}
@@ -126,7 +126,7 @@ def unsharing_xfs_dir() -> Iterator[Path]:
 
 @pytest.mark.mount
 def test_what_auto_was_refused_it_does_not_ask_for_again(unsharing_xfs_dir: Path) -> None:
-    spills = write_spills(unsharing_xfs_dir, *ROWS, alignment=BLOCK)
+    spills = random_spills(unsharing_xfs_dir, *ROWS, alignment=BLOCK)
     os.sync()
     first, second = (
         merge(spills, unsharing_xfs_dir / name, MergeOptions(transfer_to="auto", threads=1)) for name in ("1", "2")
@@ -146,7 +146,7 @@ def test_auto_shares_blocks_of_sources_that_are_on_the_disk_or_shall_be(
     sharing_dir: Path, written_back: bool, durable: bool, method: str
 ) -> None:
     os.sync()
-    spills = write_spills(sharing_dir, *ROWS, alignment=BLOCK)
+    spills = random_spills(sharing_dir, *ROWS, alignment=BLOCK)
     if written_back:
         os.sync()
     target = sharing_dir / "merged.arrow"

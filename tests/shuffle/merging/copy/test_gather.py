@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from shuffle.merging.copy import gather
 from shuffle.merging.copy.gather import assembled_windows, copy_with_gather
 from shuffle.testing import Always, Real, ScriptedKernel, Short
+from shuffle.testing.opaque import OpaqueSources, opaque_source
 from spill_format import TruncatedError
-from tests.opaque import OpaqueSources, opaque_source
 
 # What decides in which way a window is filled.
 WAYS = {

@@ -13,8 +13,8 @@ from shuffle.merging.copy import job as job_module
 from shuffle.merging.copy.job import PIECE_BYTES, CancelledError, CopyJob, Piece, Target
 from shuffle.merging.plan import plan_merge
 from shuffle.merging.sources import SourceDescriptors
+from shuffle.testing.opaque import OpaqueSources
 from spill_format.layout import PartitionLayout
-from tests.opaque import OpaqueSources
 
 
 def job_of(layouts: list[PartitionLayout], first_offset: int = 0) -> CopyJob:

@@ -19,9 +19,9 @@ from shuffle.merging.copy.ladder import METHODS, CopyResult
 from shuffle.merging.copy.workers import _chunks, copy_spans
 from shuffle.options import MethodName
 from shuffle.testing import Always, Fail, Lie, Meanwhile, Real, ScriptedKernel
+from shuffle.testing.opaque import OpaqueSources
 from spill_format import PositionError
-from tests.opaque import OpaqueSources
-from tests.spills import open_files_in
+from tests.helpers.spills import open_files_in
 
 MIB = 1 << 20
 

@@ -10,8 +10,8 @@ import pytest
 from shuffle import MergeOptions, ShuffleWarning, merge
 from shuffle.merging.formats import SparkFormat
 from spill_format import CorruptError, MismatchError, TargetExistsError, TruncatedError
-from tests.spark_files import FUNCTIONS, assert_spark_output, checksum_file, ranges_of_spark, write_spark
-from tests.spills import open_files_in, write_spill
+from tests.helpers.spark_files import FUNCTIONS, assert_spark_output, checksum_file, ranges_of_spark, write_spark
+from tests.helpers.spills import open_files_in, random_spill
 
 MAPS = [[b"a0", b"", b"a2" * 50], [b"", b"", b"b2"], [b"c0", b"c1", b""]]
 MERGED = [b"a0c0", b"c1", b"a2" * 50 + b"b2"]
@@ -85,7 +85,7 @@ def test_of_several_shuffles_one_must_be_chosen(tmp_path: Path) -> None:
 
 
 def test_sparks_files_and_arrow_files_do_not_mix(tmp_path: Path) -> None:
-    sources = [write_spill(tmp_path / "a.spill.arrow", [1]), write_spark(tmp_path / "b.data", [b"x"])]
+    sources = [random_spill(tmp_path / "a.spill.arrow", [1]), write_spark(tmp_path / "b.data", [b"x"])]
     with pytest.raises(ValueError, match="Spark's files and Arrow files cannot be merged"):
         merge(sources, tmp_path / "m.data")
 

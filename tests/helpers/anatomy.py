@@ -1,62 +1,14 @@
-"""What tests of partitioned files share: small files of known content, and the places of their parts.
-
-The places are computed from FORMAT.md's tables, not by the code under test.
-"""
+"""The places of a file's parts, computed from FORMAT.md's tables and not by the code under test."""
 
 from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
 from crc32c import crc32c
-
-from shuffle.testing import write_spill
-from spill_format import SpillFile
-
-FLAT_SCHEMA = pa.schema([("n", pa.int64()), ("s", pa.string())])
-
-
-def flat_batch(row_count: int, first: int = 0) -> pa.RecordBatch:
-    """Rows of ``FLAT_SCHEMA``, numbered from ``first``, a null among them where there are three."""
-    numbers = range(first, first + row_count)
-    return pa.record_batch([list(numbers), [None if n % 3 == 2 else f"row {n}" for n in numbers]], schema=FLAT_SCHEMA)
-
-
-def write_file(
-    path: Path,
-    partitions: Mapping[int, Sequence[pa.RecordBatch]],
-    partition_count: int,
-    schema: pa.Schema = FLAT_SCHEMA,
-    compression: str | None = None,
-    alignment: int = 64,
-) -> Path:
-    """A file with these record batches in these partitions."""
-    return write_spill(
-        partitions,
-        path,
-        schema=schema,
-        partition_count=partition_count,
-        compression=compression,
-        alignment=alignment,
-    )
-
-
-def write_sample(path: Path) -> Path:
-    """Four partitions: two batches, none, one, and none at the end; eight rows."""
-    return write_file(path, {0: [flat_batch(3), flat_batch(1, 3)], 2: [flat_batch(4, 4)]}, 4)
-
-
-def read_everything(path: Path) -> pa.Table:
-    """Open, verify, read all partitions and validate each value."""
-    with SpillFile(path) as spill:
-        spill.verify()
-        table = spill.read(0, spill.partition_count)
-    table.validate(full=True)
-    return table
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from crc32c import crc32c
 
 from spill_format.checksum import mask
 from spill_format.framing import IndexPlace, encode_place, metadata_length_of, read_seal, seal_metadata
-from tests.support import Anatomy, flat_batch
+from tests.helpers.anatomy import Anatomy
+from tests.helpers.spills import flat_batch
 
 Damage = Callable[[Anatomy], bytes]
 

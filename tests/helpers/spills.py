@@ -1,4 +1,4 @@
-"""Spills for tests of merging, and what a merge of them must be, computed from the files' bytes alone."""
+"""Small spills of known content, and what a merge of them must be, computed from the files' bytes alone."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -9,22 +9,26 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from spill_format import SpillFile, SpillWriter
+from shuffle.testing import write_spill
+from spill_format import SpillFile
 
+FLAT_SCHEMA = pa.schema([("n", pa.int64()), ("s", pa.string())])
 SCHEMA = pa.schema([("key", pa.int64()), ("text", pa.string())])
 
 
-def write_spill(
+def random_spill(
     path: Path, rows: Sequence[int], *, alignment: int = 64, schema: pa.Schema = SCHEMA, batch_rows: int = 10_000
 ) -> Path:
-    """A spill with so many rows in each partition; no two spills of other names hold the same bytes."""
+    """Write a spill with these counts of rows; spills of different names hold different bytes."""
     generator = np.random.default_rng(list(path.name.encode()))
-    with SpillWriter(path, schema, len(rows), alignment=alignment) as writer:
-        for partition, row_count in enumerate(rows):
-            for start in range(0, row_count, batch_rows):
-                keys = generator.integers(0, 2**62, min(batch_rows, row_count - start))
-                writer.write(partition, batch_of(keys, schema))
-    return path
+    partitions = {
+        partition: [
+            batch_of(generator.integers(0, 2**62, min(batch_rows, row_count - start)), schema)
+            for start in range(0, row_count, batch_rows)
+        ]
+        for partition, row_count in enumerate(rows)
+    }
+    return write_spill(partitions, path, schema=schema, partition_count=len(rows), alignment=alignment)
 
 
 def batch_of(keys: np.ndarray, schema: pa.Schema = SCHEMA) -> pa.RecordBatch:
@@ -32,10 +36,10 @@ def batch_of(keys: np.ndarray, schema: pa.Schema = SCHEMA) -> pa.RecordBatch:
     return pa.record_batch([pa.array(keys).cast(field.type) for field in schema], schema=schema)
 
 
-def write_spills(directory: Path, *rows: Sequence[int], alignment: int = 64) -> list[Path]:
+def random_spills(directory: Path, *rows: Sequence[int], alignment: int = 64) -> list[Path]:
     """``spill-0.spill.arrow`` and so on, with the rows given for each."""
     return [
-        write_spill(directory / f"spill-{number}.spill.arrow", counts, alignment=alignment)
+        random_spill(directory / f"spill-{number}.spill.arrow", counts, alignment=alignment)
         for number, counts in enumerate(rows)
     ]
 
@@ -75,3 +79,23 @@ def open_files_in(directory: Path) -> list[str]:
         with suppress(FileNotFoundError):  # that of the listing itself
             opened.append(os.readlink(f"/proc/self/fd/{descriptor}"))
     return [path for path in opened if path.startswith(f"{directory}/")]
+
+
+def flat_batch(row_count: int, first: int = 0) -> pa.RecordBatch:
+    """Rows of ``FLAT_SCHEMA``, numbered from ``first``, a null among them where there are three."""
+    numbers = range(first, first + row_count)
+    return pa.record_batch([list(numbers), [None if n % 3 == 2 else f"row {n}" for n in numbers]], schema=FLAT_SCHEMA)
+
+
+def write_sample(path: Path) -> Path:
+    """Four partitions: two batches, none, one, and none at the end; eight rows."""
+    return write_spill({0: [flat_batch(3), flat_batch(1, 3)], 2: [flat_batch(4, 4)]}, path, partition_count=4)
+
+
+def read_everything(path: Path) -> pa.Table:
+    """Open, verify, read all partitions and validate each value."""
+    with SpillFile(path) as spill:
+        spill.verify()
+        table = spill.read(0, spill.partition_count)
+    table.validate(full=True)
+    return table

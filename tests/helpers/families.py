@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tests.spark_files import assert_spark_output, ranges_of_spark, write_spark
-from tests.spills import assert_merge_of, write_spill
+from tests.helpers.spark_files import assert_spark_output, ranges_of_spark, write_spark
+from tests.helpers.spills import assert_merge_of, random_spill
 
 FamilyName = Literal["arrow", "spark"]
 FAMILIES: tuple[FamilyName, ...] = ("arrow", "spark")
@@ -36,7 +36,7 @@ class Family:
         sources = []
         for number, counts in enumerate(sizes):
             if self.name == "arrow":
-                sources.append(write_spill(self.home / "maps" / f"map-{number}.spill.arrow", counts))
+                sources.append(random_spill(self.home / "maps" / f"map-{number}.spill.arrow", counts))
             else:
                 generator = random.Random(number)
                 ranges = [generator.randbytes(count) for count in counts]

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import ssl
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.shuffle.cli.commands import SCRIPTS, environment_with
+import trustme
+
+from tests.helpers.commands import SCRIPTS, environment_with
 
 BOUND_SECONDS = 30
 
@@ -94,3 +97,26 @@ def read_all(connection: socket.socket) -> bytes:
 def get(target: str) -> bytes:
     """A request after whose answer the connection is closed."""
     return f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+
+
+class Authority:
+    """A certificate authority, the server's certificate from it, and what clients need."""
+
+    def __init__(self, directory: Path) -> None:
+        self._authority = trustme.CA()
+        issued = self._authority.issue_cert("127.0.0.1")
+        self.certificate = directory / "server.pem"
+        issued.private_key_and_cert_chain_pem.write_to_path(str(self.certificate))
+        self.root = directory / "authority.pem"
+        self._authority.cert_pem.write_to_path(str(self.root))
+        self.client = directory / "client.pem"
+        self._authority.issue_cert("client@x").private_key_and_cert_chain_pem.write_to_path(str(self.client))
+        self.stranger = directory / "stranger.pem"
+        trustme.CA().issue_cert("client@x").private_key_and_cert_chain_pem.write_to_path(str(self.stranger))
+
+    def context(self, client: Path | None = None) -> ssl.SSLContext:
+        """What a client that trusts the authority connects with."""
+        context = ssl.create_default_context(cafile=str(self.root))
+        if client is not None:
+            context.load_cert_chain(client)
+        return context

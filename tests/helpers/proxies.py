@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain, repeat
 
-from tests.shuffle.serve.servers import BOUND_SECONDS
+from tests.helpers.servers import BOUND_SECONDS
 
 Damage = Callable[[bytes, int], bytes | None]
 """What becomes of bytes of an answer that begin at an offset of the connection; None cuts it."""
