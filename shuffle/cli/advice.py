@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shuffle.cli.wording import counted, sized
 from shuffle.inspecting.inspection import FileInspection
 from shuffle.inspecting.sizes import SKEW_FACTOR, PartitionSizes
 from shuffle.merging.copy.choice import CLONED_BYTES
+from shuffle.wording import counted, sized
 
 SMALL_RANGE_BYTES = 64 << 10
 """Below it seeking, calling and decoding metadata cost more than the bytes: gathering moves so much in one call."""

@@ -6,7 +6,7 @@ import click
 
 from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, json_option, output_options
 from shuffle.cli.terminal import progress_bar, say
-from shuffle.cli.wording import as_json_text
+from shuffle.wording import as_json_text
 
 EXIT_DIFFERENT = 1
 

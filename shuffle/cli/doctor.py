@@ -6,9 +6,9 @@ import click
 
 from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, json_option, output_options
 from shuffle.cli.terminal import progress_bar
-from shuffle.cli.wording import aligned, as_json_text, counted, sized
 from shuffle.inspecting.doctor import RANGE_BYTES, Diagnosis, Trial, diagnose
 from shuffle.options import METHOD_NAMES
+from shuffle.wording import aligned, as_json_text, counted, sized
 
 
 @click.command(

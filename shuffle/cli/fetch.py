@@ -10,8 +10,8 @@ from shuffle.cli.options import CONTEXT_SETTINGS, PATH, debug_option
 from shuffle.cli.read import Partitions
 from shuffle.cli.secrets import token_option
 from shuffle.cli.terminal import say, standard_output
-from shuffle.cli.wording import sized
 from shuffle.options import FetchOptions
+from shuffle.wording import sized
 
 _DEFAULTS = FetchOptions()
 

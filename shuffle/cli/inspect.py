@@ -12,9 +12,9 @@ from shuffle.cli.inspect_text import as_csv, as_text
 from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, json_option, output_options
 from shuffle.cli.spark import inspect_spark, spark_files
 from shuffle.cli.terminal import EXIT_DAMAGED, EXIT_ERROR, describe, progress_bar, say, say_error
-from shuffle.cli.wording import as_json_text
 from shuffle.inspecting.inspection import FileInspection, inspect_file, is_damage
 from shuffle.inspecting.sizes import Order, combined
+from shuffle.wording import as_json_text
 from spill_format.errors import SpillError
 
 _DEFAULT_TOP = 20

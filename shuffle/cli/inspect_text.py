@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 from shuffle.cli.advice import advise
 from shuffle.cli.terminal import coloured
-from shuffle.cli.wording import aligned, as_ranges, counted, sized, sparkline
 from shuffle.inspecting.inspection import FileInspection
 from shuffle.inspecting.sizes import Order, PartitionSizes, combined, peaks
 from shuffle.merging.copy.choice import CLONED_BYTES
+from shuffle.wording import aligned, as_ranges, counted, sized, sparkline
 
 _SPARKLINE_COLUMNS = 64
 

@@ -20,11 +20,11 @@ from shuffle.cli.options import (
     version_option,
 )
 from shuffle.cli.terminal import progress_bar, say
-from shuffle.cli.wording import as_json_text
 from shuffle.merging.formats import FormatName, MergeFormat, SparkFormat
 from shuffle.merging.merge import merge_prepared, prepare_merge
 from shuffle.merging.target_writer import PreparedMerge
 from shuffle.options import MINIMUM_MEMORY_BYTES, MergeOptions
+from shuffle.wording import as_json_text
 
 _PUSH: Literal["spark-push"] = "spark-push"
 

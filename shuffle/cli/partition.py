@@ -12,10 +12,10 @@ from shuffle.cli.help_sections import SectionedCommand
 from shuffle.cli.keys import Columns, SortKeys
 from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, Size, json_option, merge_options, output_options
 from shuffle.cli.terminal import progress_bar, say
-from shuffle.cli.wording import as_json_text, counted, sized
 from shuffle.options import MINIMUM_MEMORY_BYTES, MapOptions, MergeOptions
 from shuffle.report import MapReport
 from shuffle.rows.placement import Placement, SortKey
+from shuffle.wording import as_json_text, counted, sized
 
 Compression = Literal["none", "lz4", "zstd"]
 Item = TypeVar("Item")

@@ -18,9 +18,9 @@ import numpy as np
 
 from shuffle.cli.advice import advise
 from shuffle.cli.inspect_text import facts_of
-from shuffle.cli.wording import counted, sized
 from shuffle.inspecting.inspection import FileInspection
 from shuffle.inspecting.sizes import SKEW_FACTOR, PartitionSizes, combined, peaks
+from shuffle.wording import counted, sized
 from spill_format.storage.publication import open_pending
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ import click
 
 from shuffle.cli.spark import is_pushed, spark_files
 from shuffle.cli.terminal import progress_bar
-from shuffle.cli.wording import as_ranges
 from shuffle.inspecting.inspection import opened
 from shuffle.inspecting.spark_inspection import opened_output
+from shuffle.wording import as_ranges
 from spill_format.layout import PartitionLayout
 from spill_format.spark.discovery import find_pushed, find_pushed_files_of, parse_pushed_name
 from spill_format.spark.push import read_pushed

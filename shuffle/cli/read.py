@@ -13,7 +13,7 @@ import click
 
 from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, output_options
 from shuffle.cli.terminal import progress_bar, say, standard_output
-from shuffle.cli.wording import counted
+from shuffle.wording import counted
 from spill_format.spark.outputs import DATA_SUFFIX
 from spill_format.storage.publication import open_pending
 

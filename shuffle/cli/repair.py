@@ -11,7 +11,7 @@ import click
 from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, json_option, output_options
 from shuffle.cli.spark import is_pushed
 from shuffle.cli.terminal import EXIT_DAMAGED, progress_bar, say, say_warning
-from shuffle.cli.wording import as_json_text, counted, sized
+from shuffle.wording import as_json_text, counted, sized
 
 if TYPE_CHECKING:
     from shuffle.inspecting.losses import Loss

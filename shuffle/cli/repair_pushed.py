@@ -9,8 +9,8 @@ import click
 
 from shuffle.cli.options import Output
 from shuffle.cli.terminal import EXIT_DAMAGED, progress_bar, say, say_warning
-from shuffle.cli.wording import as_json_text, as_ranges, counted, sized
 from shuffle.inspecting.push_repair import PushRepair, repair_pushed, repair_pushed_directory
+from shuffle.wording import as_json_text, as_ranges, counted, sized
 
 _LISTED_LOSSES = 20
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from shuffle.cli import spark_push
 from shuffle.cli.terminal import EXIT_DAMAGED, EXIT_ERROR, describe, progress_bar, say_error
-from shuffle.cli.wording import aligned, as_json_text, as_ranges, counted, sized
 from shuffle.inspecting.inspection import is_damage
 from shuffle.inspecting.push_inspection import by_shuffle
 from shuffle.inspecting.spark_inspection import (
@@ -24,6 +23,7 @@ from shuffle.inspecting.spark_inspection import (
 )
 from shuffle.merging.formats import looks_like_sparks
 from shuffle.merging.formats.spark import find_paths
+from shuffle.wording import aligned, as_json_text, as_ranges, counted, sized
 from spill_format.errors import SpillError
 from spill_format.layout import Int64Array
 from spill_format.spark.discovery import (

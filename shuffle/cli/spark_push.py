@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from shuffle.cli.terminal import EXIT_DAMAGED, EXIT_ERROR, describe, say_error
-from shuffle.cli.wording import aligned, as_ranges, counted, sized
 from shuffle.inspecting.push_inspection import PushedChunk, PushedInspection, PushedShuffle, by_shuffle, inspect_pushed
+from shuffle.wording import aligned, as_ranges, counted, sized
 from spill_format.errors import SpillError
 from spill_format.spark.push_scan import PushedPaths
 

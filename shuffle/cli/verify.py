@@ -12,8 +12,8 @@ from shuffle.cli.files import partitioned_files
 from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, json_option, output_options
 from shuffle.cli.spark import spark_files, verify_spark
 from shuffle.cli.terminal import EXIT_DAMAGED, EXIT_ERROR, describe, progress_bar, say_error
-from shuffle.cli.wording import as_json_text, as_ranges, counted, sized
 from shuffle.inspecting.soundness import Unverifiable, Verification, verify_files
+from shuffle.wording import as_json_text, as_ranges, counted, sized
 
 _MAXIMUM_THREADS = 8  # more gain nothing: few disks answer faster to more
 

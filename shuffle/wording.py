@@ -1,4 +1,4 @@
-"""Numbers and tables as people read them. Pure."""
+"""Numbers and tables as people read them, for the commands and for the one-line texts of results. Pure."""
 
 from __future__ import annotations
 

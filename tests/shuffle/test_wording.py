@@ -2,7 +2,7 @@
 
 import pytest
 
-from shuffle.cli.wording import as_ranges, sparkline
+from shuffle.wording import as_ranges, sparkline
 
 
 @pytest.mark.parametrize(
