@@ -16,8 +16,8 @@ from shuffle.inspecting.spark_inspection import opened_output
 from shuffle.wording import as_ranges
 from spill_format.layout import PartitionLayout
 from spill_format.spark.discovery import find_pushed, find_pushed_files_of, parse_pushed_name
-from spill_format.spark.push import read_pushed
-from spill_format.spark.push_scan import PushedPartition
+from spill_format.spark.pushed import read_pushed
+from spill_format.spark.pushed_scan import PushedPartition
 from spill_format.structure import read_exactly
 
 _PIECE_BYTES = 1 << 20

@@ -34,7 +34,7 @@ from spill_format.spark.discovery import (
     parse_pushed_name,
 )
 from spill_format.spark.outputs import DATA_SUFFIX, OutputPaths
-from spill_format.spark.push_scan import PushedPaths, meta_path_of
+from spill_format.spark.pushed_scan import PushedPaths, meta_path_of
 
 _DEFAULT_TOP = 20
 

@@ -11,7 +11,7 @@ from shuffle.cli.terminal import EXIT_DAMAGED, EXIT_ERROR, describe, say_error
 from shuffle.inspecting.push_inspection import PushedChunk, PushedInspection, PushedShuffle, by_shuffle, inspect_pushed
 from shuffle.wording import aligned, as_ranges, counted, sized
 from spill_format.errors import SpillError
-from spill_format.spark.push_scan import PushedPaths
+from spill_format.spark.pushed_scan import PushedPaths
 
 Verdict = dict[str, Any]
 

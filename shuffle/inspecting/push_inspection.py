@@ -1,6 +1,6 @@
 """What can be found out about merged partitions of Spark's push-based shuffle: chunks, their maps, codecs, damage.
 
-Nothing here prints. The files have no checksums: what damage is, ``spill_format/spark/push_scan.py`` tells.
+Nothing here prints. The files have no checksums: what damage is, ``spill_format/spark/pushed_scan.py`` tells.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from shuffle.inspecting.spark_inspection import RangeSizes, sample_codecs
 from spill_format.spark.discovery import PushedName, parse_pushed_name
-from spill_format.spark.push_scan import PushedPaths, PushedScan, scan_pushed
+from spill_format.spark.pushed_scan import PushedPaths, PushedScan, scan_pushed
 
 
 class PushedChunk(NamedTuple):

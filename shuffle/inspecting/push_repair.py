@@ -1,7 +1,4 @@
-"""New files with what is whole of damaged merged partitions of Spark's push-based shuffle.
-
-Nothing here writes to the damaged files: ``spill_format.spark.push.recover_pushed`` does, as Spark does on recovery.
-"""
+"""New files with what is whole of damaged merged partitions of Spark's push-based shuffle."""
 
 from __future__ import annotations
 
@@ -24,8 +21,8 @@ from spill_format.layout import PartitionLayout
 from spill_format.spark.discovery import find_pushed, find_pushed_files_of
 from spill_format.spark.outputs import DATA_SUFFIX, encode_index
 from spill_format.spark.publication import publish_with_companions
-from spill_format.spark.push import encode_meta
-from spill_format.spark.push_scan import PushedPaths, PushedScan, pushed_paths_beside, scan_pushed
+from spill_format.spark.pushed import encode_meta
+from spill_format.spark.pushed_scan import PushedPaths, PushedScan, pushed_paths_beside, scan_pushed
 from spill_format.storage.publication import open_pending
 
 

@@ -25,8 +25,8 @@ from spill_format.layout import PartitionLayout
 from spill_format.spark.discovery import PushedName, parse_name, parse_pushed_name
 from spill_format.spark.outputs import DATA_SUFFIX, encode_index, index_path_of
 from spill_format.spark.publication import finish_with_companions, publish_with_companions
-from spill_format.spark.push import MAXIMUM_MAP, cut_chunks, encode_meta, read_pushed
-from spill_format.spark.push_scan import meta_path_of
+from spill_format.spark.pushed import MAXIMUM_MAP, cut_chunks, encode_meta, read_pushed
+from spill_format.spark.pushed_scan import meta_path_of
 from spill_format.storage.publication import open_pending
 
 CHUNK_BYTES = 2 << 20

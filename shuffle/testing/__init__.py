@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Zeroes,
     )
     from shuffle.testing.snapshots import layout_text
+    from shuffle.testing.spark import write_output
     from shuffle.testing.spills import verify_spills, write_spill
 
 _MODULES = {
@@ -50,6 +51,7 @@ _MODULES = {
         "Zero",
         "Zeroes",
     ],
+    "spark": ["write_output"],
     "spills": ["verify_spills", "write_spill"],
 }
 _LAZY = {name: module for module, names in _MODULES.items() for name in names}
@@ -76,6 +78,7 @@ __all__ = [
     "loop_mounted",
     "tmpfs_mounted",
     "verify_spills",
+    "write_output",
     "write_spill",
 ]
 

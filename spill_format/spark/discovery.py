@@ -17,7 +17,7 @@ from typing import NamedTuple
 from spill_format.errors import SpillError
 from spill_format.range_checksums import ALGORITHMS
 from spill_format.spark.outputs import CHECKSUM_SUFFIX, DATA_SUFFIX, INDEX_SUFFIX, OutputPaths
-from spill_format.spark.push_scan import META_SUFFIX, PushedPaths, pushed_paths_beside
+from spill_format.spark.pushed_scan import META_SUFFIX, PushedPaths, pushed_paths_beside
 
 _NUMBER = r"(0|[1-9][0-9]*)"  # as Spark writes it: 01 is somebody else's, and would stand for the same output
 _CHECKSUM = rf"\.checksum\.(?:{'|'.join(ALGORITHMS)})"

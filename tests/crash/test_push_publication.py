@@ -10,7 +10,7 @@ import pytest
 
 from shuffle.merging.push_merge import merge_pushed
 from spill_format import CorruptError
-from spill_format.spark.push import read_pushed
+from spill_format.spark.pushed import read_pushed
 from tests.crash.test_merge_crash import CALLS, FIRST, LAST, ROOT, STRACE, calls_of_merge, needs_strace
 from tests.helpers.spark_files import write_spark
 

@@ -11,20 +11,20 @@ from shuffle.inspecting.push_repair import repair_pushed, repair_pushed_director
 from shuffle.inspecting.spark_inspection import verify_output
 from shuffle.merging.formats.spark import SparkFormat
 from shuffle.merging.push_merge import merge_pushed
+from shuffle.testing import write_output
 from shuffle.warning import ShuffleWarning
 from spill_format import ChecksumError, CorruptError, SpillError, TargetExistsError, TruncatedError
 from spill_format.spark.codecs import check_concatenable
 from spill_format.spark.discovery import find_outputs
 from spill_format.spark.outputs import index_path_of, paths_beside, read_checksums, read_output
-from spill_format.spark.publication import write_output
-from spill_format.spark.push import read_pushed, recover_pushed
+from spill_format.spark.pushed import read_pushed
 from tests.errors.rows import Provoked, Raised, Table, each_row, elsewhere
 from tests.helpers.spark_files import write_pushed, write_spark
 from tests.helpers.spills import random_spill
 
 RANGES = [b"abc", b"", b"defghij"]
 SCANNED = (
-    "tests/spill_format/spark/test_push_scan.py::test_damaged_chunks_are_told_and_those_before_the_first_are_sound"
+    "tests/spill_format/spark/test_pushed_scan.py::test_damaged_chunks_are_told_and_those_before_the_first_are_sound"
 )
 
 
@@ -90,12 +90,6 @@ def verify_changed(directory: Path) -> None:
     damage = verify_output(paths_beside(path)).first_damage
     assert damage is not None
     raise damage
-
-
-def recover_beginning_with_1(directory: Path) -> object:
-    path = write_pushed(directory / "a.data", [([0], b"abc")])
-    path.with_suffix(".index").write_bytes(offsets(1, 3))
-    return recover_pushed(path)
 
 
 def read_cut_chunk(directory: Path) -> object:
@@ -231,6 +225,14 @@ TABLE: Table = {
     ],
     "spill_format/spark/publication.py": [
         Raised(
+            TargetExistsError,
+            "PATH/a.index: the target already exists; choose another name, or replace it with --overwrite or "
+            "overwrite=True",
+            write_beside_an_index,
+        ),
+    ],
+    "shuffle/testing/spark.py": [
+        Raised(
             ValueError,
             "an output has one partition or more, but there are no ranges",
             lambda directory: write_output(directory / "a.data", []),
@@ -240,21 +242,8 @@ TABLE: Table = {
             "checksums are of ADLER32, CRC32, CRC32C or None, not of 'MD5'",
             lambda directory: write_output(directory / "a.data", RANGES, algorithm="MD5"),
         ),
-        Raised(
-            TargetExistsError,
-            "PATH/a.index: the target already exists; choose another name, or replace it with --overwrite or "
-            "overwrite=True",
-            write_beside_an_index,
-        ),
     ],
-    "spill_format/spark/push.py": [
-        Raised(
-            CorruptError,
-            "PATH/a.index: offsets from 0 on that do not decrease: found [1, 3]",
-            recover_beginning_with_1,
-        ),
-    ],
-    "spill_format/spark/push_scan.py": [
+    "spill_format/spark/pushed_scan.py": [
         Raised(
             TruncatedError,
             "PATH/a.data, offset 0: bytes of chunk 0: expected 3, found 0",
@@ -265,7 +254,7 @@ TABLE: Table = {
             "the push-based layout needs pyroaring: pip install 'shuffle-merge[spark]'",
         ),
         *elsewhere(
-            "tests/spill_format/spark/test_push.py::test_chunks_and_their_maps_are_read", "no chunk …: there are …"
+            "tests/spill_format/spark/test_pushed.py::test_chunks_and_their_maps_are_read", "no chunk …: there are …"
         ),
         *elsewhere(
             SCANNED,

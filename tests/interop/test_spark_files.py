@@ -16,12 +16,12 @@ import pytest
 from shuffle import MergeOptions, merge
 from shuffle.merging.formats import SparkFormat
 from shuffle.merging.push_merge import merge_pushed
+from shuffle.testing import write_output
 from spill_format.range_checksums import CRC32C
 from spill_format.spark.codecs import recognize_codec
 from spill_format.spark.discovery import find_outputs
 from spill_format.spark.outputs import encode_checksums, encode_index, read_output
-from spill_format.spark.publication import write_output
-from spill_format.spark.push import encode_meta
+from spill_format.spark.pushed import encode_meta
 from tests.helpers.spark_files import ranges_of_spark
 from tests.interop.spark_shuffles import JOBS, MAPS, ROWS, SESSIONS, jobs_of, shuffle_of
 

@@ -15,8 +15,8 @@ import pytest
 from shuffle.inspecting.push_repair import repair_pushed
 from shuffle.merging.push_merge import merge_pushed
 from spill_format.spark.discovery import find_pushed
-from spill_format.spark.push import read_pushed
-from spill_format.spark.push_scan import PushedPaths
+from spill_format.spark.pushed import read_pushed
+from spill_format.spark.pushed_scan import PushedPaths
 from tests.helpers.spark_files import write_spark
 from tests.interop.test_spark_files import java_hash
 

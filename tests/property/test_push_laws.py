@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from shuffle.inspecting.push_repair import repair_pushed
 from spill_format import CorruptError, SpillError
-from spill_format.spark.push import read_pushed
-from spill_format.spark.push_scan import pushed_paths_beside, scan_pushed
+from spill_format.spark.pushed import read_pushed
+from spill_format.spark.pushed_scan import pushed_paths_beside, scan_pushed
 from tests.helpers.spark_files import write_pushed
 
 SUFFIXES = (".data", ".index", ".meta")

@@ -21,10 +21,10 @@ import pytest
 from shuffle import HashPartitioner, MapOptions, MapWriter, MergeOptions, merge
 from shuffle.merging.push_merge import merge_pushed
 from shuffle.options import TransferTo
+from shuffle.testing import write_output
 from spill_format import CorruptError, SpillFile, SpillWriter
 from spill_format.spark.outputs import paths_beside, read_output
-from spill_format.spark.publication import write_output
-from spill_format.spark.push import read_pushed
+from spill_format.spark.pushed import read_pushed
 from tests.helpers.families import FAMILIES, Family
 from tests.helpers.spark_files import assert_spark_output, write_spark
 from tests.helpers.spills import SCHEMA, batch_of

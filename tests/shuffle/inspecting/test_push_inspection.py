@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from shuffle.inspecting.push_inspection import by_shuffle, inspect_pushed
-from spill_format.spark.push_scan import pushed_paths_beside
+from spill_format.spark.pushed_scan import pushed_paths_beside
 from tests.helpers.spark_files import write_pushed
 
 CHUNKS = [([0, 1], b"\x82SNAPPY\x00 and more"), ([2], b""), ([3], b"ZV\x01")]

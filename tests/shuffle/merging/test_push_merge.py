@@ -11,7 +11,7 @@ from shuffle import MergeOptions
 from shuffle.merging.formats import SparkFormat
 from shuffle.merging.push_merge import merge_pushed
 from spill_format import MismatchError, TargetExistsError
-from spill_format.spark.push import read_pushed
+from spill_format.spark.pushed import read_pushed
 from tests.helpers.commands import json_of
 from tests.helpers.spark_files import write_spark
 

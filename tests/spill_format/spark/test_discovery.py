@@ -18,7 +18,7 @@ from spill_format.spark.discovery import (
     parse_pushed_name,
 )
 from spill_format.spark.outputs import OutputPaths, paths_beside, read_output
-from spill_format.spark.push_scan import PushedPaths
+from spill_format.spark.pushed_scan import PushedPaths
 from tests.helpers.spark_files import checksum_file, write_spark
 
 PLACES_OF_PUSHED = (("0a", ".data"), ("1b", ".index"), ("2c", ".meta"))

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from shuffle.testing import write_output
 from spill_format import CorruptError, SpillError, TruncatedError
 from spill_format.spark.outputs import paths_beside, read_output
-from spill_format.spark.publication import write_output
 from tests.helpers.spark_files import FUNCTIONS, assert_spark_output, checksum_file, write_spark
 
 RANGES = [b"abc", b"", b"defghij"]

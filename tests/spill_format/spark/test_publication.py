@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from shuffle.testing import write_output
 from spill_format import CorruptError, TargetExistsError
 from spill_format.spark.outputs import OutputPaths, index_path_of, paths_beside, read_output
-from spill_format.spark.publication import write_output
 from tests.helpers.spark_files import FUNCTIONS, assert_spark_output, checksum_file, write_spark
 
 FIRST, SECOND = [b"first", b"", b"one"], [b"another", b"second one, longer"]

@@ -1,4 +1,4 @@
-"""Files of the push-based layout: read as they are written, each defect told, cut off behind the last good chunk."""
+"""Files of the push-based layout: read as they are written, each defect told."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from spill_format import CorruptError, SpillError, TruncatedError
-from spill_format.spark.push import cut_chunks, encode_meta, read_pushed, recover_pushed
-from spill_format.spark.push_scan import meta_path_of
+from spill_format.spark.pushed import cut_chunks, encode_meta, read_pushed
+from spill_format.spark.pushed_scan import meta_path_of
 from tests.helpers.spark_files import write_pushed
 
 CHUNKS = [([0, 2, 70_000], b"blocks of three maps"), (list(range(100, 107)), b"of many"), ([3], b"and of one")]
@@ -17,10 +17,6 @@ CHUNKS = [([0, 2, 70_000], b"blocks of three maps"), (list(range(100, 107)), b"o
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     return write_pushed(tmp_path / "shuffleMerged_app-1_0_0_7.data", CHUNKS)
-
-
-def state(data: Path) -> list[bytes]:
-    return [data.with_suffix(suffix).read_bytes() for suffix in (".data", ".index", ".meta")]
 
 
 def test_chunks_and_their_maps_are_read(data: Path) -> None:
@@ -68,49 +64,6 @@ def test_every_defect_has_its_own_error(
         read_pushed(data)
 
     assert type(caught.value) is kind
-
-
-def test_recovering_a_sound_partition_changes_nothing(data: Path) -> None:
-    before = state(data)
-
-    assert recover_pushed(data) == (3, 0, 0, 0)
-    assert state(data) == before
-
-
-@pytest.mark.parametrize(
-    ("suffix", "cut_bytes", "chunk_count"),
-    [
-        (".data", 1, 2),  # the last chunk was not whole
-        (".data", 11, 1),  # nor was the one before it
-        (".data", 37, 0),
-        (".index", 8, 2),  # a chunk whose offset was not written
-        (".index", 3, 2),
-        (".meta", 1, 2),  # a chunk whose maps were not
-    ],
-)
-def test_recovering_cuts_off_behind_the_last_good_chunk(
-    data: Path, suffix: str, cut_bytes: int, chunk_count: int
-) -> None:
-    file = data.with_suffix(suffix)
-    file.write_bytes(file.read_bytes()[:-cut_bytes])
-    recovery = recover_pushed(data)
-
-    assert recovery.chunk_count == chunk_count
-    if chunk_count:
-        pushed = read_pushed(data)
-        assert [pushed.read(chunk) for chunk in range(chunk_count)] == [each for _, each in CHUNKS[:chunk_count]]
-        assert [list(maps) for maps in pushed.maps] == [maps for maps, _ in CHUNKS[:chunk_count]]
-    else:
-        assert state(data) == [b"", bytes(8), b""]
-
-
-def test_recovering_cuts_off_blocks_that_no_chunk_has(data: Path) -> None:
-    before = state(data)
-    with data.open("ab") as file:
-        file.write(b"a block that was being appended")
-
-    assert recover_pushed(data).data_bytes == 31
-    assert state(data) == before
 
 
 def test_the_names_of_companions_follow_from_the_datas(tmp_path: Path) -> None:

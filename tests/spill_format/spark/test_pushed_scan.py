@@ -9,8 +9,8 @@ import pyroaring
 import pytest
 
 from spill_format import CorruptError, SpillError, TruncatedError
-from spill_format.spark.push import read_pushed
-from spill_format.spark.push_scan import PushedPaths, pushed_paths_beside, scan_pushed
+from spill_format.spark.pushed import read_pushed
+from spill_format.spark.pushed_scan import PushedPaths, pushed_paths_beside, scan_pushed
 from tests.helpers.spark_files import write_pushed
 
 CHUNKS = [([0, 2, 70_000], b"blocks of three maps"), ([5], b"of one"), ([3, 4], b"and of two")]  # ends: 20, 26, 36

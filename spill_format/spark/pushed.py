@@ -2,31 +2,19 @@
 
 Read from Spark's RemoteBlockPushResolver: ``.data`` holds whole blocks one behind the other; ``.index`` C + 1
 offsets of chunks, big-endian int64 from 0 on; ``.meta`` for each chunk a serialized roaring bitmap of its maps. None
-has checksums, so ``push_scan.py`` finds what contradicts itself, and what is missing.
+has checksums, so ``pushed_scan.py`` finds what contradicts itself, and what is missing.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from os import PathLike
-from typing import NamedTuple
 
-from spill_format.errors import CorruptError
 from spill_format.layout import Int64Array
-from spill_format.spark.push_scan import PushedPartition, PushedPaths, pushed_paths_beside, roaring, scan_pushed
+from spill_format.spark.pushed_scan import PushedPartition, PushedPaths, pushed_paths_beside, roaring, scan_pushed
 
 MAXIMUM_MAP = 2**32 - 1
 """Roaring bitmaps hold numbers of 32 bits."""
-
-
-class PushedRecovery(NamedTuple):
-    """What recovering a merged partition kept, and what it cut off, in bytes of each file."""
-
-    chunk_count: int
-    data_bytes: int
-    index_bytes: int
-    meta_bytes: int
 
 
 def cut_chunks(block_lengths: Int64Array, minimum_bytes: int) -> list[int]:
@@ -74,29 +62,3 @@ def read_pushed(files: str | PathLike[str] | PushedPaths) -> PushedPartition:
     for defect in scan.defects:
         raise defect.error
     return scan.sound
-
-
-def recover_pushed(data_path: str | PathLike[str]) -> PushedRecovery:
-    """Cut the files of a merged partition off behind the last chunk that all three of them have whole, as Spark does on
-    recovery; what was being appended when its writer died is lost, the chunks before it are not.
-
-    This writes to the files themselves, and nobody may be appending to them; ``repair`` makes new ones.
-
-    Raises:
-        CorruptError: the index does not start with offset 0, or its offsets decrease.
-        ModuleNotFoundError: pyroaring is not installed.
-        SpillError, OSError: a file is missing or cannot be written.
-    """
-    paths = pushed_paths_beside(data_path)
-    # Readers count the chunks by the index, so it gives way first.
-    files = (paths.index, paths.meta, paths.data)
-    before = [os.stat(file).st_size for file in files]
-    scan = scan_pushed(paths)
-    if not scan.index_is_plausible:
-        raise CorruptError("offsets from 0 on that do not decrease", path=paths.index, actual=scan.offsets[:3].tolist())
-    data_bytes, index_bytes, meta_bytes = scan.sound_sizes
-    after = (index_bytes, meta_bytes, data_bytes)
-    for file, size in zip(files, after, strict=True):
-        os.truncate(file, size)
-    index_cut, meta_cut, data_cut = (old - new for old, new in zip(before, after, strict=True))
-    return PushedRecovery(scan.sound_chunk_count, data_cut, index_cut, meta_cut)

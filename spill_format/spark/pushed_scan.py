@@ -123,11 +123,6 @@ class PushedScan:
         """Chunks that index or bitmaps tell of, whole or not."""
         return max(self._indexed_count, len(self.bitmaps))
 
-    @property
-    def index_is_plausible(self) -> bool:
-        """Whether its offsets start at 0 and never decrease."""
-        return self._ascending_count == len(self.offsets) > 0
-
     @cached_property
     def defects(self) -> tuple[PushedDefect, ...]:
         """All that is wrong: with the index, with the bitmaps, with the data, and with what they say of each other."""
@@ -161,18 +156,13 @@ class PushedScan:
         return PushedPartition(self.paths.data, offsets, self.bitmaps[:count])
 
     @property
-    def sound_sizes(self) -> tuple[int, int, int]:
-        """Bytes of data, index and bitmaps up to the end of the last chunk before the first damaged one."""
-        count = self.sound_chunk_count
-        return int(self.sound.offsets[-1]), 8 * (count + 1), self.bitmap_ends[count - 1] if count else 0
-
-    @property
     def _indexed_count(self) -> int:
         return max(len(self.offsets) - 1, 0)
 
     @property
     def _index_is_whole(self) -> bool:
-        return self.index_is_plausible and self.index_bytes == 8 * len(self.offsets)
+        """Whether its offsets start at 0 and never decrease, and no byte follows the last of them."""
+        return self._ascending_count * 8 == self.index_bytes != 0
 
     @cached_property
     def _ascending_count(self) -> int:
