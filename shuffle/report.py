@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
+
+from spill_format.layout import PartitionLayout
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class MapReport:
         spill_count: how many spills there were, the last rows included; 0 where everything fitted into memory.
         spilled_bytes: their sizes together.
         merge: what merging them did; None where there was nothing to merge.
+        layout: offsets, rows and CRC-32C of each partition of the target; None without a target. Not in ``as_dict``.
         seconds_partitioning: computing partition numbers.
         seconds_sorting: bringing rows into partition order, summed over the threads that do.
         seconds_writing: joining rows into record batches, serializing and writing them, spills and output alike.
@@ -64,6 +67,7 @@ class MapReport:
     spill_count: int = 0
     spilled_bytes: int = 0
     merge: MergeReport | None = None
+    layout: PartitionLayout | None = None
     seconds_partitioning: float = 0.0
     seconds_sorting: float = 0.0
     seconds_writing: float = 0.0
@@ -71,8 +75,10 @@ class MapReport:
     seconds: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
-        """The report as JSON has it."""
-        return asdict(self)
+        """The report as JSON has it, without the layout."""
+        values = asdict(replace(self, layout=None))
+        del values["layout"]
+        return values
 
 
 @dataclass(frozen=True, slots=True)

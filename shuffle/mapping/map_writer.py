@@ -36,12 +36,13 @@ from shuffle.mapping.sorted_block import (
     sort_block,
     window_batches,
 )
-from shuffle.mapping.spill_store import SpillStore, naming, spill_directories, verify_written
+from shuffle.mapping.spill_store import SpillStore, Written, naming, spill_directories, verify_written
 from shuffle.mapping.write_behind import WriteBehind
 from shuffle.options import MapOptions
 from shuffle.partitioners import Partitioner
 from shuffle.partitioners.protocol import PartitionNumbers
 from shuffle.report import MapReport, MergeReport
+from spill_format.layout import PartitionLayout
 from spill_format.schemas import describe_difference, storage_schema, to_storage
 from spill_format.storage.publication import PendingFile, open_pending
 from spill_format.writer import SpillEncoder
@@ -155,12 +156,12 @@ class MapWriter:
             self.discard()
             raise ValueError(f"{self._target}: an earlier write failed, so rows are missing")
         try:
-            merged = self._finish()
+            layout, merged = self._finish()
         except BaseException:
             self.discard()
             raise
         self._release()
-        self.report = self._reported(merged)
+        self.report = self._reported(layout, merged)
 
     def discard(self) -> None:
         """Give everything up; nothing remains. Does nothing once the writer is closed."""
@@ -244,8 +245,8 @@ class MapWriter:
         self._spills.add(self._write_blocks)
         self._blocks, self._held_bytes = [], 0
 
-    def _write_blocks(self, file: PendingFile) -> int:
-        """Write a whole partitioned file of the blocks; its size."""
+    def _write_blocks(self, file: PendingFile) -> Written:
+        """Write a whole partitioned file of the blocks."""
         blocks = [block.result() for block in self._blocks]
         partition_count = self._partitioner.partition_count
         if self._alignment is None:
@@ -262,8 +263,8 @@ class MapWriter:
             for batches in self._threads.map(self._stored_batches, plan_windows(blocks, partition_count)):
                 for partition, batch in batches:
                     encoder.write(partition, batch)
-            encoder.finish()
-        return encoder.byte_count
+            layout = encoder.finish()
+        return Written(encoder.byte_count, layout)
 
     def _chosen_alignment(self) -> int:
         """For all files of this task, from what the first one will hold."""
@@ -275,29 +276,29 @@ class MapWriter:
     def _stored_batches(self, window: list[Piece]) -> list[tuple[int, pa.RecordBatch]]:
         return [(partition, from_sortable(rows, self._stored_schema)) for partition, rows in window_batches(window)]
 
-    def _finish(self) -> MergeReport | None:
+    def _finish(self) -> tuple[PartitionLayout | None, MergeReport | None]:
         """Publish the output: the rows in memory, the only spill, or all spills merged; or none but the spills."""
         self._sort_gathered()
         output = self._output
         if output is not None and self._spills.count == 0 and not self._options.keep_spills:
             with naming(self._target):
-                self._write_blocks(output)
+                written = self._write_blocks(output)
             if self._options.merge.verify:
                 verify_written(output)
             output.publish()
-            return None
+            return written.layout, None
         if self._blocks or self._spills.count == 0:
             self._spill()
         if output is None:
-            return None
+            return None, None
         self._threads.close()  # what their memory holds can be given back once they are gone
-        if self._spills.publish_only_one():
-            return None
-        merged = self._spills.merge_into(output)
+        if (layout := self._spills.publish_only_one()) is not None:
+            return layout, None
+        merged, layout = self._spills.merge_into(output)
         output.publish()
-        return merged
+        return layout, merged
 
-    def _reported(self, merged: MergeReport | None) -> MapReport:
+    def _reported(self, layout: PartitionLayout | None, merged: MergeReport | None) -> MapReport:
         spills = self._spills
         return MapReport(
             target=None if self._output is None else str(self._target),
@@ -310,6 +311,7 @@ class MapWriter:
             spill_count=spills.count,
             spilled_bytes=spills.byte_count,
             merge=merged,
+            layout=layout,
             seconds_partitioning=self._seconds["partitioning"],
             seconds_sorting=self._seconds["sorting"],
             seconds_writing=self._seconds["writing"],

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -23,6 +24,7 @@ from shuffle.options import MapOptions
 from shuffle.report import MergeReport
 from shuffle.warning import warn
 from spill_format.errors import TargetExistsError
+from spill_format.layout import PartitionLayout
 from spill_format.range_checksums import CRC32C, RangeChecksums
 from spill_format.storage.publication import PendingFile, open_pending
 from spill_format.structure import read_structure
@@ -39,6 +41,13 @@ def kept_spills(target: Path, directories: Sequence[Path]) -> list[Path]:
     """The spills of ``target`` that lie in these directories, by their names."""
     pattern = re.compile(rf"{re.escape(_stem(target))}-\d{{5,}}{re.escape(SPILL_PATTERN)}")
     return [path for directory in directories for path in sorted(directory.iterdir()) if pattern.fullmatch(path.name)]
+
+
+class Written(NamedTuple):
+    """What was written to a file: bytes of the whole file, and where the partitions are."""
+
+    byte_count: int
+    layout: PartitionLayout
 
 
 def verify_written(file: PendingFile) -> None:
@@ -92,13 +101,14 @@ class SpillStore:
         self._are_kept = options.keep_spills or options.spills_only
         self._directories = spill_directories(target, options)
         self._unnamed: list[PendingFile] = []
+        self._last_layout: PartitionLayout | None = None
         for _ in range(len(self._directories)):
             self._in_some_directory(lambda directory: self._open(self._path(directory), directory).discard())
         if self._are_kept:
             self._remove_earlier()
 
-    def add(self, write: Callable[[PendingFile], int]) -> None:
-        """Write one spill more. ``write`` fills a file and answers its size; it is called again where that failed.
+    def add(self, write: Callable[[PendingFile], Written]) -> None:
+        """Write one spill more. ``write`` fills a file; it is called again, for another directory, where that failed.
 
         Raises:
             OSError: no directory is left that takes it.
@@ -108,15 +118,16 @@ class SpillStore:
         if len(self._unnamed) == _MAXIMUM_UNNAMED_SPILLS:
             self._join()
 
-    def publish_only_one(self) -> bool:
-        """Give the only spill the target's name, without copying. False where there are more, where it is to be kept,
-        or where it lies on another file system.
+    def publish_only_one(self) -> PartitionLayout | None:
+        """Give the only spill the target's name, without copying, and return its layout.
+
+        None where there are more spills, where the spill is to be kept, or where it lies on another file system.
 
         Raises:
             SpillError, OSError: as ``verify_written`` does, where that is asked for, and publishing.
         """
         if len(self._unnamed) != 1:
-            return False
+            return None
         (spill,) = self._unnamed
         if self._options.merge.verify:
             verify_written(spill)
@@ -125,17 +136,18 @@ class SpillStore:
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            return False
-        return True
+            return None
+        return self._last_layout
 
-    def merge_into(self, output: PendingFile) -> MergeReport:
+    def merge_into(self, output: PendingFile) -> tuple[MergeReport, PartitionLayout]:
         """Write the merge of all spills into ``output``."""
         # What the rows of the last spill took is free, but still the process's; planning needs memory of its own.
         pa.system_memory_pool().release_unused()
         sources: list[Source] = [ARROW.open_source(path) for path in self.names]
         for number, spill in enumerate(self._unnamed):
             sources.append(borrow_source(spill.fd, f"spill {number} of {self._target}"))
-        return write_merged(plan_sources(sources, ARROW), output, self._options.merge)
+        prepared = plan_sources(sources, ARROW)
+        return write_merged(prepared, output, self._options.merge), prepared.trailer.layout
 
     def remove_kept(self) -> None:
         """Remove the spills that have names."""
@@ -162,23 +174,24 @@ class SpillStore:
                 self._directories.append(directory)
                 return
 
-    def _add(self, directory: Path, write: Callable[[PendingFile], int]) -> None:
+    def _add(self, directory: Path, write: Callable[[PendingFile], Written]) -> None:
         name = self._path(directory)
         if not self._are_kept:
             spill = self._open(name, directory)
             try:
                 with naming(directory):  # it has no name, and the target may lie elsewhere
-                    self.byte_count += write(spill)
+                    written = write(spill)
             except BaseException:
                 spill.discard()
                 raise
             self._unnamed.append(spill)
-            return
-        with self._open(name, directory) as spill, naming(name):
-            byte_count = write(spill)
-            spill.publish()
-        self.byte_count += byte_count
-        self.names.append(name)
+        else:
+            with self._open(name, directory) as spill, naming(name):
+                written = write(spill)
+                spill.publish()
+            self.names.append(name)
+        self.byte_count += written.byte_count
+        self._last_layout = written.layout
 
     def _join(self) -> None:
         """Merge the spills so far into one, so that there are never too many descriptors."""
@@ -186,10 +199,11 @@ class SpillStore:
         def join(directory: Path) -> None:
             joined = self._open(self._target, directory)
             try:
-                self.seconds_joining += self.merge_into(joined).seconds
+                report, _ = self.merge_into(joined)
             except BaseException:
                 joined.discard()
                 raise
+            self.seconds_joining += report.seconds
             self.close()
             self._unnamed = [joined]
 
