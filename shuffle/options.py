@@ -1,23 +1,31 @@
-"""What callers can choose: frozen options whose defaults are written here and nowhere else."""
+"""What callers can choose: frozen options whose defaults are written here and nowhere else.
+
+Functions and classes with options take them as one object, as keywords, or both: ``option_kinds.options_of`` makes one
+object of these. A keyword class beside each options class tells type checkers the names.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, get_args
 
 from shuffle.machine.cores import usable_cores
+from shuffle.option_kinds import Count, Flag, Memory, Seconds, Size, check_choice, check_options, check_size
 from spill_format.framing import check_alignment
 
 TransferTo = Literal["auto", "on", "off"]
 MethodName = Literal["clone", "copy_file_range", "sendfile", "gather", "buffered"]
+Compression = Literal["lz4", "zstd"]
+FilePath = str | os.PathLike[str]
 
 METHOD_NAMES: tuple[MethodName, ...] = get_args(MethodName)
 """Every copy method, in the order in which one gives way to the next."""
 KERNEL_METHODS = METHOD_NAMES[:3]
-"""Those that copy inside the kernel."""
-MINIMUM_MEMORY_BYTES = 1 << 20
+"""The methods that copy inside the kernel."""
+COMPACTION_MEMORY_BYTES = 256 << 20
+"""The memory of a compacting merge that names none."""
 TRANSFER_TO_VARIABLE = "SHUFFLE_TRANSFER_TO"
 
 
@@ -28,8 +36,27 @@ def default_transfer_to() -> TransferTo:
         ValueError: the variable holds something else than auto, on or off.
     """
     value = os.environ.get(TRANSFER_TO_VARIABLE) or "auto"
-    _check_choice(f"the environment variable {TRANSFER_TO_VARIABLE}", value, get_args(TransferTo))
+    check_choice(f"the environment variable {TRANSFER_TO_VARIABLE}", value, get_args(TransferTo))
     return value  # type: ignore[return-value]  # checked in the line above
+
+
+def default_threads() -> int:
+    """One thread for each core that the process may use, at most 4."""
+    return min(usable_cores(), 4)
+
+
+class MergeKeywords(TypedDict, total=False):
+    """The keywords of ``MergeOptions``."""
+
+    transfer_to: TransferTo
+    method: MethodName | Literal["auto"]
+    threads: int
+    overwrite: bool
+    durable: bool
+    verify: bool
+    delete_sources: bool
+    compact: bool
+    memory_bytes: int | str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,44 +65,65 @@ class MergeOptions:
 
     Attributes:
         transfer_to: copying inside the kernel. ``"auto"``: yes, and if a position assertion fails, discard what was
-            written and rebuild it with buffered copying; ``"on"``: yes, and raise; ``"off"``: never. By default what
-            ``SHUFFLE_TRANSFER_TO`` says, else ``"auto"``.
+            written and rebuild it with buffered copying; ``"on"``: yes, and raise; ``"off"``: never. The default is
+            the environment variable ``SHUFFLE_TRANSFER_TO``, else ``"auto"``.
         method: the copy method to begin with; ``"auto"`` chooses. A method that the kernel refuses gives way to the
-            next one, so that every merge ends with ``buffered``.
-        threads: how many copy at the same time, each its own part of the target; by default one a usable core, at
-            most 4.
+            next one; ``buffered`` always works.
+        threads: threads that copy at the same time, each its own part of the target. The default is one a usable
+            core, at most 4.
         overwrite: replace an existing target, atomically. Off: an existing target is an error.
         durable: fsync the target and its directory before reporting success. Costs waiting for the disk.
         verify: read the target again before it is published, and compare it with the sources' checksums or, where
-            these have none, with their bytes. Costs reading it once.
+            sources have no checksums, with their bytes. Costs reading the target once.
         delete_sources: remove the sources once the target is published.
         compact: decode, join the small record batches of each partition into batches of 1 MiB, and encode again. For
             targets that are read many times; costs decoding and encoding. The bytes do not depend on ``threads``.
-        memory_bytes: of a compacting merge, from 1 MiB on: what is read, decoded and encoded at a time. The process
-            takes some 64 MiB more with its libraries, and a record batch that is larger by itself is decoded whole.
+        memory_bytes: memory of a compacting merge for rows that are read, decoded and encoded, 1 MiB or more; a number
+            or text such as ``"256MiB"``, the default. The process takes some 64 MiB more with its libraries, and a
+            record batch that is larger by itself is decoded whole. Only with ``compact``.
     """
 
     transfer_to: TransferTo = field(default_factory=default_transfer_to)
     method: MethodName | Literal["auto"] = "auto"
-    threads: int = field(default_factory=lambda: min(usable_cores(), 4))
-    overwrite: bool = False
-    durable: bool = False
-    verify: bool = False
-    delete_sources: bool = False
-    compact: bool = False
-    memory_bytes: int = 256 << 20
+    threads: Count = field(default_factory=default_threads)
+    overwrite: Flag = False
+    durable: Flag = False
+    verify: Flag = False
+    delete_sources: Flag = False
+    compact: Flag = False
+    memory_bytes: Memory | None = None
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **keywords: Unpack[MergeKeywords]) -> None: ...
 
     def __post_init__(self) -> None:
-        _check_choice("transfer_to", self.transfer_to, get_args(TransferTo))
-        _check_choice("method", self.method, ("auto", *METHOD_NAMES))
-        if self.threads < 1:
-            raise ValueError(f"threads must be 1 or more, not {self.threads}")
+        check_options(self)
+        check_choice("transfer_to", self.transfer_to, get_args(TransferTo))
+        check_choice("method", self.method, ("auto", *METHOD_NAMES))
         if self.transfer_to == "off" and self.method in KERNEL_METHODS:
             raise ValueError(f"method {self.method} copies inside the kernel, and transfer_to is off")
         if self.compact and self.method != "auto":
             raise ValueError(f"a compacting merge decodes, so that nothing is copied with method {self.method}")
-        if self.memory_bytes < MINIMUM_MEMORY_BYTES:
-            raise ValueError(f"memory_bytes must be {MINIMUM_MEMORY_BYTES} (1 MiB) or more, not {self.memory_bytes}")
+        if self.memory_bytes is not None and not self.compact:
+            raise ValueError("memory_bytes is the memory of a compacting merge, and compact is off")
+
+
+class MapKeywords(TypedDict, total=False):
+    """The keywords of ``MapOptions``."""
+
+    memory_bytes: int | str
+    spill_directories: Sequence[FilePath]
+    keep_spills: bool
+    spills_only: bool
+    threads: int
+    compression: Compression | None
+    alignment: int | str
+    overwrite: bool
+    durable: bool
+    verify: bool
+    transfer_to: TransferTo
+    method: MethodName | Literal["auto"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,49 +131,90 @@ class MapOptions:
     """How a map task partitions, spills and publishes.
 
     Attributes:
-        memory_bytes: the budget for rows held back, sorted and written, from 1 MiB on. They are spilled before it is
-            passed. The process takes some 64 MiB more, with its libraries and the batch that its caller holds.
-        spill_directories: where spills lie until merged: one or more, taken in turn, so that each may be a disk of
-            its own; by default the target's directory. One that fails or is full is left, with a warning, while there
-            is another. On the target's file system spills can be merged inside the kernel, and a single one is
-            published without copying.
+        memory_bytes: memory for rows that are held back, sorted and written, 1 MiB or more; a number or text such as
+            ``"256MiB"``, the default. Rows are spilled before the budget is exceeded. The process takes some 64 MiB
+            more, with its libraries and the batch that the caller holds.
+        spill_directories: where spills lie until they are merged. Several directories, each perhaps on a disk of its
+            own, are used in turn; the default is the target's directory. A directory that fails or is full is left,
+            with a warning, while there is another. On the target's file system spills can be merged inside the kernel,
+            and a single spill is published without copying.
         keep_spills: publish each spill as ``{target's stem}-{number}.spill.arrow`` in a spill directory, the last
-            rows too. Spills of such names that are there already are an error or, with ``merge.overwrite``, removed
-            first, so that none is ever merged with others' rows. Off: spills have no names and vanish with the process.
-        spills_only: keep the spills and write no target: to merge them, in the order of their numbers, is left to
-            others. Whether the target exists does not matter. No rows at all make one spill of empty partitions.
-        threads: how many sort and join rows beside the caller's; by default one a usable core, at most 4. With 1
-            the caller's thread does everything. The bytes written are the same.
-        compression: of record batch bodies: None, ``"lz4"`` or ``"zstd"``.
-        alignment: bytes, a power of two from 8 to 65536; every range starts at a multiple of it. ``"auto"`` tries, when
-            the first file is written, whether the directories' file system shares blocks: if so, and if padding costs
-            under 2 %, alignment is that of its blocks, so that merges share them instead of copying; else it is 64.
-        merge: how the spills are merged on closing; its ``verify`` concerns the target however it is made, and
-            ``overwrite`` and ``durable`` also spills that are kept.
+            rows too. Earlier spills of such names are an error or, with ``overwrite``, removed first, so that a merge
+            never adds their rows to the new ones. Off: spills have no names and vanish with the process.
+        spills_only: keep the spills and write no target; a later merge, in the order of their numbers, makes it. An
+            existing target does not matter. An input without rows makes one spill of empty partitions.
+        threads: threads that sort and join rows beside the caller's. The default is one a usable core, at most 4. With
+            1 the caller's thread does everything. The bytes written are the same.
+        compression: compression of record batch bodies: None, ``"lz4"`` or ``"zstd"``.
+        alignment: every range starts at a multiple of this size, a power of two from 8 to 65536. ``"auto"`` tries, when
+            the first file is written, whether the directories' file system shares blocks. If so, and if padding costs
+            under 2 %, alignment is the size of its blocks, so that merges share them instead of copying; else it is 64.
+        overwrite: replace an existing target, atomically, and remove earlier spills of the same names.
+        durable: fsync the target, the kept spills and their directories before reporting success.
+        verify: read the target again before it is published, and check it.
+        transfer_to, method: how spills are merged, as for ``MergeOptions``.
     """
 
-    memory_bytes: int = 256 << 20
-    spill_directories: Sequence[str | os.PathLike[str]] = ()
-    keep_spills: bool = False
-    spills_only: bool = False
-    threads: int = field(default_factory=lambda: min(usable_cores(), 4))
-    compression: Literal["lz4", "zstd"] | None = None
+    memory_bytes: Memory = 256 << 20
+    spill_directories: Sequence[FilePath] = ()
+    keep_spills: Flag = False
+    spills_only: Flag = False
+    threads: Count = field(default_factory=default_threads)
+    compression: Compression | None = None
     alignment: int | Literal["auto"] = "auto"
-    merge: MergeOptions = field(default_factory=MergeOptions)
+    overwrite: Flag = False
+    durable: Flag = False
+    verify: Flag = False
+    transfer_to: TransferTo = field(default_factory=default_transfer_to)
+    method: MethodName | Literal["auto"] = "auto"
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **keywords: Unpack[MapKeywords]) -> None: ...
 
     def __post_init__(self) -> None:
-        if self.memory_bytes < MINIMUM_MEMORY_BYTES:
-            raise ValueError(f"memory_bytes must be {MINIMUM_MEMORY_BYTES} (1 MiB) or more, not {self.memory_bytes}")
-        if self.threads < 1:
-            raise ValueError(f"threads must be 1 or more, not {self.threads}")
+        check_options(self)
         if self.compression not in {None, "lz4", "zstd"}:
             raise ValueError(f"compression must be None, lz4 or zstd, not {self.compression!r}")
         if self.alignment != "auto":
+            object.__setattr__(self, "alignment", check_size("alignment", self.alignment))
             check_alignment(self.alignment)
         if isinstance(self.spill_directories, (str, os.PathLike)):
             raise TypeError(f"spill_directories takes several, in a list: not {self.spill_directories!r}")
-        if self.merge.compact:
-            raise ValueError("spills are not compacted: leave compact to the merge of map outputs")
+        if self.spills_only and (self.verify or self.method != "auto"):
+            name = "verify" if self.verify else "method"
+            raise ValueError(f"spills_only makes no target, so {name} has nothing to do: leave it to the merge")
+        _ = self.merge  # refuses what the merge of the spills would
+
+    @property
+    def merge(self) -> MergeOptions:
+        """How the spills are merged."""
+        return MergeOptions(
+            transfer_to=self.transfer_to,
+            method=self.method,
+            threads=self.threads,
+            overwrite=self.overwrite,
+            durable=self.durable,
+            verify=self.verify,
+        )
+
+
+class ServeKeywords(TypedDict, total=False):
+    """The keywords of ``ServeOptions``."""
+
+    transfer_to: TransferTo
+    token: str | None
+    certificate: FilePath | None
+    key: FilePath | None
+    client_authority: FilePath | None
+    connections: int
+    sends: int
+    queue_seconds: float
+    bytes_in_flight: int | str
+    header_seconds: float
+    idle_seconds: float
+    grace_seconds: float
+    open_files: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,46 +222,43 @@ class ServeOptions:
     """How to serve partitions over HTTP.
 
     Attributes:
-        transfer_to: ``"auto"``: sendfile, and through a buffer what the kernel has no sendfile for; ``"on"``: sendfile,
-            and an error where there is none; ``"off"``: through a buffer. TLS always takes a buffer. By default what
-            ``SHUFFLE_TRANSFER_TO`` says, else ``"auto"``.
+        transfer_to: ``"auto"``: sendfile, and a buffer where the kernel has no sendfile for a file; ``"on"``: sendfile,
+            and an error where there is none; ``"off"``: always a buffer. TLS always takes a buffer. The default is
+            the environment variable ``SHUFFLE_TRANSFER_TO``, else ``"auto"``.
         token: bearer token that requests must have, or None. Without TLS it crosses the network readably.
-        certificate, key: paths of PEM files: TLS. The key may stand in the certificate's file.
+        certificate, key: paths of PEM files for TLS. The certificate's file may hold the key, too.
         client_authority: path of a PEM file of authorities; clients must have a certificate from one of them.
-        connections: how many at a time; further ones are answered 503 and closed.
-        sends: how many answers are being sent at a time; further ones wait.
-        queue_seconds: for so long, and are then answered 503.
-        bytes_in_flight: what all buffered sends together hold in memory, at most. sendfile holds nothing.
-        header_seconds: for a request to arrive, for a TLS handshake, and for a connection to stay without a request.
-        idle_seconds: for a client to take some more of an answer.
-        grace_seconds: for answers to be finished when the server is stopped.
-        open_files: how many are kept open that are not being sent.
+        connections: connections open at a time; further ones are answered 503 and closed.
+        sends: answers sent at a time; further answers wait.
+        queue_seconds: seconds an answer waits for its turn; then the client gets 503.
+        bytes_in_flight: memory that all buffered sends together hold, at most; sendfile holds nothing.
+        header_seconds: seconds for a request to arrive, for a TLS handshake, and for a connection without a request.
+        idle_seconds: seconds for a client to take some more of an answer.
+        grace_seconds: seconds for answers to be finished when the server is stopped.
+        open_files: files kept open while nobody asks for them.
     """
 
     transfer_to: TransferTo = field(default_factory=default_transfer_to)
     token: str | None = field(default=None, repr=False)
-    certificate: str | os.PathLike[str] | None = None
-    key: str | os.PathLike[str] | None = None
-    client_authority: str | os.PathLike[str] | None = None
-    connections: int = 4096
-    sends: int = 1024
-    queue_seconds: float = 30
-    bytes_in_flight: int = 64 << 20
-    header_seconds: float = 30
-    idle_seconds: float = 60
-    grace_seconds: float = 30
-    open_files: int = 256
+    certificate: FilePath | None = None
+    key: FilePath | None = None
+    client_authority: FilePath | None = None
+    connections: Count = 4096
+    sends: Count = 1024
+    queue_seconds: Seconds = 30
+    bytes_in_flight: Memory = 64 << 20
+    header_seconds: Seconds = 30
+    idle_seconds: Seconds = 60
+    grace_seconds: Seconds = 30
+    open_files: Count = 256
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **keywords: Unpack[ServeKeywords]) -> None: ...
 
     def __post_init__(self) -> None:
-        _check_choice("transfer_to", self.transfer_to, get_args(TransferTo))
-        for name in ("connections", "sends", "open_files"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
-        for name in ("queue_seconds", "header_seconds", "idle_seconds", "grace_seconds"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} must be more than 0 and finite, not {getattr(self, name)}")
-        if self.bytes_in_flight < MINIMUM_MEMORY_BYTES:
-            raise ValueError(f"bytes_in_flight must be {MINIMUM_MEMORY_BYTES} or more, not {self.bytes_in_flight}")
+        check_options(self)
+        check_choice("transfer_to", self.transfer_to, get_args(TransferTo))
         if self.token is not None and not self.token.strip():
             raise ValueError("the token is empty, which protects nothing; None serves without one")
         if self.certificate is None and (self.key is not None or self.client_authority is not None):
@@ -180,8 +266,22 @@ class ServeOptions:
 
     @property
     def buffer_bytes(self) -> int:
-        """What one buffered send may have read: twice that is held while asyncio copies what a socket did not take."""
+        """The bytes that one buffered send may read at a time; asyncio may hold them twice."""
         return min(max(self.bytes_in_flight // (2 * self.sends), 1 << 10), 256 << 10)
+
+
+class FetchKeywords(TypedDict, total=False):
+    """The keywords of ``FetchOptions``."""
+
+    token: str | None
+    authority: FilePath | None
+    certificate: FilePath | None
+    key: FilePath | None
+    connections: int
+    memory_bytes: int | str
+    attempts: int
+    backoff_seconds: float
+    timeout_seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,36 +290,30 @@ class FetchOptions:
 
     Attributes:
         token: bearer token that the servers want, or None.
-        authority: path of a PEM file with the authorities of servers' certificates; by default the system's.
-        certificate, key: paths of PEM files: what this client is known by. The key may stand in the certificate's file.
-        connections: how many requests are made at a time, each with its own connection.
-        memory_bytes: what partitions take that have arrived, or are about to, and the one given out last. A single
-            larger one is fetched alone.
-        attempts: how often in a row a request may fail that got no byte further.
-        backoff_seconds: wait after the first failure, doubled by each further one, up to 30 s; of that a random part
-            from half on.
-        timeout_seconds: for a connection to be made, and for some more of an answer to arrive.
+        authority: path of a PEM file with CA certificates that verify the server; the default is the system's.
+        certificate, key: paths of PEM files that identify this client. The certificate's file may hold the key, too.
+        connections: requests made at a time, each on its own connection.
+        memory_bytes: memory of partitions that arrived or are about to, and of the one given out last; a number or text
+            such as ``"256MiB"``, the default. A single larger partition is fetched alone.
+        attempts: failures in a row of a request that got no byte further.
+        backoff_seconds: seconds to wait after the first failure. Each further failure doubles them, up to 30 s; the
+            client waits a random part of that, half or more.
+        timeout_seconds: seconds for a connection to be made, and for some more of an answer to arrive.
     """
 
     token: str | None = field(default=None, repr=False)
-    authority: str | os.PathLike[str] | None = None
-    certificate: str | os.PathLike[str] | None = None
-    key: str | os.PathLike[str] | None = None
-    connections: int = 4
-    memory_bytes: int = 256 << 20
-    attempts: int = 6
-    backoff_seconds: float = 0.2
-    timeout_seconds: float = 60
+    authority: FilePath | None = None
+    certificate: FilePath | None = None
+    key: FilePath | None = None
+    connections: Count = 4
+    memory_bytes: Size = 256 << 20
+    attempts: Count = 6
+    backoff_seconds: Seconds = 0.2
+    timeout_seconds: Seconds = 60
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **keywords: Unpack[FetchKeywords]) -> None: ...
 
     def __post_init__(self) -> None:
-        for name in ("connections", "attempts", "memory_bytes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
-        for name in ("backoff_seconds", "timeout_seconds"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} must be more than 0 and finite, not {getattr(self, name)}")
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+        check_options(self)

@@ -23,7 +23,8 @@ from shuffle.cli.terminal import progress_bar, say
 from shuffle.merging.formats import FormatName, MergeFormat, SparkFormat
 from shuffle.merging.merge import merge_prepared, prepare_merge
 from shuffle.merging.target_writer import PreparedMerge
-from shuffle.options import MINIMUM_MEMORY_BYTES, MergeOptions
+from shuffle.option_kinds import MINIMUM_MEMORY_BYTES
+from shuffle.options import MergeOptions
 from shuffle.wording import as_json_text
 
 _PUSH: Literal["spark-push"] = "spark-push"
@@ -108,11 +109,9 @@ def command(  # noqa: PLR0913 (one argument an option)
             click.get_current_context(),
         )
     started = time.perf_counter()
-    if memory_bytes is not None:
-        if not compact:
-            raise click.UsageError("--memory is for --compact", click.get_current_context())
-        options = replace(options, memory_bytes=memory_bytes)
-    options = replace(options, delete_sources=delete_sources, compact=compact)
+    if memory_bytes is not None and not compact:
+        raise click.UsageError("--memory is for --compact", click.get_current_context())
+    options = replace(options, delete_sources=delete_sources, compact=compact, memory_bytes=memory_bytes)
     if format_name == _PUSH:
         if target is None or dry_run:
             raise click.UsageError("spark-push has no --dry-run", click.get_current_context())

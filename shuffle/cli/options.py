@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any, TypeVar, get_args
 
 import click
 
+from shuffle.option_kinds import parse_size
 from shuffle.options import METHOD_NAMES, MergeOptions, TransferTo
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -19,12 +19,9 @@ CONTEXT_SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_
 PATH = click.Path(readable=False)
 """Any path: what is wrong with a file is best said by whoever opens it."""
 
-_UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
-_SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[a-z]*)", re.ASCII)
-
 
 class Size(click.ParamType[int]):
-    """A number of bytes: ``1048576``, ``1024KiB``, ``1 MiB``, ``0.5gib``."""
+    """A number of bytes, as ``parse_size`` reads it: ``1048576``, ``1024KiB``, ``1 MiB``, ``64M``, ``0.5gib``."""
 
     name = "size"
 
@@ -32,20 +29,14 @@ class Size(click.ParamType[int]):
         self.minimum = minimum
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """The bytes; click's usage error where it is no size, or too small."""
-        if isinstance(value, int):
-            return value
-        match = _SIZE.fullmatch(value.strip().lower())
-        if match is None or match["unit"] not in _UNITS:
-            self.fail(f"{value!r} is no size: give bytes, or a number with KiB, MiB or GiB, as in 256MiB", param, ctx)
-        byte_count = float(match["number"]) * _UNITS[match["unit"]] if "." in match["number"] else None
-        if byte_count is None:
-            byte_count = int(match["number"]) * _UNITS[match["unit"]]
-        if byte_count != int(byte_count):
-            self.fail(f"{value!r} is no whole number of bytes", param, ctx)
+        """The bytes; click's usage error if it is not a size, or too small."""
+        try:
+            byte_count = parse_size(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
         if byte_count < self.minimum:
             self.fail(f"{value!r} is too small: the least is {self.minimum} bytes", param, ctx)
-        return int(byte_count)
+        return byte_count
 
 
 @dataclass(frozen=True, slots=True)

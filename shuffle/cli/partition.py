@@ -12,7 +12,8 @@ from shuffle.cli.help_sections import SectionedCommand
 from shuffle.cli.keys import Columns, SortKeys
 from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, Size, json_option, merge_options, output_options
 from shuffle.cli.terminal import progress_bar, say
-from shuffle.options import MINIMUM_MEMORY_BYTES, MapOptions, MergeOptions
+from shuffle.option_kinds import MINIMUM_MEMORY_BYTES
+from shuffle.options import MapOptions, MergeOptions
 from shuffle.report import MapReport
 from shuffle.rows.placement import Placement, SortKey
 from shuffle.wording import as_json_text, counted, sized
@@ -190,7 +191,11 @@ def command(  # noqa: PLR0913 (one argument an option)
         compression=None if compression == "none" else compression,
         alignment=alignment,
         threads=options.threads,
-        merge=options,
+        overwrite=options.overwrite,
+        durable=options.durable,
+        verify=options.verify,
+        transfer_to=options.transfer_to,
+        method=options.method,
     )
     from shuffle.mapping.partition_files import partition
     from shuffle.rows.inputs import Inputs
@@ -225,6 +230,8 @@ def _check_usage(placement: Placement, options: MergeOptions, *, spills_only: bo
         )
     if spills_only and options.verify:
         raise click.UsageError("--verify reads OUT again, and --spills-only makes none", click.get_current_context())
+    if spills_only and options.method != "auto":
+        raise click.UsageError("--method is for merging, and --spills-only merges nothing", click.get_current_context())
 
 
 def _in_words(report: MapReport) -> str:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from os import PathLike
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Self, Unpack
 
 import pyarrow as pa
 
@@ -20,7 +20,8 @@ from shuffle.client.errors import FetchError
 from shuffle.client.exchange import Answer
 from shuffle.client.place import Place
 from shuffle.client.sinks import FileSink, MemorySink, PipeSink, Sink
-from shuffle.options import FetchOptions
+from shuffle.option_kinds import options_of
+from shuffle.options import FetchKeywords, FetchOptions
 from shuffle.wire import MAXIMUM_PART_HEAD_BYTES, MULTIPART_END, MULTIPART_TYPE, decode_part_head
 from spill_format.storage.publication import open_pending
 from spill_format.stream import decode_stream
@@ -33,14 +34,14 @@ class PartitionClient:
     """Fetches partitions; its connections are kept for the next request.
 
     Args:
-        options: secrets, limits, patience.
+        options, keywords: see ``FetchOptions``; each option is also a keyword, as in ``token="…"``.
 
     Errors of all methods: ``NetworkError`` where a server could not be reached or broke off again and again,
     ``ServerError`` where it answered with something else, ``SpillError`` where the data is at fault. Thread-safe.
     """
 
-    def __init__(self, options: FetchOptions | None = None) -> None:
-        self._options = options or FetchOptions()
+    def __init__(self, options: FetchOptions | None = None, **keywords: Unpack[FetchKeywords]) -> None:
+        self._options = options_of(FetchOptions, options, keywords)
         self._connections = Connections(self._options)
 
     def read(
@@ -199,6 +200,7 @@ def fetch(
     *,
     columns: Sequence[str] | None = None,
     options: FetchOptions | None = None,
+    **keywords: Unpack[FetchKeywords],
 ) -> pa.Table:
     """Fetch the rows of partitions from a server; ``PartitionClient`` does it again and again, and keeps connections.
 
@@ -206,7 +208,7 @@ def fetch(
         url: of a file, or of its partitions: ``http://host:port/file.arrow/partitions/3-6``.
         first, last: the partitions ``first`` … ``last - 1``, by default one, if the URL names none.
         columns: names of the columns wanted, in the order wanted; None for all.
-        options: secrets, limits, patience.
+        options, keywords: see ``FetchOptions``; each option is also a keyword.
 
     Raises:
         ValueError: no such URL can be, it names no partitions or they are named twice, or there is no such column.
@@ -220,7 +222,7 @@ def fetch(
     if place is None:
         assert first is not None  # by the line above
         place = Place.of(url, first, last)
-    with PartitionClient(options) as client:
+    with PartitionClient(options, **keywords) as client:
         return client.read(f"{place.host}{place.file_path}", place.first, place.last, columns=columns)
 
 

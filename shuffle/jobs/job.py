@@ -16,14 +16,16 @@ from dataclasses import dataclass
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 import pyarrow as pa
 
 from shuffle.mapping.map_writer import MapWriter
 from shuffle.merging.merge import merge
-from shuffle.options import MapOptions
+from shuffle.option_kinds import options_of
+from shuffle.options import MapKeywords, MapOptions
 from shuffle.partitioners import Partitioner
+from shuffle.partitioners.protocol import check_partitioner
 from spill_format.reader import SpillFile
 
 _Input = TypeVar("_Input")
@@ -41,6 +43,7 @@ def run(
     *,
     directory: str | PathLike[str] | None = None,
     options: MapOptions | None = None,
+    **keywords: Unpack[MapKeywords],
 ) -> list[_Result]:
     """Shuffle the rows of all inputs, and reduce each partition.
 
@@ -53,7 +56,7 @@ def run(
             ``partitioner``, ``reduce`` and its results must be picklable, and all must see ``directory``.
         directory: where map outputs and the merged file lie meanwhile, in a subdirectory that is removed; by default
             the system's temporary directory.
-        options: of each map task, and of the merge.
+        options, keywords: of each map task and of the merge: see ``MapOptions``; each option is also a keyword.
 
     Returns:
         The results of ``reduce``, one a partition, in order; none where the inputs have no rows at all.
@@ -63,7 +66,8 @@ def run(
         MismatchError: the inputs have different schemas.
         Whatever ``read``, ``reduce`` and the executor raise; tasks that did not begin are cancelled then.
     """
-    options = options or MapOptions()
+    options = options_of(MapOptions, options, keywords)
+    check_partitioner(partitioner)
     if options.spills_only:
         raise ValueError("spills_only leaves map tasks without outputs, which run merges and reduces")
     with tempfile.TemporaryDirectory(prefix="shuffle-", dir=directory) as place:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, Unpack
 
 import pyarrow as pa
 
@@ -38,9 +38,10 @@ from shuffle.mapping.sorted_block import (
 )
 from shuffle.mapping.spill_store import SpillStore, Written, naming, spill_directories, verify_written
 from shuffle.mapping.write_behind import WriteBehind
-from shuffle.options import MapOptions
+from shuffle.option_kinds import options_of
+from shuffle.options import MapKeywords, MapOptions
 from shuffle.partitioners import Partitioner
-from shuffle.partitioners.protocol import PartitionNumbers
+from shuffle.partitioners.protocol import PartitionNumbers, check_partitioner
 from shuffle.report import MapReport, MergeReport
 from spill_format.layout import PartitionLayout
 from spill_format.schemas import describe_difference, storage_schema, to_storage
@@ -67,11 +68,11 @@ class MapWriter:
         schema: of every batch.
         partitioner: see ``shuffle.partitioners``. It is called by the thread that calls ``write``, in the order of the
             rows.
-        options: see ``MapOptions``.
+        options, keywords: see ``MapOptions``; each option is also a keyword, as in ``memory_bytes="256MiB"``.
 
     Raises:
         ValueError: the partitioner does not fit the schema; an option is out of its bounds.
-        TypeError: the schema has a dictionary where Arrow cannot decode it.
+        TypeError: an argument is of another type; the schema has a dictionary where Arrow cannot decode it.
         TargetExistsError: the target is there, or a spill that would be kept, and ``overwrite`` is off.
         OSError: target or spill directory cannot be written.
 
@@ -84,9 +85,13 @@ class MapWriter:
         schema: pa.Schema,
         partitioner: Partitioner,
         options: MapOptions | None = None,
+        **keywords: Unpack[MapKeywords],
     ) -> None:
         self._started = time.perf_counter()
-        self._options = options or MapOptions()
+        self._options = options_of(MapOptions, options, keywords)
+        if not isinstance(schema, pa.Schema):
+            raise TypeError(f"schema must be a pyarrow.Schema, not {schema!r}")
+        check_partitioner(partitioner)
         self._schema = schema
         self._stored_schema = storage_schema(schema)
         self._sortable_schema = sortable_schema(self._stored_schema)

@@ -89,7 +89,7 @@ def _check_columns(columns: Sequence[str], schema: pa.Schema) -> None:
 
 def _check_spills_are_no_inputs(inputs: Inputs, target: str, options: MapOptions) -> None:
     """Raise InputError where overwriting would remove inputs: earlier spills of the same names."""
-    if not (options.merge.overwrite and (options.keep_spills or options.spills_only)):
+    if not (options.overwrite and (options.keep_spills or options.spills_only)):
         return
     path = Path(target)
     directories = [place for place in spill_directories(path, options) if place.is_dir()]

@@ -25,7 +25,7 @@ from shuffle.merging.rebatching import BATCH_BYTES, Group, Piece, rebatched
 from shuffle.merging.sources import SourceDescriptors, descriptor_limit
 from shuffle.merging.target_writer import PreparedMerge, Progress, check_room
 from shuffle.merging.verification import verify_checksums
-from shuffle.options import MergeOptions
+from shuffle.options import COMPACTION_MEMORY_BYTES, MergeOptions
 from shuffle.report import Compaction, MergeReport
 from spill_format.layout import PartitionLayout
 from spill_format.range_checksums import CRC32C, RangeChecksums
@@ -108,8 +108,9 @@ class _Compactor:
     """Decodes and encodes, within a budget of memory. What threads do changes nothing here."""
 
     def __init__(self, prepared: PreparedMerge, job: CopyJob, options: MergeOptions) -> None:
-        unit_bytes = min(options.memory_bytes // _UNITS_IN_BUDGET, _LARGEST_UNIT_BYTES)
-        self._memory_bytes, self._threads = options.memory_bytes, options.threads
+        self._memory_bytes = options.memory_bytes or COMPACTION_MEMORY_BYTES
+        unit_bytes = min(self._memory_bytes // _UNITS_IN_BUDGET, _LARGEST_UNIT_BYTES)
+        self._threads = options.threads
         self._decoded_bytes = _DECODED_UNITS * unit_bytes
         self._bundle_bytes = min(unit_bytes, BATCH_BYTES)
         self._decoder = RangeDecoder(list(prepared.sources), job, unit_bytes)

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from os import PathLike
-from typing import Any
+from typing import Any, Unpack
 
 from shuffle.machine.kernel import Kernel
 from shuffle.merging.copy.job import ignore_progress
@@ -15,7 +15,8 @@ from shuffle.merging.plan import plan_merge
 from shuffle.merging.repetition import is_merged_already
 from shuffle.merging.sources import Source, check_partition_counts, list_of
 from shuffle.merging.target_writer import PreparedMerge, Progress, write_merged
-from shuffle.options import MergeOptions
+from shuffle.option_kinds import options_of
+from shuffle.options import MergeKeywords, MergeOptions
 from shuffle.report import MergeReport
 from shuffle.warning import warn
 from spill_format.errors import TargetExistsError
@@ -30,6 +31,7 @@ def merge(
     file_format: FormatName | MergeFormat = "auto",
     progress: Progress = ignore_progress,
     kernel: Kernel | None = None,
+    **keywords: Unpack[MergeKeywords],
 ) -> MergeReport:
     """Concatenate, partition by partition, the ranges of all sources into one new file.
 
@@ -38,7 +40,7 @@ def merge(
             stand within a partition. Also the second of two equal ones is merged. For Spark's format ``X.data`` files,
             and directories for the outputs of one shuffle below them, in the order of its maps.
         target: the file to publish; whole, or not at all. In Spark's format ``Y.data``, with its companions.
-        options: see ``MergeOptions``.
+        options, keywords: see ``MergeOptions``; each option is also a keyword, as in ``overwrite=True``.
         file_format: ``"arrow"``, ``"spark"`` or a ``SparkFormat``; ``"auto"`` takes what the sources plainly are.
         progress: see ``Progress``.
         kernel: the system calls to use; for tests.
@@ -56,6 +58,7 @@ def merge(
     After an error the target is what it was, and nothing else was written. Descriptors are closed, always.
     """
     started = time.perf_counter()
+    options = options_of(MergeOptions, options, keywords)
     prepared = prepare_merge(sources, file_format)
     return merge_prepared(prepared, target, options, progress=progress, kernel=kernel, started=started)
 

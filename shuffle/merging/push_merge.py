@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -19,7 +19,8 @@ from shuffle.merging.plan import plan_merge
 from shuffle.merging.repetition import holds_the_same_bytes
 from shuffle.merging.sources import Source, check_partition_counts, list_of
 from shuffle.merging.target_writer import PreparedMerge, write_merged
-from shuffle.options import MergeOptions
+from shuffle.option_kinds import options_of
+from shuffle.options import MergeKeywords, MergeOptions
 from spill_format.errors import SpillError, TargetExistsError
 from spill_format.layout import PartitionLayout
 from spill_format.spark.discovery import PushedName, parse_name, parse_pushed_name
@@ -81,6 +82,7 @@ def merge_pushed(
     spark_format: SparkFormat = SPARK,
     merge_id: int = 0,
     chunk_bytes: int = CHUNK_BYTES,
+    **keywords: Unpack[MergeKeywords],
 ) -> PushReport:
     """Merge the map outputs of one shuffle into a file for each partition that is not empty, as an external shuffle
     service does with the blocks pushed to it.
@@ -90,7 +92,8 @@ def merge_pushed(
             map that is there more than once, the first counts.
         directory: where the files go, which are ``shuffleMerged_<application>_<shuffle>_<merge_id>_<partition>.*``; it
             must exist.
-        options: see ``MergeOptions``; sources are never deleted.
+        options, keywords: see ``MergeOptions``; each option is also a keyword. ``delete_sources`` and ``compact`` are
+            refused.
         application: the application's id.
         spark_format: which shuffle, which codec.
         merge_id: tells one try of merging a shuffle from the next.
@@ -104,7 +107,7 @@ def merge_pushed(
         SpillError, OSError: as for ``merge``. Partitions published before the error remain, and are recognized.
     """
     started = time.perf_counter()
-    options = options or MergeOptions()
+    options = options_of(MergeOptions, options, keywords)
     _check_arguments(options, application, merge_id, chunk_bytes)
     opened = [source for path in list_of(sources) for source in spark_format.open_sources([path])]
     shuffle, by_map, duplicates = _by_map(opened)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import index
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ PartitionNumbers = npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
 LARGEST_PARTITION_COUNT = 2**31 - 1
 
 
+@runtime_checkable
 class Partitioner(Protocol):
     """Places each row of a record batch in one of ``partition_count`` partitions."""
 
@@ -35,6 +36,12 @@ class Partitioner(Protocol):
         Its dtype is uint16 when ``partition_count`` is at most 65536, so that a stable argsort is a radix sort, and
         uint32 otherwise.
         """
+
+
+def check_partitioner(partitioner: object) -> None:
+    """Raise TypeError unless this is a partitioner."""
+    if isinstance(partitioner, type) or not isinstance(partitioner, Partitioner):
+        raise TypeError(f"partitioner must be one such as HashPartitioner(['user_id'], 200), not {partitioner!r}")
 
 
 def check_partition_count(partition_count: int) -> int:

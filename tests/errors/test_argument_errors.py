@@ -86,20 +86,23 @@ OPTIONS: dict[str, list[Row]] = {
         ),
         Raised(
             ValueError,
-            "spills are not compacted: leave compact to the merge of map outputs",
-            lambda _: MapOptions(merge=MergeOptions(compact=True)),
+            "spills_only makes no target, so verify has nothing to do: leave it to the merge",
+            lambda _: MapOptions(spills_only=True, verify=True),
         ),
-        Raised(ValueError, "threads must be 1 or more, not 0", lambda _: MergeOptions(threads=0)),
-        Raised(ValueError, "threads must be 1 or more, not 0", lambda _: MapOptions(threads=0)),
+        Raised(
+            ValueError,
+            "spills_only makes no target, so method has nothing to do: leave it to the merge",
+            lambda _: MapOptions(spills_only=True, method="gather"),
+        ),
+        Raised(
+            ValueError,
+            "memory_bytes is the memory of a compacting merge, and compact is off",
+            lambda _: MergeOptions(memory_bytes="1GiB"),
+        ),
         Raised(
             ValueError,
             "method sendfile copies inside the kernel, and transfer_to is off",
             lambda _: MergeOptions(method="sendfile", transfer_to="off"),
-        ),
-        Raised(
-            ValueError,
-            "memory_bytes must be 1048576 (1 MiB) or more, not 1000",
-            lambda _: MapOptions(memory_bytes=1000),
         ),
         Raised(
             ValueError,
@@ -111,13 +114,6 @@ OPTIONS: dict[str, list[Row]] = {
             "spill_directories takes several, in a list: not '/tmp'",
             lambda _: MapOptions(spill_directories="/tmp"),
         ),
-        Raised(ValueError, "connections must be 1 or more, not 0", lambda _: ServeOptions(connections=0)),
-        Raised(
-            ValueError,
-            "idle_seconds must be more than 0 and finite, not inf",
-            lambda _: ServeOptions(idle_seconds=float("inf")),
-        ),
-        Raised(ValueError, "bytes_in_flight must be 1048576 or more, not 7", lambda _: ServeOptions(bytes_in_flight=7)),
         Raised(
             ValueError,
             "the token is empty, which protects nothing; None serves without one",
@@ -128,16 +124,55 @@ OPTIONS: dict[str, list[Row]] = {
             "a key or an authority of clients is of no use without a certificate: give that, too",
             lambda _: ServeOptions(key="key.pem"),
         ),
-        Raised(ValueError, "attempts must be 1 or more, not 0", lambda _: FetchOptions(attempts=0)),
+    ],
+    "shuffle/option_kinds.py": [
         Raised(
             ValueError,
-            "timeout_seconds must be more than 0 and finite, not 0",
-            lambda _: FetchOptions(timeout_seconds=0),
+            "memory_bytes: '1MB' is not a size: give bytes, or a number with KiB, MiB, GiB or TiB, as in 256MiB",
+            lambda _: MapOptions(memory_bytes="1MB"),
         ),
+        Raised(
+            TypeError,
+            "memory_bytes: None is not a size: give bytes, or text with KiB, MiB, GiB or TiB, as in '256MiB'",
+            lambda _: MapOptions(memory_bytes=wrong(None)),
+        ),
+        Raised(
+            ValueError,
+            "alignment: '1.5' is not a whole number of bytes",
+            lambda _: MapOptions(alignment="1.5"),
+        ),
+        Raised(
+            ValueError,
+            "memory_bytes must be a size of 1048576 bytes or more, not 1000",
+            lambda _: MapOptions(memory_bytes=1000),
+        ),
+        Raised(TypeError, "threads must be a whole number, not '2'", lambda _: MergeOptions(threads=wrong("2"))),
+        Raised(ValueError, "attempts must be 1 or more, not 0", lambda _: FetchOptions(attempts=0)),
+        Raised(
+            TypeError,
+            "timeout_seconds must be a number of seconds, not '1'",
+            lambda _: FetchOptions(timeout_seconds=wrong("1")),
+        ),
+        Raised(
+            ValueError,
+            "idle_seconds must be more than 0 and finite, not inf",
+            lambda _: ServeOptions(idle_seconds=float("inf")),
+        ),
+        Raised(TypeError, "verify must be True or False, not 1", lambda _: MergeOptions(verify=wrong(1))),
         Raised(
             ValueError,
             "method must be one of auto, clone, copy_file_range, sendfile, gather, buffered, not 'magic'",
             lambda _: MergeOptions(method=wrong("magic")),
+        ),
+        Raised(
+            TypeError,
+            "options must be a MapOptions, not MergeOptions(…)",
+            lambda directory: MapWriter(directory, ROWS.schema, wrong(None), wrong(MergeOptions())),
+        ),
+        Raised(
+            TypeError,
+            "there is no option 'delete_sources' here; the options are memory_bytes, …",
+            lambda directory: MapWriter(directory, ROWS.schema, wrong(None), **wrong({"delete_sources": True})),
         ),
     ],
     "shuffle/jobs/job.py": [
@@ -159,6 +194,11 @@ OPTIONS: dict[str, list[Row]] = {
         Elsewhere("other columns than … has: …", "tests/shuffle/test_reduce.py::test_a_file_of_other_columns_is_named"),
     ],
     "shuffle/mapping/map_writer.py": [
+        Raised(
+            TypeError,
+            "schema must be a pyarrow.Schema, not ['key']",
+            lambda directory: MapWriter(directory / "a.arrow", wrong(["key"]), HashPartitioner(["key"], 4)),
+        ),
         Raised(ValueError, "PATH/a.arrow: the writer is closed", write_mapped_after_closing),
         Raised(
             TypeError,

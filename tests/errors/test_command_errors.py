@@ -102,16 +102,6 @@ TABLE: Table = {
     ],
     "shuffle/cli/options.py": [
         refused(
-            "Invalid value for '--memory': '1GB' is no size: give bytes, or a number with KiB, MiB or GiB, as in "
-            "256MiB "
-            "(see `shuffle partition --help`)",
-            f"{PARTITION} --memory 1GB",
-        ),
-        refused(
-            "Invalid value for '--memory': '1.0000001KiB' is no whole number of bytes (see `shuffle partition --help`)",
-            f"{PARTITION} --memory 1.0000001KiB",
-        ),
-        refused(
             "Invalid value for '--memory': '10KiB' is too small: the least is 1048576 bytes (see `shuffle "
             "partition --help`)",
             f"{PARTITION} --memory 10KiB",

@@ -102,6 +102,10 @@ TABLE: Table = {
             f"{PARTITION} --round-robin",
         ),
         refused(
+            "--method is for merging, and --spills-only merges nothing (see `shuffle partition --help`)",
+            f"{PARTITION} --spills-only --method gather",
+        ),
+        refused(
             "--verify reads OUT again, and --spills-only makes none (see `shuffle partition --help`)",
             f"{PARTITION} --spills-only --verify",
         ),

@@ -7,8 +7,10 @@ import pyarrow as pa
 
 from shuffle import (
     HashPartitioner,
+    MapWriter,
     RangePartitioner,
     RoundRobinPartitioner,
+    run,
 )
 from shuffle.mapping.sorted_block import check_partition_numbers
 from shuffle.partitioners.callable import CallablePartitioner
@@ -64,6 +66,16 @@ TABLE: Table = {
         ),
     ],
     "shuffle/partitioners/protocol.py": [
+        Raised(
+            TypeError,
+            "partitioner must be one such as HashPartitioner(['user_id'], 200), not 'user_id'",
+            lambda directory: MapWriter(directory / "a.arrow", pa.schema([]), wrong("user_id")),
+        ),
+        Raised(
+            TypeError,
+            "partitioner must be one such as HashPartitioner(['user_id'], 200), not <class …>",
+            lambda _: run([], wrong(None), wrong(HashPartitioner), wrong(None)),
+        ),
         Raised(TypeError, "partition_count must be an integer, not '4'", lambda _: HashPartitioner("key", wrong("4"))),
         Raised(TypeError, "partition_count must be an integer, not True", lambda _: HashPartitioner("key", True)),
         Raised(ValueError, "partition_count must be from 1 to 2147483647, not 0", lambda _: HashPartitioner("key", 0)),

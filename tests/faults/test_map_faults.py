@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from shuffle import HashPartitioner, MergeOptions
+from shuffle import HashPartitioner
 from shuffle.report import MapReport
 from spill_format import ChecksumError, SpillError, SpillFile
 from tests.helpers.map_outputs import MIB, SCHEMA, rows_of, write_all
@@ -55,8 +55,7 @@ def a_disk_that_keeps(wrong: bytes, place: int, directory: Path) -> Iterator[Non
 
 def write(target: Path, way: Way, *, verify: bool) -> MapReport:
     batch, memory_bytes = way
-    merge = MergeOptions(verify=verify)
-    report, _ = write_all(target, [batch], PARTITIONER, memory_bytes=memory_bytes, threads=1, merge=merge)
+    report, _ = write_all(target, [batch], PARTITIONER, memory_bytes=memory_bytes, threads=1, verify=verify)
     return report
 
 

@@ -45,7 +45,7 @@ class TestUnsafeShuffleWriterSuite:
         self, tmp_path: Path, transfer_to: TransferTo, compression: Literal["lz4", "zstd"] | None, spills: bool
     ) -> None:
         keys = np.random.default_rng(7).integers(0, 1 << 40, 120_000 if spills else 2_000)
-        options = MapOptions(memory_bytes=1 << 20, compression=compression, merge=MergeOptions(transfer_to=transfer_to))
+        options = MapOptions(memory_bytes=1 << 20, compression=compression, transfer_to=transfer_to)
         target = tmp_path / "map.arrow"
         with MapWriter(target, SCHEMA, HashPartitioner(["key"], 7), options) as mapper:
             for part in np.array_split(keys, 40):

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from shuffle import HashPartitioner, MapOptions, MergeOptions, RoundRobinPartitioner, run
+from shuffle import HashPartitioner, MapOptions, RoundRobinPartitioner, run
 from spill_format import MismatchError
 
 PARTITION_COUNT = 7
@@ -109,5 +109,5 @@ def test_options_reach_map_tasks_and_merge(tmp_path: Path) -> None:
             HashPartitioner("key", 3),
             keys,
             directory=tmp_path,
-            options=MapOptions(spill_directories=(tmp_path / "nowhere",), merge=MergeOptions(method="buffered")),
+            options=MapOptions(spill_directories=(tmp_path / "nowhere",), method="buffered"),
         )

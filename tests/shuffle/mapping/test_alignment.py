@@ -131,4 +131,4 @@ def test_the_command_takes_auto_and_sizes(xfs_dir: Path) -> None:
         with SpillFile(xfs_dir / "map.arrow") as output:
             assert output.alignment == expected
     refused = run("shuffle partition rows.parquet --by key --partitions 2 -o other.arrow --alignment some", xfs_dir)
-    assert "'some' is no size" in error_of(refused)
+    assert "'some' is not a size" in error_of(refused)

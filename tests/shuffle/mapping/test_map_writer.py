@@ -14,7 +14,6 @@ from shuffle import (
     HashPartitioner,
     MapOptions,
     MapWriter,
-    MergeOptions,
     RoundRobinPartitioner,
 )
 from shuffle.partitioners import Partitioner
@@ -51,7 +50,7 @@ CASES: dict[str, tuple[int, int, int, dict[str, Any]]] = {
     "lz4": (100_000, 10_000, 20, {"memory_bytes": 2 * MIB, "compression": "lz4"}),
     "zstd": (20_000, 10_000, 20, {"compression": "zstd"}),
     "alignment": (100_000, 10_000, 20, {"memory_bytes": 2 * MIB, "alignment": 4096}),
-    "durable": (20_000, 10_000, 20, {"memory_bytes": MIB, "merge": MergeOptions(durable=True)}),
+    "durable": (20_000, 10_000, 20, {"memory_bytes": MIB, "durable": True}),
     "wide rows": (60, 7, 5, {"memory_bytes": 2 * MIB}),
 }
 
@@ -211,7 +210,7 @@ def test_an_existing_target_is_not_replaced(target: Path, row_count: int) -> Non
         list(batches_of(row_count, 10_000)),
         HashPartitioner(["key"], 4),
         memory_bytes=2 * MIB,
-        merge=MergeOptions(overwrite=True),
+        overwrite=True,
     )
     assert_partitioned(target, list(batches_of(row_count, 10_000)), HashPartitioner(["key"], 4))
     assert os.listdir(target.parent) == [target.name]

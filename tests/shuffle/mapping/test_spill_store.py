@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from shuffle import HashPartitioner, MapOptions, MapWriter, MergeOptions, ShuffleWarning, merge
+from shuffle import HashPartitioner, MapOptions, MapWriter, ShuffleWarning, merge
 from spill_format import SpillFile
 from spill_format.errors import TargetExistsError
 from tests.helpers.map_outputs import MIB, SCHEMA, assert_partitioned, batches_of, rows_of, write_all
@@ -166,7 +166,7 @@ def test_earlier_spills_are_all_replaced_on_request(target: Path, options: dict[
     others = ["map-1.spill.arrow", "map-00000.spill.arrow.old", "amap-00000.spill.arrow", "map-x-00000.spill.arrow"]
     for name in ["map-00000.spill.arrow", "map-00007.spill.arrow", *others]:
         target.with_name(name).write_bytes(b"mine")
-    report, _ = write_all(target, BATCHES[:1], PARTITIONER, merge=MergeOptions(overwrite=True), **options)
+    report, _ = write_all(target, BATCHES[:1], PARTITIONER, overwrite=True, **options)
     assert report.spill_count == 1
     made = {"map-00000.spill.arrow"} | ({"map.arrow"} if report.target else set())
     assert set(os.listdir(target.parent)) == {*others, *made}
