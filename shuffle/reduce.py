@@ -15,8 +15,8 @@ import pyarrow as pa
 from shuffle.machine.prefetch import Task, in_order
 from spill_format.errors import MismatchError
 from spill_format.reader import SpillFile
+from spill_format.remote import RemoteSpillFile
 from spill_format.schemas import describe_difference
-from spill_format.storage.remote import RemoteSpillFile
 
 AnyFile = SpillFile | RemoteSpillFile | str | PathLike[str]
 

@@ -24,7 +24,7 @@ from .framing import (
     sealed_crc32c,
 )
 from .index import MAGIC as INDEX_MAGIC
-from .structure import read_exactly
+from .storage.local import read_exactly
 
 _WINDOW_BYTES = 1 << 20
 _CONTINUATION_WORD = 0xFFFFFFFF

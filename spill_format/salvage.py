@@ -31,7 +31,7 @@ from .framing import (
 )
 from .index import MAGIC as INDEX_MAGIC
 from .index import PartitionIndex, decode
-from .structure import read_exactly
+from .storage.local import read_exactly
 
 _WINDOW_BYTES = 1 << 20
 _SECTION_LENGTH = slice(16, 24)  # where an index section has it (FORMAT.md section 6.1)

@@ -5,9 +5,7 @@ This is all that a merge reads of a source before it copies: no pyarrow, no reco
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -34,11 +32,10 @@ from .framing import (
     sealed_crc32c,
 )
 from .index import PartitionIndex
+from .storage.local import check_regular, read_exactly
 
 ReadAt = Callable[[int, int], bytes]
 """What gives ``byte_count`` bytes from ``offset`` of a file, both in this order, or raises; never fewer."""
-
-_MAXIMUM_PIECE_BYTES = 1 << 30  # Linux reads at most 2 GiB less a page at once; some systems refuse to
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,8 +69,9 @@ def read_structure(descriptor: int, path: str | PathLike[str]) -> FileStructure:
         OSError: the file cannot be read, or is a directory.
     """
     path = os.fsdecode(path)
-    byte_count = _size_of_regular(descriptor, path)
-    return read_structure_by(partial(read_exactly, descriptor, path=path), path, byte_count)
+    status = os.fstat(descriptor)
+    check_regular(status, path)
+    return read_structure_by(partial(read_exactly, descriptor, path=path), path, status.st_size)
 
 
 def read_structure_by(read: ReadAt, path: str, byte_count: int) -> FileStructure:
@@ -88,38 +86,6 @@ def read_structure_by(read: ReadAt, path: str, byte_count: int) -> FileStructure
     _check_footer(footer, encode_place(*index_section.version_of(section), place), index, footer_offset, path)
     schema_message = _read_schema_message(read, path, index, place)
     return FileStructure(path, byte_count, schema_message, index, place)
-
-
-def read_exactly(descriptor: int, offset: int, byte_count: int, path: str) -> bytes:
-    """``byte_count`` bytes from ``offset``.
-
-    Raises:
-        TruncatedError: the file ends before them.
-        OSError: reading failed; it names the file.
-    """
-    pieces = []
-    read = 0
-    while read < byte_count:
-        try:
-            piece = os.pread(descriptor, min(byte_count - read, _MAXIMUM_PIECE_BYTES), offset + read)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, path) from error
-        if not piece:
-            raise TruncatedError(
-                "the file ends too early", path=path, offset=offset, expected=f"{byte_count} bytes", actual=read
-            )
-        pieces.append(piece)
-        read += len(piece)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
-def _size_of_regular(descriptor: int, path: str) -> int:
-    status = os.fstat(descriptor)
-    if stat.S_ISDIR(status.st_mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    if not stat.S_ISREG(status.st_mode):
-        raise CorruptError("a device, pipe or socket, not a file", path=path)
-    return status.st_size
 
 
 def _read_footer(read: ReadAt, path: str, byte_count: int) -> tuple[int, bytes]:

@@ -70,8 +70,9 @@ def draw(files: Sequence[FileInspection], path: str) -> None:
     content = picture.getvalue()
     if kind == ".html":
         content = _page(files, together, content.decode()).encode()
-    with open_pending(path, overwrite=True) as pending, io.FileIO(pending.fd, "w", closefd=False) as file:
-        io.BufferedWriter(file).write(content)
+    with open_pending(path, overwrite=True) as pending:
+        with pending.stream() as file:
+            file.write(content)
         pending.publish()
 
 

@@ -18,7 +18,7 @@ from spill_format.layout import PartitionLayout
 from spill_format.spark.discovery import find_pushed, find_pushed_files_of, parse_pushed_name
 from spill_format.spark.pushed import read_pushed
 from spill_format.spark.pushed_scan import PushedPartition
-from spill_format.structure import read_exactly
+from spill_format.storage.local import read_exactly
 
 _PIECE_BYTES = 1 << 20
 

@@ -25,7 +25,6 @@ Format = Literal["arrow", "parquet", "csv"]
 _FORMATS_BY_SUFFIX: dict[str, Format] = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv"}
 _ROW_GROUP_ROWS = 1 << 20
 _ROW_GROUP_BYTES = 128 << 20
-_WRITE_BYTES = 1 << 20
 
 
 class Partitions(click.ParamType["tuple[int, int]"]):
@@ -152,7 +151,7 @@ def _sink(target: str | None, format_name: str, *, overwrite: bool) -> Iterator[
         yield stdout
         return
     with open_pending(target, overwrite=overwrite) as pending:
-        with io.BufferedWriter(io.FileIO(pending.fd, "w", closefd=False), _WRITE_BYTES) as file:
+        with pending.stream() as file:
             yield file
         pending.publish()
 

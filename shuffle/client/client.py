@@ -94,7 +94,7 @@ class PartitionClient:
         """
         place = Place.of(file_url, first, last)
         with open_pending(target, overwrite=overwrite) as pending:
-            sink = FileSink(pending.fd)
+            sink = FileSink(pending.descriptor)
             self._download(place, sink)
             pending.publish()
         return sink.received

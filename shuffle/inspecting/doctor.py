@@ -26,9 +26,10 @@ from shuffle.merging.copy.job import CopyJob, Target
 from shuffle.merging.copy.ladder import METHODS
 from shuffle.merging.copy.workers import copy_spans
 from shuffle.merging.plan import MergePlan, plan_merge
-from shuffle.merging.sources import Source, SourceDescriptors, descriptor_limit, identity_of
+from shuffle.merging.sources import Source, SourceDescriptors, descriptor_limit
 from shuffle.options import METHOD_NAMES, MergeOptions, MethodName
 from spill_format.layout import PartitionLayout
+from spill_format.storage.identity import FileIdentity
 from spill_format.storage.publication import PendingFile, open_pending
 
 SAMPLE_BYTES = 16 << 20  # a source's; large enough that opening files does not count
@@ -111,8 +112,8 @@ def diagnose(directory: str | PathLike[str], progress: Callable[[], None] = lamb
     """
     directory = os.fspath(directory)
     with _scratch_file(directory) as scratch:
-        system = file_system_of(scratch.fd)
-        free = free_bytes(scratch.fd)
+        system = file_system_of(scratch.descriptor)
+        free = free_bytes(scratch.descriptor)
         unnamed = _try_unnamed(directory)
     with _sample(directory, RANGE_BYTES[-1]) as (plan, sources):
         trials = {method: _try(directory, plan, sources, method) for method in _IN_KERNEL}
@@ -171,7 +172,7 @@ def _try_unnamed(directory: str) -> Trial:
 def _try(directory: str, plan: MergePlan, sources: Sequence[Source], method: MethodName) -> Trial:
     """Whether a method copies a whole plan by itself."""
     with _scratch_file(directory) as target, SourceDescriptors(sources, 1) as descriptors:
-        job = CopyJob(SystemKernel(), plan, descriptors, Target(target.fd, directory))
+        job = CopyJob(SystemKernel(), plan, descriptors, Target(target.descriptor, directory))
         try:
             outcome = METHODS[method](job, plan.start, plan.end)
         except OSError as error:
@@ -193,7 +194,7 @@ def _measure(directory: str, plan: MergePlan, sources: Sequence[Source], method:
                 [span],
                 plan,
                 sources,
-                Target(target.fd, directory),
+                Target(target.descriptor, directory),
                 threads=MergeOptions().threads,
                 kernel=SystemKernel(),
             )
@@ -212,9 +213,9 @@ def _sample(directory: str, range_bytes: int) -> Iterator[tuple[MergePlan, list[
             file = stack.enter_context(_scratch_file(directory))
             for offset in range(0, layout.byte_count, len(content)):
                 _write(file, content, offset)
-            os.fsync(file.fd)  # cloning would otherwise be measured with the writing back of its sources
+            os.fsync(file.descriptor)  # cloning would otherwise be measured with the writing back of its sources
             name = f"sample {number} in {directory}"
-            sources.append(Source(name, layout, identity_of(file.fd), borrowed=file.fd))
+            sources.append(Source(name, layout, FileIdentity.of(os.fstat(file.descriptor)), borrowed=file.descriptor))
         yield plan_merge(layouts), sources
 
 
@@ -227,7 +228,7 @@ def _layouts(range_bytes: int) -> list[PartitionLayout]:
 def _write(file: PendingFile, content: bytes, offset: int) -> None:
     written = 0
     while written < len(content):
-        written += os.pwrite(file.fd, content[written:], offset + written)
+        written += os.pwrite(file.descriptor, content[written:], offset + written)
 
 
 @contextmanager

@@ -22,7 +22,8 @@ from shuffle.merging.copy.choice import CLONED_BYTES
 from spill_format.errors import CorruptError, SpillError
 from spill_format.framing import FILE_START, MAGIC, read_codec
 from spill_format.index import PartitionIndex
-from spill_format.structure import FileStructure, read_exactly, read_structure
+from spill_format.storage.local import read_exactly
+from spill_format.structure import FileStructure, read_structure
 
 _CODEC_SAMPLES = 64
 

@@ -13,7 +13,7 @@ import numpy as np
 from shuffle.inspecting.push_inspection import PushedChunk, whole_chunks
 from shuffle.merging.formats import SPARK
 from shuffle.merging.plan import plan_merge
-from shuffle.merging.sources import FileIdentity, Source
+from shuffle.merging.sources import Source
 from shuffle.merging.target_writer import PreparedMerge, Progress, write_merged
 from shuffle.options import MergeOptions
 from spill_format.errors import CorruptError, TargetExistsError
@@ -23,6 +23,7 @@ from spill_format.spark.outputs import DATA_SUFFIX, encode_index
 from spill_format.spark.publication import publish_with_companions
 from spill_format.spark.pushed import encode_meta
 from spill_format.spark.pushed_scan import PushedPaths, PushedScan, pushed_paths_beside, scan_pushed
+from spill_format.storage.identity import FileIdentity
 from spill_format.storage.publication import open_pending
 
 
@@ -172,7 +173,7 @@ def _runs(scan: PushedScan, chunks: list[PushedChunk]) -> Iterator[Source]:
     """The data file once for each run of chunks that touch, as a source of that run alone."""
     status = scan.status
     assert status is not None  # without a data file there is a defect, and no chunk
-    identity = FileIdentity(status.st_dev, status.st_ino, status.st_size)
+    identity = FileIdentity.of(status)
     start = end = 0
     for chunk in chunks:
         if chunk.offset != end:

@@ -33,8 +33,8 @@ from spill_format.framing import (
 )
 from spill_format.message_scan import FoundMessage, MessageReader, Scan, in_order
 from spill_format.salvage import Description, describe_damaged
+from spill_format.storage.local import read_exactly
 from spill_format.storage.publication import PendingFile, open_pending
-from spill_format.structure import read_exactly
 from spill_format.writer import SpillEncoder
 
 Progress = Callable[[int], None]

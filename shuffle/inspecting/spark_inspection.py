@@ -18,7 +18,7 @@ from spill_format.layout import Int64Array
 from spill_format.range_checksums import RangeChecksums
 from spill_format.spark.codecs import MAGIC_BYTES, recognize_codec
 from spill_format.spark.outputs import OutputPaths, SparkOutput, read_output
-from spill_format.structure import read_exactly
+from spill_format.storage.local import read_exactly
 
 _READ_BYTES = 1 << 20  # stays in the cache until its checksum is computed
 _CODEC_SAMPLES = 64

@@ -37,12 +37,12 @@ def shared_block_bytes(directories: Sequence[str | PathLike[str]], kernel: Kerne
     kernel = kernel or SystemKernel()
     try:
         with _scratch_file(directories[0]) as target:
-            block_bytes = os.fstatvfs(target.fd).f_frsize
+            block_bytes = os.fstatvfs(target.descriptor).f_frsize
             for directory in directories:
                 with _scratch_file(directory) as source:
                     # No hole, which some file systems clone as one without having to share anything.
-                    os.write(source.fd, b"\1" * block_bytes)
-                    kernel.clone_range(source.fd, target.fd, block_bytes, 0, 0)
+                    os.write(source.descriptor, b"\1" * block_bytes)
+                    kernel.clone_range(source.descriptor, target.descriptor, block_bytes, 0, 0)
     except OSError:
         return None
     return block_bytes

@@ -57,7 +57,7 @@ def verify_written(file: PendingFile) -> None:
         SpillError: it is not what was written.
         OSError: it cannot be read.
     """
-    target = Target(file.fd, str(file.path))
+    target = Target(file.descriptor, str(file.path))
     layout = read_structure(*target).index.layout
     assert layout.crc32c is not None  # an index always has them
     advice = "nothing was published; the disk or the memory does not keep what it is given"
@@ -145,7 +145,7 @@ class SpillStore:
         pa.system_memory_pool().release_unused()
         sources: list[Source] = [ARROW.open_source(path) for path in self.names]
         for number, spill in enumerate(self._unnamed):
-            sources.append(borrow_source(spill.fd, f"spill {number} of {self._target}"))
+            sources.append(borrow_source(spill.descriptor, f"spill {number} of {self._target}"))
         prepared = plan_sources(sources, ARROW)
         return write_merged(prepared, output, self._options.merge), prepared.trailer.layout
 

@@ -60,7 +60,7 @@ def write_compacted(
     started = time.perf_counter() if started is None else started
     plan = prepared.plan
     check_room(pending, plan.end + len(prepared.trailer.content))
-    target = Target(pending.fd, str(pending.path))
+    target = Target(pending.descriptor, str(pending.path))
     with SourceDescriptors(prepared.sources, descriptor_limit(1)) as descriptors:
         job = CopyJob(kernel or SystemKernel(), plan, descriptors, target, progress)
         compactor = _Compactor(prepared, job, options)
@@ -81,7 +81,7 @@ def write_compacted(
         range_count=plan.range_count,
         segment_count=plan.segment_count,
         byte_count=plan.byte_count,
-        target_bytes=os.fstat(pending.fd).st_size,
+        target_bytes=os.fstat(pending.descriptor).st_size,
         compaction=Compaction(compactor.read_count, compactor.written_count, plan.byte_count, layout.byte_count),
         verified=options.verify,
         seconds=time.perf_counter() - started,

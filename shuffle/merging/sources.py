@@ -11,11 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
 from spill_format.errors import MismatchError, SpillError
 from spill_format.layout import PartitionLayout
 from spill_format.range_checksums import RangeChecksums
+from spill_format.storage.identity import FileIdentity
+from spill_format.storage.local import open_regular
 
 if TYPE_CHECKING:
     from spill_format.structure import FileStructure
@@ -26,14 +28,6 @@ SPILL_PATTERN = ".spill.arrow"
 _SPARE_DESCRIPTORS = 32  # left to the rest of the process
 
 
-class FileIdentity(NamedTuple):
-    """Which file it is, and how large: a source that changes while it is merged is noticed."""
-
-    device: int
-    inode: int
-    byte_count: int
-
-
 @dataclass(frozen=True, slots=True)
 class Source:
     """A source whose layout was read and checked.
@@ -41,7 +35,7 @@ class Source:
     Attributes:
         path: its name, for opening and for errors.
         layout: the ranges of its partitions.
-        identity: of the file when its layout was read.
+        identity: which file it was before its layout was read.
         structure: all that it says of itself, in an Arrow file.
         borrowed: an open descriptor of somebody else's, for a file without a name; None for a file with one.
         checksums: what was recorded of its ranges outside the layout.
@@ -154,12 +148,12 @@ class SourceDescriptors:
         if len(self._open) >= self._limit:
             self._close_oldest()
         descriptor = self._open[source] = self._opened(wanted.path)
-        if (identity := identity_of(descriptor)) != wanted.identity:
+        if (identity := FileIdentity.of(os.fstat(descriptor))) != wanted.identity:
             raise SpillError(
                 "the source changed after its index was read",
                 path=wanted.path,
-                expected="device {}, inode {}, {} bytes".format(*wanted.identity),
-                actual="device {}, inode {}, {} bytes".format(*identity),
+                expected=str(wanted.identity),
+                actual=str(identity),
                 advice="merge again when nobody writes to it",
             )
         return descriptor
@@ -167,7 +161,7 @@ class SourceDescriptors:
     def _opened(self, path: str) -> int:
         while True:
             try:
-                return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                return open_regular(path)
             except OSError as error:
                 if error.errno not in {errno.EMFILE, errno.ENFILE} or not self._open:
                     raise
@@ -188,12 +182,6 @@ def descriptor_limit(threads: int) -> int:
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         in_use = len(os.listdir("/proc/self/fd"))
     return max((limit - in_use - _SPARE_DESCRIPTORS) // threads, 1)
-
-
-def identity_of(descriptor: int) -> FileIdentity:
-    """Of an open file."""
-    status = os.fstat(descriptor)
-    return FileIdentity(status.st_dev, status.st_ino, status.st_size)
 
 
 def natural_order(name: str) -> tuple[list[tuple[bool, int, str]], str]:

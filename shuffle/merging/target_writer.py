@@ -69,7 +69,7 @@ def write_merged(
     trailer = prepared.trailer
     experience = _EXPERIENCE if kernel is None else Experience()
     writer = _TargetWriter(prepared, pending, options, kernel or _SYSTEM, progress)
-    around = look_around(prepared.sources, pending.fd, experience)
+    around = look_around(prepared.sources, pending.descriptor, experience)
     spans = choose(prepared.plan, options, around)
     writer.check_room(written_bytes(spans, around))
     rebuilt = None
@@ -103,7 +103,7 @@ def write_merged(
 
 def check_room(pending: PendingFile, needed: int) -> None:
     """Raise OSError with ENOSPC where there is less room than for so many bytes."""
-    free = free_bytes(pending.fd)
+    free = free_bytes(pending.descriptor)
     if needed > free:
         problem = f"{os.strerror(errno.ENOSPC)}: {needed} bytes will be written, {free} are free"
         raise OSError(errno.ENOSPC, problem, str(pending.path))
@@ -118,7 +118,7 @@ def _may_rebuild(error: PositionError | ChecksumError, options: MergeOptions, sp
 
 
 def _learn(experience: Experience, prepared: PreparedMerge, pending: PendingFile, result: CopyResult) -> None:
-    device = os.fstat(pending.fd).st_dev
+    device = os.fstat(pending.descriptor).st_dev
     for fallback in result.fallbacks:
         source = prepared.sources[prepared.plan.source_at(fallback.position)]
         experience.learn(fallback.method, source.identity.device, device, fallback.errno)
@@ -141,7 +141,7 @@ class _TargetWriter:
         self._options = options
         self._kernel = kernel
         self._progress = progress
-        self._target = Target(pending.fd, str(pending.path))
+        self._target = Target(pending.descriptor, str(pending.path))
         self._told = 0
         self._lock = threading.Lock()
 
@@ -162,7 +162,7 @@ class _TargetWriter:
             kernel=self._kernel,
             progress=self._tell,
         )
-        if (size := self._kernel.size(self._pending.fd)) != plan.end:
+        if (size := self._kernel.size(self._pending.descriptor)) != plan.end:
             raise PositionError(
                 f"after {' and '.join(result.methods) or 'nothing'} of {plan.byte_count} bytes: the target's size",
                 path=self._target.path,
@@ -177,7 +177,7 @@ class _TargetWriter:
 
     def undo(self) -> None:
         """Make the target empty again."""
-        os.ftruncate(self._pending.fd, 0)
+        os.ftruncate(self._pending.descriptor, 0)
         self._progress(-self._told)
         self._told = 0
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from shuffle.testing.snapshots import layout_text
     from shuffle.testing.spark import write_output
     from shuffle.testing.spills import verify_spills, write_spill
+    from shuffle.testing.storages import StorageConformance, WritableStorageConformance
 
 _MODULES = {
     "assertions": ["assert_layout", "assert_partitioned_by", "assert_rows_conserved", "assert_same_rows"],
@@ -53,6 +54,7 @@ _MODULES = {
     ],
     "spark": ["write_output"],
     "spills": ["verify_spills", "write_spill"],
+    "storages": ["StorageConformance", "WritableStorageConformance"],
 }
 _LAZY = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -67,6 +69,8 @@ __all__ = [
     "ScriptedKernel",
     "Short",
     "Step",
+    "StorageConformance",
+    "WritableStorageConformance",
     "Zero",
     "Zeroes",
     "assert_layout",

@@ -10,8 +10,9 @@ import numpy as np
 from shuffle.machine.kernel import Kernel, SystemKernel
 from shuffle.merging.copy.job import CopyJob, Target
 from shuffle.merging.plan import plan_merge
-from shuffle.merging.sources import FileIdentity, Source, SourceDescriptors
+from shuffle.merging.sources import Source, SourceDescriptors
 from spill_format.layout import PartitionLayout
+from spill_format.storage.identity import FileIdentity
 
 
 class OpaqueSources:
@@ -64,4 +65,4 @@ class OpaqueSources:
 def opaque_source(path: Path, layout: PartitionLayout) -> Source:
     """A source whose ranges have that layout, whatever the file holds."""
     status = path.stat()
-    return Source(str(path), layout, FileIdentity(status.st_dev, status.st_ino, status.st_size))
+    return Source(str(path), layout, FileIdentity.of(status))

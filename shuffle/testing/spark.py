@@ -43,7 +43,7 @@ def write_output(
     recipe = None if algorithm is None else ALGORITHMS[algorithm]
     ends, values = [0], []
     with open_pending(data_path, overwrite=overwrite, durable=durable) as pending:
-        with open(pending.fd, "wb", closefd=False) as file:
+        with pending.stream() as file:
             for content in ranges:
                 file.write(content)
                 ends.append(ends[-1] + len(content))

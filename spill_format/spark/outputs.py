@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +19,8 @@ import numpy as np
 from spill_format.errors import CorruptError, SpillError, TruncatedError
 from spill_format.layout import Int64Array, PartitionLayout, find_defect
 from spill_format.range_checksums import ALGORITHMS, ChecksumAlgorithm, RangeChecksums
+from spill_format.storage.identity import FileIdentity
+from spill_format.storage.local import check_regular, open_regular
 
 DATA_SUFFIX = ".data"
 INDEX_SUFFIX = ".index"
@@ -129,9 +130,7 @@ def read_companion(path: str | PathLike[str]) -> bytes:
         SpillError: it is a device, pipe or socket.
         OSError: it cannot be read.
     """
-    # Without blocking, since opening a pipe would wait for its writer instead of being refused.
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-        _refuse_foreign(path, os.fstat(file.fileno()))
+    with open(open_regular(path), "rb") as file:
         return file.read()
 
 
@@ -247,20 +246,13 @@ def _check_size(paths: OutputPaths, expected: int, status: os.stat_result | None
 def _status_of(path: str) -> os.stat_result | None:
     with suppress(FileNotFoundError):
         status = os.stat(path)
-        _refuse_foreign(path, status)
+        check_regular(status, path)
         return status
     return None
 
 
-def _refuse_foreign(path: str | PathLike[str], status: os.stat_result) -> None:
-    if stat.S_ISDIR(status.st_mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
-    if not stat.S_ISREG(status.st_mode):
-        raise SpillError("a device, pipe or socket, not a file", path=path)
-
-
-def _identity(status: os.stat_result | None) -> tuple[int, int] | None:
-    return None if status is None else (status.st_dev, status.st_ino)
+def _identity(status: os.stat_result | None) -> FileIdentity | None:
+    return None if status is None else FileIdentity.of(status)
 
 
 def _stem_of(data_path: str | PathLike[str]) -> str:

@@ -123,7 +123,7 @@ def _companions(contents: Mapping[str, bytes], *, durable: bool) -> Iterator[lis
         for number, (path, content) in enumerate(contents.items(), start=1):
             # The last, an index, must not be there; without it the others belong to nothing.
             companion = stack.enter_context(open_pending(path, overwrite=number < len(contents), durable=durable))
-            with open(companion.fd, "wb", closefd=False) as file:
+            with companion.stream() as file:
                 file.write(content)
             opened.append(companion)
         yield opened

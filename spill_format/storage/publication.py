@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 
 from spill_format.errors import TargetExistsError
 
@@ -33,6 +33,7 @@ _NO_UNNAMED_FILES = frozenset(
 # What link(2) answers where a file cannot have two names: vfat and exFAT say EPERM.
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
 
+_STREAM_BYTES = 1 << 20  # fewer, larger writes
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 
@@ -52,15 +53,19 @@ class PendingFile:
         self._durable = durable
 
     @property
-    def fd(self) -> int:
+    def descriptor(self) -> int:
         """The descriptor, borrowed. ValueError once the file is published or discarded."""
         if self._file.closed:
             raise ValueError(f"{self.path}: already published or discarded")
         return self._file.fileno()
 
     def fileno(self) -> int:
-        """Return ``fd``, for functions that take any open file."""
-        return self.fd
+        """Return ``descriptor``, for functions that take any open file."""
+        return self.descriptor
+
+    def stream(self) -> BinaryIO:
+        """See ``WritableFile``."""
+        return open(self.descriptor, "wb", _STREAM_BYTES, closefd=False)
 
     def publish(self) -> None:
         """Make the file appear under its name, whole, and close it.
@@ -76,14 +81,14 @@ class PendingFile:
         with _blaming(self.path):
             # NFS, CIFS and FUSE may report a failed write no sooner than when a descriptor of the file is closed. After
             # the link that would be too late, so a duplicate is closed before it.
-            os.close(os.dup(self.fd))
+            os.close(os.dup(self.descriptor))
             if not self._durable:
                 self._appear()
                 return
             # Opened before the link, so that a directory that cannot be opened is no half success.
             directory = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                os.fsync(self.fd)
+                os.fsync(self.descriptor)
                 self._appear()
                 self._sync(directory)
             finally:
@@ -110,7 +115,7 @@ class PendingFile:
             if self._overwrite:
                 self._replace()
             elif self._temporary is None:
-                _link_unnamed(self.fd, self.path)
+                _link_unnamed(self.descriptor, self.path)
             else:
                 _move_without_replacing(self._temporary, self.path)
         except FileExistsError as error:
@@ -120,14 +125,14 @@ class PendingFile:
     def _replace(self) -> None:
         if self._temporary is None:
             with suppress(FileExistsError):
-                _link_unnamed(self.fd, self.path)
+                _link_unnamed(self.descriptor, self.path)
                 return
             # A link never replaces, a rename does, and a rename needs a name. A kill between the two leaves that name,
             # for the next one who opens this target to sweep: locked before it appears, so not too early.
-            _lock(self.fd)
+            _lock(self.descriptor)
             # Noted before it exists, so that no interrupt in between makes discard forget it.
             self._temporary = _temporary_path(self.path.parent, self.path.name)
-            _link_unnamed(self.fd, self._temporary)
+            _link_unnamed(self.descriptor, self._temporary)
         os.replace(self._temporary, self.path)
         self._temporary = None
 

@@ -39,7 +39,7 @@ if "named" in options:
     del os.O_TMPFILE  # as on systems without
 os.access("{FIRST}", os.F_OK)
 with open_pending(target, overwrite="overwrite" in options, durable="durable" in options) as pending:
-    os.write(pending.fd, {NEW!r})
+    os.write(pending.descriptor, {NEW!r})
     pending.publish()
 os.access("{LAST}", os.F_OK)
 """
@@ -328,7 +328,7 @@ def race(worker):
     for number in range({ROUND_COUNT}):
         barrier.wait(60)
         with open_pending(f"{{outputs}}/{{number}}", overwrite="overwrite" in options) as pending:
-            os.write(pending.fd, b"%d" % worker * 10_000)
+            os.write(pending.descriptor, b"%d" % worker * 10_000)
             if "overwrite" not in options:
                 barrier.wait(60)  # else the early check would decide; overwriting is raced with opening, which sweeps
             try:

@@ -301,9 +301,11 @@ TABLE: Table = {
         ),
     ],
     "spill_format/storage/remote.py": [
+        Elsewhere("…: the file is closed", "shuffle/testing/storages.py::test_a_closed_file_is_not_read"),
+        Elsewhere("the file ends too early", "tests/spill_format/test_remote.py::test_a_shorter_file_ends_too_early"),
         Elsewhere(
             "the file system answered a range read with another number of bytes",
-            "tests/spill_format/storage/test_remote.py::test_a_file_that_is_replaced_between_reads_is_not_mixed",
+            "tests/spill_format/test_remote.py::test_a_file_that_is_replaced_between_reads_is_not_mixed",
         ),
     ],
     "spill_format/storage/publication.py": [

@@ -155,8 +155,8 @@ TABLE: Table = {
         Raised(
             SpillError,
             "PATH/spills/spill-2.spill.arrow: the source changed after its index was read: "
-            "expected device …, inode …, … bytes, found device …, inode …, 7 bytes; merge again when nobody "
-            "writes to it",
+            "expected device …, inode …, … bytes, modified at …, found device …, inode …, 7 bytes, modified at …; "
+            "merge again when nobody writes to it",
             change_source,
         ),
     ],

@@ -330,7 +330,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     assert caught.value.filename == str(tmp_path)
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path("/dev/null")):
-        with pytest.raises(CorruptError, match="device, pipe or socket"):
+        with pytest.raises(SpillError, match="device, pipe or socket"):
             SpillFile(path)
     with pytest.raises(FileNotFoundError):
         SpillFile(tmp_path / "nothing")

@@ -10,7 +10,7 @@ import pytest
 
 from shuffle.reduce import read_partition
 from spill_format import CorruptError, MismatchError, SpillFile
-from spill_format.storage.remote import RemoteSpillFile
+from spill_format.remote import RemoteSpillFile
 from tests.helpers.http_files import http_files
 from tests.helpers.spills import random_spill, random_spills
 

@@ -11,7 +11,8 @@ import pytest
 
 import spill_format
 from spill_format import TruncatedError
-from spill_format.structure import FileStructure, read_exactly, read_structure
+from spill_format.storage.local import read_exactly
+from spill_format.structure import FileStructure, read_structure
 from tests.helpers.anatomy import Anatomy
 from tests.helpers.spills import write_sample
 

@@ -9,10 +9,12 @@ from os import PathLike
 from shuffle.merging.arrow_target import TrailerContent, target_header, target_index
 from shuffle.merging.formats.protocol import TargetState, Trailer
 from shuffle.merging.plan import MergePlan
-from shuffle.merging.sources import Source, find_sources, identity_of
+from shuffle.merging.sources import Source, find_sources
 from shuffle.options import MergeOptions
 from spill_format.errors import MismatchError
 from spill_format.range_checksums import CRC32C, RangeChecksums
+from spill_format.storage.identity import FileIdentity
+from spill_format.storage.local import LOCAL
 from spill_format.storage.publication import PendingFile
 from spill_format.structure import FileStructure, read_structure
 
@@ -26,13 +28,9 @@ class ArrowFormat:
 
     def open_source(self, path: str | PathLike[str]) -> Source:
         """One of them."""
-        path = os.fspath(path)
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            structure = read_structure(descriptor, path)
-            return Source(path, structure.index.layout, identity_of(descriptor), structure)
-        finally:
-            os.close(descriptor)
+        with LOCAL.open(path) as file:
+            structure = read_structure(file.descriptor, file.path)
+            return Source(file.path, structure.index.layout, file.identity, structure)
 
     def check_agreement(self, sources: Sequence[Source]) -> None:
         """Raise MismatchError where schemas differ; it names both files and the difference."""
@@ -78,8 +76,9 @@ ARROW = ArrowFormat()
 
 def borrow_source(descriptor: int, name: str) -> Source:
     """A source that has no name but is open; the descriptor must stay open until the merge is done."""
+    identity = FileIdentity.of(os.fstat(descriptor))
     structure = read_structure(descriptor, name)
-    return Source(name, structure.index.layout, identity_of(descriptor), structure, descriptor)
+    return Source(name, structure.index.layout, identity, structure, descriptor)
 
 
 def _structures(sources: Sequence[Source]) -> list[FileStructure]:

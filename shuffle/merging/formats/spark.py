@@ -10,7 +10,7 @@ import numpy as np
 
 from shuffle.merging.formats.protocol import TargetState, Trailer
 from shuffle.merging.plan import MergePlan
-from shuffle.merging.sources import FileIdentity, Source
+from shuffle.merging.sources import Source
 from shuffle.options import MergeOptions
 from shuffle.warning import warn
 from spill_format.errors import CorruptError
@@ -20,9 +20,10 @@ from spill_format.spark.codecs import check_concatenable
 from spill_format.spark.discovery import find_files_of, find_outputs
 from spill_format.spark.outputs import OutputPaths, SparkOutput, index_path_of, paths_beside, read_output
 from spill_format.spark.publication import finish_output, publish_output
+from spill_format.storage.identity import FileIdentity
 from spill_format.storage.publication import PendingFile
 
-_NO_FILE = FileIdentity(0, 0, 0)
+_NO_FILE = FileIdentity(0, 0, 0, 0)
 
 
 class SparkFormat:
@@ -142,7 +143,7 @@ def find_shuffle(roots: Sequence[str], shuffle: int | None) -> list[OutputPaths]
 
 def _source(output: SparkOutput) -> Source:
     paths, status = output.paths, output.status
-    identity = _NO_FILE if status is None else FileIdentity(status.st_dev, status.st_ino, status.st_size)
+    identity = _NO_FILE if status is None else FileIdentity.of(status)
     companions = (paths.index,) if paths.checksum is None else (paths.index, paths.checksum)
     return Source(paths.data, output.layout, identity, checksums=output.checksums, companions=companions)
 

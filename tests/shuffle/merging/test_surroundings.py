@@ -59,11 +59,11 @@ def test_sources_that_were_just_written_are_dirty_until_they_are_on_the_disk(xfs
 
 @pytest.mark.mount
 def test_a_little_that_is_dirty_does_not_count(xfs_dir: Path) -> None:
-    sources = sources_in(xfs_dir)
-    with open(sources[2].path, "r+b") as smallest:
+    with open(sources_in(xfs_dir)[2].path, "r+b") as smallest:
         smallest.write(b"A")  # as it begins anyway
         smallest.flush()
         assert dirty_bytes([smallest.fileno()]) in {4096, None}
+        sources = ARROW.open_sources([xfs_dir])
         assert not surroundings(sources, xfs_dir).sources_dirty
 
 

@@ -40,7 +40,7 @@ def target(tmp_path: Path) -> Iterator[Path]:
 def write_all(target: Path, content: bytes = NEW, *, overwrite: bool = False, durable: bool = False) -> None:
     with open_pending(target, overwrite=overwrite, durable=durable) as pending:
         while content:
-            content = content[os.write(pending.fd, content) :]
+            content = content[os.write(pending.descriptor, content) :]
         pending.publish()
 
 
@@ -57,7 +57,7 @@ def test_a_published_file_is_there_whole(target: Path, overwrite: bool, durable:
 
 def test_a_file_has_no_name_until_it_is_published(target: Path) -> None:
     with open_pending(target) as pending:
-        os.write(pending.fd, NEW)
+        os.write(pending.descriptor, NEW)
         assert not target.exists()
         assert pending.path == target
         pending.publish()
@@ -67,10 +67,10 @@ def test_a_file_has_no_name_until_it_is_published(target: Path) -> None:
 def test_a_pending_file_can_be_read_and_written_anywhere(target: Path) -> None:
     with open_pending(target) as pending:
         os.pwrite(pending.fileno(), b"tail", 4)
-        os.pwrite(pending.fd, b"head", 0)
-        assert os.pread(pending.fd, 100, 0) == b"headtail"
-        assert not fcntl.fcntl(pending.fd, fcntl.F_GETFL) & os.O_APPEND
-        assert not os.get_inheritable(pending.fd)
+        os.pwrite(pending.descriptor, b"head", 0)
+        assert os.pread(pending.descriptor, 100, 0) == b"headtail"
+        assert not fcntl.fcntl(pending.descriptor, fcntl.F_GETFL) & os.O_APPEND
+        assert not os.get_inheritable(pending.descriptor)
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o027, 0o077])
@@ -86,7 +86,7 @@ def test_permissions_are_those_that_open_would_give(target: Path, umask: int) ->
 
 def test_leaving_without_publishing_discards(target: Path) -> None:
     with open_pending(target) as pending:
-        os.write(pending.fd, NEW)
+        os.write(pending.descriptor, NEW)
     assert os.listdir(target.parent) == []
 
 
@@ -110,7 +110,7 @@ def test_after_the_end_there_is_no_descriptor_and_no_second_publication(target: 
         with pytest.raises(ValueError, match="already published or discarded"):
             pending.publish()
         with pytest.raises(ValueError, match="already published or discarded"):
-            _ = pending.fd
+            _ = pending.descriptor
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -171,13 +171,13 @@ def test_an_existing_target_is_refused_before_the_work(target: Path, make: Make)
 @pytest.mark.parametrize("make", EXISTING)
 def test_a_target_that_appears_during_the_work_is_not_replaced(target: Path, make: Make) -> None:
     with open_pending(target) as pending:
-        os.write(pending.fd, NEW)
+        os.write(pending.descriptor, NEW)
         make(target)
         before = target.lstat()
         with pytest.raises(TargetExistsError, match="already exists") as raised:
             pending.publish()
         assert raised.value.path == target
-        assert os.pread(pending.fd, len(NEW), 0) == NEW
+        assert os.pread(pending.descriptor, len(NEW), 0) == NEW
     assert target.lstat().st_ino == before.st_ino
 
 
@@ -187,7 +187,7 @@ def test_overwriting_replaces_the_name_alone(target: Path, make: Make, early: bo
     if early:
         make(target)
     with open_pending(target, overwrite=True) as pending:
-        os.write(pending.fd, NEW)
+        os.write(pending.descriptor, NEW)
         if not early:
             make(target)
         pending.publish()
@@ -312,9 +312,9 @@ def test_scratch_files_lie_elsewhere_and_are_published_without_copying(target: P
         open_pending(target, directory=scratch) as first,
         open_pending(target, directory=scratch) as second,
     ):
-        os.write(first.fd, OLD)
-        os.write(second.fd, NEW)
-        inode = os.fstat(second.fd).st_ino
+        os.write(first.descriptor, OLD)
+        os.write(second.descriptor, NEW)
+        inode = os.fstat(second.descriptor).st_ino
         second.publish()
     assert (target.read_bytes(), target.stat().st_ino) == (NEW, inode)
     assert os.listdir(scratch) == []
@@ -326,7 +326,7 @@ def test_another_file_system_is_reported_and_the_bytes_can_be_copied(
     target: Path, tmpfs_dir: Path, overwrite: bool, existing: bool
 ) -> None:
     with open_pending(target, directory=tmpfs_dir, overwrite=overwrite, durable=True) as scratch:
-        os.write(scratch.fd, NEW)
+        os.write(scratch.descriptor, NEW)
         if existing:
             target.write_bytes(OLD)
         if existing and not overwrite:
@@ -337,7 +337,7 @@ def test_another_file_system_is_reported_and_the_bytes_can_be_copied(
             scratch.publish()
         assert (raised.value.errno, raised.value.filename) == (errno.EXDEV, str(target))
         assert not existing or target.read_bytes() == OLD
-        write_all(target, os.pread(scratch.fd, len(NEW), 0), overwrite=overwrite)
+        write_all(target, os.pread(scratch.descriptor, len(NEW), 0), overwrite=overwrite)
     assert target.read_bytes() == NEW
     assert os.listdir(tmpfs_dir) == []
 

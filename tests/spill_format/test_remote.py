@@ -13,7 +13,8 @@ import pytest
 
 from shuffle.testing import write_spill
 from spill_format import ChecksumError, NotPartitionedError, SpillFile, TruncatedError
-from spill_format.storage.remote import RemoteSpillFile
+from spill_format.remote import RemoteSpillFile
+from spill_format.storage.remote import RemoteStorage
 from tests.helpers.anatomy import Anatomy
 from tests.helpers.http_files import HttpFiles, http_files
 from tests.helpers.spills import flat_batch, write_sample
@@ -104,6 +105,15 @@ def test_a_file_that_is_replaced_between_reads_is_not_mixed(path: Path, server: 
         with pytest.raises(TruncatedError, match="another number of bytes"):
             remote.read(2)
         path.write_bytes(original)
+
+
+def test_a_shorter_file_ends_too_early(tmp_path: Path) -> None:
+    (tmp_path / "short").write_bytes(b"12345")
+    too_early = pytest.raises(
+        TruncatedError, match="short, offset 2: the file ends too early: expected 4 bytes, found 3"
+    )
+    with RemoteStorage(pyarrow.fs.LocalFileSystem()).open(tmp_path / "short") as file, too_early:
+        file.read_at(2, 4)
 
 
 def test_what_is_no_partitioned_file_is_refused(tmp_path: Path) -> None:
