@@ -6,29 +6,19 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import pyarrow as pa
-from crc32c import crc32c
-
 from shuffle import MergeOptions, merge
 from shuffle.inspecting.repair import repair
 from shuffle.inspecting.soundness import verify_file
-from shuffle.testing import write_spill
 from spill_format import (
     SpillFile,
 )
-from spill_format.checksum import mask
-from spill_format.framing import IndexPlace, encode_place, metadata_length_of
-from spill_format.schemas import ORIGINAL_SCHEMA_KEY, storage_schema
+from spill_format.framing import IndexPlace, encode_place
 from spill_format.stream import decode_stream, ranges_within
 from tests.helpers.anatomy import Anatomy
 from tests.helpers.forgeries import (
     Damage,
-    u32,
 )
 from tests.helpers.spills import write_sample
-
-REPAIR = "`shuffle repair FILE -o OUT` recovers what is whole"
-AT = "PATH/a.arrow, offset …: "
 
 NOTE = encode_place(1, 0, IndexPlace(1000, 2000))
 COMPRESSED_WITH_9 = struct.pack(
@@ -63,16 +53,6 @@ def damaged(damage: Damage, act: Act = SpillFile) -> Callable[[Path], object]:
         path = write_sample(directory / "a.arrow")
         path.write_bytes(damage(Anatomy.of(path)))
         return act(path)
-
-    return provoke
-
-
-def of_another_kind(kind: Callable[[Path], object], act: Act = SpillFile) -> Callable[[Path], object]:
-    """What acts on something that is no file."""
-
-    def provoke(directory: Path) -> object:
-        kind(directory / "a.arrow")
-        return act(directory / "a.arrow")
 
     return provoke
 
@@ -124,37 +104,6 @@ def change_while_repaired(directory: Path) -> None:
 
 def compact(path: Path) -> object:
     return merge([path], path.with_name("compact.arrow"), MergeOptions(compact=True))
-
-
-def with_length_64(message: bytes) -> bytes:
-    """Forge a message's prefix: another length of its metadata, under a right seal."""
-    length = metadata_length_of(message)
-    forged = message[:4] + u32(64) + message[8 : length - 4]
-    return forged + u32(mask(crc32c(forged)))
-
-
-def forged_schema(directory: Path) -> Path:
-    """A file whose schema is none, under a right seal."""
-    return with_schema_message(
-        write_sample(directory / "a.arrow"), lambda message: message[:8] + b"\xff" * len(message[8:])
-    )
-
-
-def forged_original(directory: Path) -> Path:
-    """A file whose schema says that its columns were others, in words that are none, under a right seal."""
-    schema = pa.schema([("d", pa.dictionary(pa.int8(), pa.string()))])
-    original = storage_schema(schema).metadata[ORIGINAL_SCHEMA_KEY]
-    path = write_spill({}, directory / "a.arrow", schema=schema, partition_count=1)
-    return with_schema_message(path, lambda message: message.replace(original, b"A" * len(original)))
-
-
-def with_schema_message(path: Path, forge: Callable[[bytes], bytes]) -> Path:
-    """Forge the file's schema message before its seal, and seal it again."""
-    sound = Anatomy.of(path)
-    end = sound.offsets[0] - 16
-    forged = forge(sound.raw[8:end]) + sound.raw[end : end + 12]
-    path.write_bytes(sound.patched(8, forged + u32(mask(crc32c(forged)))))
-    return path
 
 
 def decode(path: Path) -> object:

@@ -14,9 +14,9 @@ from shuffle.client import NetworkError, ServerError
 from shuffle.client.place import Place
 from shuffle.serve.resource import NoResourceError, parse
 from shuffle.serve.server import serve
-from shuffle.wire import BOUNDARY, CHECKSUM_HEADER, decode_length, decode_part_head
-from spill_format import CorruptError, SpillError, TruncatedError
-from tests.errors.rows import Provoked, Raised, Table, Unseen, each_row
+from shuffle.wire import CHECKSUM_HEADER, decode_length
+from spill_format import SpillError, TruncatedError
+from tests.errors.rows import Raised, Row, each_row
 from tests.helpers.anatomy import Anatomy
 from tests.helpers.proxies import scripted_server
 from tests.helpers.servers import read_all, running
@@ -109,222 +109,98 @@ def serve_with_words_for_a_certificate(directory: Path) -> None:
     serve(directory, "127.0.0.1", 0, ServeOptions(certificate=directory / "a.pem"), print)
 
 
-ANSWERS = {
-    "shuffle/serve/application.py": [
-        Answer(405, "DELETE is not allowed here: GET, HEAD are", get("/a.arrow", "DELETE")),
-        Answer(405, "PUT is not allowed here: GET, HEAD, POST are", get("/", "PUT")),
-        Answer(401, "a bearer token is needed, and the right one", get("/a.arrow")),
-        Answer(404, "no partitioned file has this name", get("/b.arrow/partitions/0")),
-        Answer(500, "the file is damaged: index section: magic", get("/damaged.arrow/partitions/0")),
-    ],
-    "shuffle/serve/representation.py": [
-        Answer(404, "there is no partition 9: they are 0 to 1", get("/a.arrow/partitions/9")),
-    ],
-    "shuffle/serve/several.py": [
-        Answer(
-            408, "the request's body did not arrive in time", post(b"", Content_Length=10), ("--header-seconds", "0.2")
+ANSWERS = [
+    Answer(405, "DELETE is not allowed here: GET, HEAD are", get("/a.arrow", "DELETE")),
+    Answer(405, "PUT is not allowed here: GET, HEAD, POST are", get("/", "PUT")),
+    Answer(401, "a bearer token is needed, and the right one", get("/a.arrow")),
+    Answer(404, "no partitioned file has this name", get("/b.arrow/partitions/0")),
+    Answer(500, "the file is damaged: index section: magic", get("/damaged.arrow/partitions/0")),
+    Answer(408, "the request's body did not arrive in time", post(b"", Content_Length=10), ("--header-seconds", "0.2")),
+    Answer(413, "the request's body is too large", post(b'["' + b"x" * 2_000_000 + b'"]')),
+    Answer(400, "the request's body is cut off, or not encoded as it says", post(b"no gzip", Content_Encoding="gzip")),
+    Answer(400, "the body must be a JSON list of paths", post(b"{")),
+    Answer(
+        413,
+        "one request may ask for 1000 places, not 1001",
+        post(json.dumps(["/a.arrow/partitions/0"] * 1001).encode()),
+    ),
+    Answer(400, "each path must name partitions, percent-encoded: /a.arrow/partitions/3-6", post(b'["/a.arrow"]')),
+    Answer(404, "the path has an empty or a dot segment", get("/d/../a.arrow")),
+    Answer(404, "partitions are written as 3, or as 3-6", get("/a.arrow/partitions/x")),
+    Answer(404, "partitions 6-3 end before they start", get("/a.arrow/partitions/6-3")),
+    Answer(404, "a segment of the path holds a separator", get("/d%2fa.arrow")),
+    Answer(404, "only files whose names end with .arrow are served", get("/etc/passwd")),
+]
+TABLE: list[Row] = [
+    Raised(NoResourceError, "no URL: Invalid IPv6 URL", lambda _: parse("http://[/a.arrow")),
+    Raised(NoResourceError, "the path does not start at the root", lambda _: parse("a.arrow")),
+    Raised(ValueError, "no certificate, key or authority that can be used: …", serve_with_words_for_a_certificate),
+    Raised(
+        ValueError,
+        "http://host/a.arrow: there are no partitions from 3 to 2",
+        lambda _: Place.of("http://host/a.arrow", 3, 3),
+    ),
+    Raised(
+        ValueError,
+        "http://host/a b.arrow: a URL's path has other characters percent-encoded",
+        lambda _: Place.parse("http://host/a b.arrow"),
+    ),
+    Raised(
+        NetworkError,
+        "the connection broke off, 10 of 100 bytes had arrived",
+        fetching(read, answer("200 OK", bytes(10), Content_Length=100, ETag="")),
+    ),
+    Raised(
+        ServerError,
+        "the server answered another range of bytes than it was asked for",
+        fetching(
+            read,
+            answer("200 OK", bytes(10), Content_Length=100),
+            answer("206 Partial Content", bytes(10), Content_Range="bytes 0-9/100"),
         ),
-        Answer(413, "the request's body is too large", post(b'["' + b"x" * 2_000_000 + b'"]')),
-        Answer(
-            400,
-            "the request's body is cut off, or not encoded as it says",
-            post(b"no gzip", Content_Encoding="gzip"),
-        ),
-        Answer(400, "the body must be a JSON list of paths", post(b"{")),
-        Answer(
-            413,
-            "one request may ask for 1000 places, not 1001",
-            post(json.dumps(["/a.arrow/partitions/0"] * 1001).encode()),
-        ),
-        Answer(
-            400,
-            "each path must name partitions, percent-encoded: /a.arrow/partitions/3-6",
-            post(b'["/a.arrow"]'),
-        ),
-    ],
-    "shuffle/serve/resource.py": [
-        Answer(404, "the path has an empty or a dot segment", get("/d/../a.arrow")),
-        Answer(404, "partitions are written as 3, or as 3-6", get("/a.arrow/partitions/x")),
-        Answer(404, "partitions 6-3 end before they start", get("/a.arrow/partitions/6-3")),
-        Answer(404, "a segment of the path holds a separator", get("/d%2fa.arrow")),
-        Answer(404, "only files whose names end with .arrow are served", get("/etc/passwd")),
-    ],
-}
-REFUSALS = [row for rows in ANSWERS.values() for row in rows]
-
-SERVING: Table = {
-    "shuffle/serve/application.py": [
-        Unseen(
-            "too many files are open; try again later",
-            "a client waits for that status, and says it: tests of the limit see it",
-        )
-    ],
-    "shuffle/serve/catalog.py": [
-        Unseen("the file was replaced before it was sent", "it ends the connection, and no words can follow"),
-    ],
-    "shuffle/serve/turns.py": [
-        Unseen(
-            "too many answers are being sent; try again later",
-            "a client waits for that status, and says it: tests of the limit see it",
-        )
-    ],
-    "shuffle/serve/resource.py": [
-        Raised(NoResourceError, "no URL: Invalid IPv6 URL", lambda _: parse("http://[/a.arrow")),
-        Raised(NoResourceError, "the path does not start at the root", lambda _: parse("a.arrow")),
-    ],
-    "shuffle/serve/server.py": [
-        Raised(
-            ValueError,
-            "PATH/a.pem: no certificate, key or authority that can be used: …",
-            serve_with_words_for_a_certificate,
-        ),
-    ],
-    "shuffle/serve/transfer.py": [
-        Unseen("the file was written while it was being sent", "it ends the connection, and no words can follow"),
-        Unseen("the file was cut while it was being sent", "it ends the connection, and no words can follow"),
-        Unseen("sendfile answered an impossible count", "it ends the connection, and no words can follow"),
-    ],
-}
-
-FETCHING: Table = {
-    "shuffle/client/client.py": [
-        Raised(
-            ValueError,
-            "http://host/a.arrow: partitions are named either in the URL or beside it",
-            lambda _: fetch("http://host/a.arrow"),
-        ),
-        Unseen(
-            "the server sent … instead of …", "what is not as it should be is asked for singly, which succeeds or tells"
-        ),
-    ],
-    "shuffle/client/place.py": [
-        Raised(
-            ValueError,
-            "http://host/a.arrow: there are no partitions from 3 to 2",
-            lambda _: Place.of("http://host/a.arrow", 3, 3),
-        ),
-        Raised(
-            ValueError,
-            "host/a.arrow: not the URL of a server: it begins with http:// or https:// and a name",
-            lambda _: Place.parse("host/a.arrow"),
-        ),
-        Raised(
-            ValueError,
-            "http://host/a b.arrow: a URL's path has other characters percent-encoded",
-            lambda _: Place.parse("http://host/a b.arrow"),
-        ),
-    ],
-    "shuffle/client/download.py": [
-        Raised(
-            NetworkError,
-            "http://127.0.0.1:9/a.arrow/partitions/0: the network failed: Connection refused",
-            lambda _: fetch("http://127.0.0.1:9/a.arrow", 0, options=QUICK),
-        ),
-        Raised(
-            NetworkError,
-            f"{URL}: the connection broke off, 10 of 100 bytes had arrived",
-            fetching(read, answer("200 OK", bytes(10), Content_Length=100, ETag="")),
-        ),
-        Raised(
-            ServerError,
-            f"{URL}: the server answered another range of bytes than it was asked for",
-            fetching(
-                read,
-                answer("200 OK", bytes(10), Content_Length=100),
-                answer("206 Partial Content", bytes(10), Content_Range="bytes 0-9/100"),
-            ),
-        ),
-        Raised(
-            ServerError,
-            f"{URL}: this is no server of partitions: no length",
-            fetching(read, answer("200 OK", b"", Content_Length="")),
-        ),
-        Raised(
-            SpillError,
-            f"{URL}: 9000000000000000000 bytes do not fit into memory; save them into a file",
-            fetching(read, answer("200 OK", b"x", Content_Length=9 * 10**18)),
-        ),
-        Raised(
-            ServerError,
-            f"{URL}: this is no server of partitions: no checksum",
-            fetching(read, answer("200 OK", b"x", **{CHECKSUM_HEADER: ""})),
-        ),
-        Raised(
-            ServerError,
-            f"{URL}: the server answered 403 Forbidden: not for you",
-            fetching(read, answer("403 Forbidden", b"not for you\n")),
-        ),
-        Raised(
-            ServerError,
-            f"{URL}: the server answered 403 Forbidden",
-            fetching(read, answer("403 Forbidden", b"<html>")),
-        ),
-    ],
-    "shuffle/client/exchange.py": [
-        Raised(
-            NetworkError,
-            f"{URL}: the network failed: the server closed the connection before an answer",
-            fetching(read, b"HTTP/1.1 200 OK\r\nContent-Len"),
-        ),
-        Raised(
-            NetworkError,
-            f"{URL}: the network failed: no answer of HTTP/1.1: b'SSH-2.0-x\\r\\n\\r\\n'",
-            fetching(read, b"SSH-2.0-x\r\n\r\n"),
-        ),
-        Raised(
-            NetworkError,
-            f"{URL}: the network failed: nothing arrived for 0.2 s, 10 of 100 bytes had arrived",
-            fetching(read, answer("200 OK", bytes(10), Content_Length=100), holding=True),
-        ),
-        Raised(ValueError, "a field of a request must be one line", fetch_with_a_token_of_two_lines),
-    ],
-    "shuffle/client/sinks.py": [
-        Raised(
-            NetworkError,
-            f"{URL}: the network failed: nothing arrived for 0.2 s, 10 of 100 bytes had arrived",
-            fetching(save, answer("200 OK", bytes(10), Content_Length=100), holding=True),
-        ),
-        Raised(
-            SpillError,
-            "the file was replaced on the server while it was being passed on; "
-            "begin anew: what went out is no whole stream",
-            fetching(pipe, answer("200 OK", bytes(10), Content_Length=100)),
-        ),
-        Raised(
-            TruncatedError,
-            f"{URL}: the stream has no end-of-stream marker",
-            fetching(pipe, answer("200 OK", bytes(20))),
-        ),
-    ],
-    "spill_format/stream.py": [
-        Raised(CorruptError, f"{URL}, offset 0: not an Arrow stream (…)", fetching(save, answer("200 OK", bytes(20)))),
-        Raised(
-            CorruptError,
-            f"{URL}, offset 0: not an Arrow stream (a message's prefix has 8 bytes, not 0)",
-            fetching(save, answer("200 OK", b"")),
-        ),
-    ],
-    "shuffle/wire.py": [
-        Raised(ValueError, "no length: '-5'", lambda _: decode_length("-5")),
-        Raised(
-            ValueError,
-            "a part of the answer has no readable head: …",
-            lambda _: decode_part_head(f"\r\n--{BOUNDARY}\r\n".encode() + b"Content-Length: 3\r\n\r\n"),
-        ),
-        Raised(
-            ValueError, "no part of the answer starts with b'HTTP/1.1 200'", lambda _: decode_part_head(b"HTTP/1.1 200")
-        ),
-    ],
-}
-
-TABLE: Table = SERVING | FETCHING
+    ),
+    Raised(
+        SpillError,
+        "9000000000000000000 bytes do not fit into memory; save them into a file",
+        fetching(read, answer("200 OK", b"x", Content_Length=9 * 10**18)),
+    ),
+    Raised(
+        ServerError,
+        "the server answered 403 Forbidden: not for you",
+        fetching(read, answer("403 Forbidden", b"not for you\n")),
+    ),
+    Raised(ServerError, "the server answered 403 Forbidden", fetching(read, answer("403 Forbidden", b"<html>"))),
+    Raised(
+        NetworkError,
+        "the network failed: the server closed the connection before an answer",
+        fetching(read, b"HTTP/1.1 200 OK\r\nContent-Len"),
+    ),
+    Raised(
+        NetworkError,
+        "the network failed: no answer of HTTP/1.1: b'SSH-2.0-x\\r\\n\\r\\n'",
+        fetching(read, b"SSH-2.0-x\r\n\r\n"),
+    ),
+    Raised(
+        NetworkError,
+        "the network failed: nothing arrived for 0.2 s, 10 of 100 bytes",
+        fetching(read, answer("200 OK", bytes(10), Content_Length=100), holding=True),
+    ),
+    Raised(ValueError, "a field of a request must be one line", fetch_with_a_token_of_two_lines),
+    Raised(
+        NetworkError,
+        "the network failed: nothing arrived for 0.2 s, 10 of 100 bytes",
+        fetching(save, answer("200 OK", bytes(10), Content_Length=100), holding=True),
+    ),
+    Raised(TruncatedError, "the stream has no end-of-stream marker", fetching(pipe, answer("200 OK", bytes(20)))),
+    Raised(ValueError, "no length: '-5'", lambda _: decode_length("-5")),
+]
 
 
 @each_row(TABLE)
-def test_what_an_error_says(row: Provoked, tmp_path: Path) -> None:
+def test_what_an_error_says(row: Row, tmp_path: Path) -> None:
     row.check(tmp_path)
 
 
-@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda row: row.text)
+@pytest.mark.parametrize("refusal", ANSWERS, ids=lambda row: row.text)
 def test_what_a_server_answers(refusal: Answer, tmp_path: Path) -> None:
     refusal.check(tmp_path)

@@ -32,7 +32,6 @@ class Site(NamedTuple):
         maker: the class or function that is called.
         text: the words as they stand there, ``…`` for what is filled in.
         keywords: names of the keyword arguments given.
-        is_part: its maker is a function, which may put more around the text.
     """
 
     module: str
@@ -40,7 +39,6 @@ class Site(NamedTuple):
     maker: str
     text: str
     keywords: frozenset[str]
-    is_part: bool = False
 
 
 def all_sites() -> list[Site]:
@@ -65,7 +63,7 @@ def sites_of(trees: dict[str, ast.Module]) -> Iterator[Site]:
             keywords = frozenset(keyword.arg for keyword in call.keywords if keyword.arg is not None)
             for text in sorted(_texts(message, function)) if message is not None else ():
                 if any(character.isalpha() for character in text):
-                    yield Site(module, call.lineno, name, text, keywords, name in makers)
+                    yield Site(module, call.lineno, name, text, keywords)
 
 
 def _makers(tree: ast.Module) -> Iterator[tuple[str, int]]:
@@ -162,3 +160,31 @@ def makes_spill_errors(site: Site) -> bool:
     """Whether the site makes an error that concerns a file."""
     kind = getattr(errors, site.maker, None)
     return isinstance(kind, type) and issubclass(kind, errors.SpillError)
+
+
+def words_of_tests() -> str:
+    """Every string of the tests, documentation aside: the words that they wait for are among them."""
+    strings = []
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            match node:
+                case ast.JoinedStr(values):
+                    parts = [part.value if isinstance(part, ast.Constant) else FILLED for part in values]
+                    strings.append("".join(map(str, parts)))
+                case ast.Constant(value=str(text)) if id(node) not in documentation:
+                    strings.append(text)
+    return "\n".join(strings).replace("\\", "")
+
+
+def is_said(message: str, words: str) -> bool:
+    """Whether three words of a message that follow each other are among the words; all, where it has no three."""
+    fragments = [fragment.strip(" :,;()").split() for fragment in message.split(FILLED)]
+    count = min(3, max(map(len, fragments)))
+    runs = (
+        " ".join(fragment[start : start + count]).strip(":,;()")
+        for fragment in fragments
+        for start in range(len(fragment) - count + 1)
+    )
+    return any(run in words for run in runs)
