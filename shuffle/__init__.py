@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from shuffle.partitioners import CallablePartitioner, HashPartitioner, RangePartitioner, RoundRobinPartitioner
     from shuffle.reduce import read_partition
     from shuffle.report import MapReport, MergeReport
+    from shuffle.serve.server import PartitionServer
     from shuffle.warning import ShuffleWarning
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "MergeOptions",
     "MergeReport",
     "PartitionClient",
+    "PartitionServer",
     "RangePartitioner",
     "RoundRobinPartitioner",
     "ServeOptions",
@@ -50,6 +52,7 @@ _LAZY = {
     "MergeOptions": "shuffle.options",
     "MergeReport": "shuffle.report",
     "PartitionClient": "shuffle.client",
+    "PartitionServer": "shuffle.serve.server",
     "RangePartitioner": "shuffle.partitioners",
     "RoundRobinPartitioner": "shuffle.partitioners",
     "ServeOptions": "shuffle.options",

@@ -7,18 +7,20 @@ object of these. A keyword class beside each options class tells type checkers t
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, get_args
 
 from shuffle.machine.cores import usable_cores
 from shuffle.option_kinds import Count, Flag, Memory, Seconds, Size, check_choice, check_options, check_size
+from shuffle.wire import clean_token
 from spill_format.framing import check_alignment
 
 TransferTo = Literal["auto", "on", "off"]
 MethodName = Literal["clone", "copy_file_range", "sendfile", "gather", "buffered"]
 Compression = Literal["lz4", "zstd"]
 FilePath = str | os.PathLike[str]
+TokenSource = str | os.PathLike[str] | Callable[[], str | bytes] | None
 
 METHOD_NAMES: tuple[MethodName, ...] = get_args(MethodName)
 """Every copy method, in the order in which one gives way to the next."""
@@ -259,8 +261,8 @@ class ServeOptions:
     def __post_init__(self) -> None:
         check_options(self)
         check_choice("transfer_to", self.transfer_to, get_args(TransferTo))
-        if self.token is not None and not self.token.strip():
-            raise ValueError("the token is empty, which protects nothing; None serves without one")
+        if self.token is not None:
+            clean_token(self.token)
         if self.certificate is None and (self.key is not None or self.client_authority is not None):
             raise ValueError("a key or an authority of clients is of no use without a certificate: give that, too")
 
@@ -273,7 +275,7 @@ class ServeOptions:
 class FetchKeywords(TypedDict, total=False):
     """The keywords of ``FetchOptions``."""
 
-    token: str | None
+    token: TokenSource
     authority: FilePath | None
     certificate: FilePath | None
     key: FilePath | None
@@ -281,7 +283,9 @@ class FetchKeywords(TypedDict, total=False):
     memory_bytes: int | str
     attempts: int
     backoff_seconds: float
+    connect_seconds: float
     timeout_seconds: float
+    deadline_seconds: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,19 +293,25 @@ class FetchOptions:
     """How to fetch partitions from servers.
 
     Attributes:
-        token: bearer token that the servers want, or None.
-        authority: path of a PEM file with CA certificates that verify the server; the default is the system's.
-        certificate, key: paths of PEM files that identify this client. The certificate's file may hold the key, too.
-        connections: requests made at a time, each on its own connection.
-        memory_bytes: memory of partitions that arrived or are about to, and of the one given out last; a number or text
-            such as ``"256MiB"``, the default. A single larger partition is fetched alone.
-        attempts: failures in a row of a request that got no byte further.
-        backoff_seconds: seconds to wait after the first failure. Each further failure doubles them, up to 30 s; the
-            client waits a random part of that, half or more.
-        timeout_seconds: seconds for a connection to be made, and for some more of an answer to arrive.
+        token: bearer token that servers ask for: the token itself, the path (``pathlib.Path``) of a file with it, or a
+            function that returns it. Files and functions are asked again for each request, so a token can change, and
+            options that name a file can be sent to other hosts without the secret.
+        authority: CA certificates (PEM) that verify servers; by default the system's.
+        certificate, key: certificate and key (PEM) that identify this client. One file may hold both.
+        connections: requests on their way at the same time, each on its own connection.
+        memory_bytes: limit of ``read_many`` for partitions on their way, partitions that wait, and the one given out
+            last, after decompression; a number or text such as ``"256MiB"``, the default. A larger partition is
+            fetched alone.
+        attempts: failures in a row, without a new byte, after which a request is given up.
+        backoff_seconds: longest wait after the first failure; each further failure doubles it, up to 30 s. The wait is
+            random from half of it on.
+        connect_seconds: seconds for a connection to be made.
+        timeout_seconds: seconds without a new byte after which a request has failed.
+        deadline_seconds: seconds for a whole call, all attempts and waits included; None for no limit. The deadline of
+            ``read_many`` includes the time that its caller takes between two results.
     """
 
-    token: str | None = field(default=None, repr=False)
+    token: TokenSource = field(default=None, repr=False)
     authority: FilePath | None = None
     certificate: FilePath | None = None
     key: FilePath | None = None
@@ -309,7 +319,9 @@ class FetchOptions:
     memory_bytes: Size = 256 << 20
     attempts: Count = 6
     backoff_seconds: Seconds = 0.2
+    connect_seconds: Seconds = 10
     timeout_seconds: Seconds = 60
+    deadline_seconds: Seconds | None = None
 
     if TYPE_CHECKING:
 
@@ -317,3 +329,19 @@ class FetchOptions:
 
     def __post_init__(self) -> None:
         check_options(self)
+        if isinstance(self.token, str):
+            clean_token(self.token)
+
+    def current_token(self) -> bytes | None:
+        """The token as it is now, or None.
+
+        Raises:
+            OSError: its file cannot be read.
+            ValueError: the token is empty, or has white space in it.
+        """
+        if self.token is None:
+            return None
+        if isinstance(self.token, os.PathLike):
+            with open(self.token, "rb") as file:
+                return clean_token(file.read())
+        return clean_token(self.token if isinstance(self.token, str) else self.token())

@@ -13,6 +13,8 @@ STREAM_TYPE = "application/vnd.apache.arrow.stream"
 CHECKSUM_HEADER = "Shuffle-CRC32C"
 """CRC-32C of the ranges, all that is between schema message and end-of-stream marker: eight hexadecimal digits."""
 ROWS_HEADER = "Shuffle-Rows"
+INCARNATION_HEADER = "Shuffle-Incarnation"
+"""Which run of a server answers: sixteen hexadecimal digits, others after each start."""
 
 BOUNDARY = "partitions-of-a-shuffle"
 MULTIPART_TYPE = f"multipart/mixed; boundary={BOUNDARY}"
@@ -51,6 +53,20 @@ def encode_part_head(head: PartHead) -> bytes:
         f"Content-Length: {head.byte_count}",
     )
     return _PART_START + "".join(f"{line}\r\n" for line in lines).encode("ascii") + b"\r\n"
+
+
+def clean_token(token: str | bytes) -> bytes:
+    """The bytes of a bearer token, without white space around it.
+
+    Raises:
+        ValueError: the token is empty, or has white space in it.
+    """
+    stripped = (token.encode() if isinstance(token, str) else token).strip()
+    if not stripped:
+        raise ValueError("the token is empty, which protects nothing; None stands for no token")
+    if len(stripped.split()) > 1 or not all(byte > 32 for byte in stripped):
+        raise ValueError("the token has white space or control characters in it")
+    return stripped
 
 
 def decode_length(field: str) -> int:

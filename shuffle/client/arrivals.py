@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
+from shuffle.client.deadline import NEVER, Deadline
+
 Result = TypeVar("Result")
 
 
@@ -20,13 +22,15 @@ class Arrivals(Generic[Result]):
         count: how many will be asked for.
         limit_bytes: what results take that are about to arrive, wait, or were given out last. The next one to be given
             out has room in any case, so that nothing ever waits for itself.
+        deadline: until when one may wait for room.
     """
 
-    def __init__(self, count: int, limit_bytes: int) -> None:
+    def __init__(self, count: int, limit_bytes: int, deadline: Deadline = NEVER) -> None:
         self._count = count
         self._limit_bytes = limit_bytes
+        self._deadline = deadline
         self._changed = threading.Condition()
-        self._arrived: dict[int, Result | BaseException] = {}
+        self._arrived: dict[int, Result | Exception] = {}
         self._byte_counts: dict[int, int] = {}
         self._next = 0
         self._abandoned = False
@@ -36,24 +40,31 @@ class Arrivals(Generic[Result]):
 
         Raises:
             AbandonedError: nobody wants it.
+            TimeoutError: the deadline passed before there was room.
         """
+        left = self._deadline.left()
         with self._changed:
             self._byte_counts.pop(number, None)  # it begins anew
-            self._changed.wait_for(
+            has_room = self._changed.wait_for(
                 lambda: (
                     self._abandoned
                     or number == self._next
                     or sum(self._byte_counts.values()) + byte_count <= self._limit_bytes
-                )
+                ),
+                None if left == float("inf") else max(left, 0),
             )
             if self._abandoned:
                 raise AbandonedError
+            if not has_room:
+                raise TimeoutError("the deadline has passed")
             self._byte_counts[number] = byte_count
 
-    def put(self, number: int, result: Result | BaseException) -> None:
-        """A result is there, or the reason why it will never be."""
+    def put(self, number: int, result: Result | Exception, byte_count: int | None = None) -> None:
+        """A result is there, or the reason why it will never be; it may take another number of bytes now."""
         with self._changed:
             self._arrived[number] = result
+            if byte_count is not None:
+                self._byte_counts[number] = byte_count
             self._changed.notify_all()
 
     def abandon(self) -> None:
@@ -62,16 +73,14 @@ class Arrivals(Generic[Result]):
             self._abandoned = True
             self._changed.notify_all()
 
-    def __iter__(self) -> Iterator[Result]:
-        """The results in order; what was put in place of one is raised in its turn."""
+    def __iter__(self) -> Iterator[Result | Exception]:
+        """The results in order, or what was put in place of one."""
         for number in range(self._count):
             with self._changed:
                 self._next = number
                 self._changed.notify_all()
                 self._changed.wait_for(lambda number=number: number in self._arrived)  # type: ignore[misc]
                 result = self._arrived.pop(number)
-            if isinstance(result, BaseException):
-                raise result
             yield result
             with self._changed:
                 self._byte_counts.pop(number, None)

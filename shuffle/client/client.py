@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from itertools import groupby
 from os import PathLike
 from types import TracebackType
-from typing import IO, Self, Unpack
+from typing import IO, NamedTuple, Self, Unpack
 
 import pyarrow as pa
 
 from shuffle.client.arrivals import AbandonedError, Arrivals
-from shuffle.client.connections import Connections
+from shuffle.client.deadline import Deadline
 from shuffle.client.download import PASSING, Download
-from shuffle.client.errors import FetchError
+from shuffle.client.errors import FetchError, ServerError
 from shuffle.client.exchange import Answer
-from shuffle.client.place import Place
+from shuffle.client.fetched import Fetched
+from shuffle.client.place import Host, Place
+from shuffle.client.pool import ConnectionPool
 from shuffle.client.sinks import FileSink, MemorySink, PipeSink, Sink
 from shuffle.option_kinds import options_of
 from shuffle.options import FetchKeywords, FetchOptions
-from shuffle.wire import MAXIMUM_PART_HEAD_BYTES, MULTIPART_END, MULTIPART_TYPE, decode_part_head
+from shuffle.wire import MAXIMUM_PART_HEAD_BYTES, MULTIPART_END, MULTIPART_TYPE, PartHead, decode_part_head
+from spill_format.errors import SpillError
 from spill_format.storage.publication import open_pending
 from spill_format.stream import decode_stream
 
@@ -42,7 +47,7 @@ class PartitionClient:
 
     def __init__(self, options: FetchOptions | None = None, **keywords: Unpack[FetchKeywords]) -> None:
         self._options = options_of(FetchOptions, options, keywords)
-        self._connections = Connections(self._options)
+        self._connections = ConnectionPool(self._options)
 
     def read(
         self, file_url: str, first: int, last: int | None = None, *, columns: Sequence[str] | None = None
@@ -62,20 +67,23 @@ class PartitionClient:
         self._download(place, sink)
         return decode_stream(sink.stream, place.url, columns)
 
-    def read_many(self, places: Iterable[Place], *, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """The rows of many places, one table each, in the order given.
+    def read_many(self, places: Iterable[Place], *, columns: Sequence[str] | None = None) -> Iterator[Fetched]:
+        """Fetch many places: one ``Fetched`` each, with its rows or its error, in the order given.
 
         Neighbours of one server are asked for together; several requests are on their way at once, within
-        ``memory_bytes``.
+        ``memory_bytes``. One failure does not end the others. Where a server cannot be reached, or stays busy, all its
+        places that are still missing get that error at once.
         """
         wanted = list(places)
-        arrivals: Arrivals[MemorySink] = Arrivals(len(wanted), self._options.memory_bytes)
+        deadline = Deadline(self._options.deadline_seconds)
+        arrivals: Arrivals[MemorySink] = Arrivals(len(wanted), self._options.memory_bytes, deadline)
+        call = _Call(wanted, arrivals, deadline, {})
         executor = ThreadPoolExecutor(self._options.connections, "shuffle-fetch")
         try:
             for numbers in _requests(wanted):
-                executor.submit(self._fetch_neighbours, wanted, numbers, arrivals)
-            for place, sink in zip(wanted, arrivals, strict=True):
-                yield decode_stream(sink.stream, place.url, columns)
+                executor.submit(self._fetch_neighbours, call, numbers)
+            for place, arrived in zip(wanted, arrivals, strict=True):
+                yield _decoded(place, arrived, columns)
         finally:
             arrivals.abandon()
             executor.shutdown(wait=True, cancel_futures=True)
@@ -126,50 +134,55 @@ class PartitionClient:
     ) -> None:
         self.close()
 
-    def _download(self, place: Place, sink: Sink) -> None:
-        Download(place, sink, self._connections, self._options).run()
+    def _download(self, place: Place, sink: Sink, deadline: Deadline | None = None) -> None:
+        deadline = deadline or Deadline(self._options.deadline_seconds)
+        Download(place, sink, self._connections, self._options, deadline).run()
 
-    def _fetch_neighbours(self, wanted: Sequence[Place], numbers: range, arrivals: Arrivals[MemorySink]) -> None:
-        """Fetch places of one server, together as long as that works."""
+    def _fetch_neighbours(self, call: _Call, numbers: range) -> None:
+        """Fetch places of one server, together as long as that works. Whoever waits for them is told in any case."""
         missing = deque(numbers)
         together = len(numbers) > 1
+        host = call.wanted[numbers[0]].host
         try:
             while missing:
+                call.check_host(host)
                 if together:
-                    together = self._fetch_together(wanted, missing, arrivals)
+                    together = self._fetch_together(call, missing)
                 if missing:
-                    sink = _RoomySink(missing[0], arrivals)
-                    self._download(wanted[missing[0]], sink)
-                    arrivals.put(missing.popleft(), sink)
+                    sink = _RoomySink(missing[0], call.arrivals)
+                    call.settle(missing, sink, partial(self._download, call.wanted[missing[0]], sink, call.deadline))
         except AbandonedError:
             pass
-        except BaseException as error:  # noqa: BLE001 (whoever waits for these is told)
+        except FetchError as error:
+            call.lost[host] = error
             for number in missing:
-                arrivals.put(number, error)
+                call.arrivals.put(number, error.of_url(call.wanted[number].url))
+        except BaseException as error:  # noqa: BLE001 (a fault of ours must not leave the caller waiting)
+            for number in missing:
+                call.arrivals.put(number, error if isinstance(error, Exception) else RuntimeError(str(error)))
 
-    def _fetch_together(self, wanted: Sequence[Place], missing: deque[int], arrivals: Arrivals[MemorySink]) -> bool:
+    def _fetch_together(self, call: _Call, missing: deque[int]) -> bool:
         """Make one request for several places; those that arrive are missing no more. Whether another may help.
 
         Failures of the request are not told: what is missing is fetched alone, and what is wrong said there.
 
         Raises:
-            FetchError, SpillError: of the first that is missing.
+            FetchError: the server cannot be reached any more, or stays busy.
         """
-        host = wanted[missing[0]].host
-        body = json.dumps([wanted[number].path for number in missing]).encode()
+        host = call.wanted[missing[0]].host
+        body = json.dumps([call.wanted[number].path for number in missing]).encode()
         try:
-            answer = self._connections.request(host, "POST", "/", {}, body)
+            answer = self._connections.request(host, "POST", "/", {}, body, call.deadline)
             try:
                 if answer.status != 200 or answer.field("content-type") != MULTIPART_TYPE:
                     return answer.status in PASSING
                 while missing:
-                    sink = _RoomySink(missing[0], arrivals)
-                    download = Download(wanted[missing[0]], sink, self._connections, self._options)
-                    is_whole = _receive_part(download, answer)
-                    download.run()  # fetches what is missing
-                    arrivals.put(missing.popleft(), sink)
-                    if not is_whole:
-                        return True
+                    place = call.wanted[missing[0]]
+                    sink = _RoomySink(missing[0], call.arrivals)
+                    download = Download(place, sink, self._connections, self._options, call.deadline)
+                    head = _part_head(answer, place)
+                    if not call.settle(missing, sink, partial(_complete_part, download, answer, head)):
+                        return True  # what is left of this answer is of no use
                 answer.read_until(MULTIPART_END, len(MULTIPART_END))
             finally:
                 self._connections.give_back(host, "POST", answer)
@@ -178,6 +191,43 @@ class PartitionClient:
         except (OSError, ValueError):
             pass
         return True
+
+
+class _Call(NamedTuple):
+    """One call of ``read_many``.
+
+    Attributes:
+        wanted: all places.
+        arrivals: what came of them.
+        deadline: of the call.
+        lost: servers that could not be reached any more, or stayed busy, and why.
+    """
+
+    wanted: Sequence[Place]
+    arrivals: Arrivals[MemorySink]
+    deadline: Deadline
+    lost: dict[Host, FetchError]
+
+    def check_host(self, host: Host) -> None:
+        """Raise the error with which a server was lost, if it was."""
+        if host in self.lost:
+            raise self.lost[host]
+
+    def settle(self, missing: deque[int], sink: MemorySink, fetch: Callable[[], object]) -> bool:
+        """Fetch the first missing place into a sink, and put what came of it. Whether the answer can be read on.
+
+        Raises:
+            FetchError: the server cannot be reached any more, or stays busy.
+        """
+        try:
+            is_whole = fetch()
+        except (SpillError, ServerError, MemoryError) as error:
+            if isinstance(error, ServerError) and error.status in PASSING:
+                raise
+            self.arrivals.put(missing.popleft(), error)
+            return False
+        self.arrivals.put(missing.popleft(), sink, sink.received)
+        return is_whole is not False
 
 
 class _RoomySink(MemorySink):
@@ -236,18 +286,32 @@ def _requests(wanted: Sequence[Place]) -> Iterator[range]:
         start = end
 
 
-def _receive_part(download: Download, answer: Answer) -> bool:
-    """Take one part of an answer. Whether it is whole.
+def _part_head(answer: Answer, place: Place) -> PartHead:
+    """The head of the next part of an answer.
 
     Raises:
         OSError, ValueError: there is no part, or another one.
     """
     head = decode_part_head(answer.read_until(b"\r\n\r\n", MAXIMUM_PART_HEAD_BYTES))
-    if head.location != download.place.path:
-        raise ValueError(f"the server sent {head.location} instead of {download.place.path}")
+    if head.location != place.path:
+        raise ValueError(f"the server sent {head.location} instead of {place.path}")
+    return head
+
+
+def _complete_part(download: Download, answer: Answer, head: PartHead) -> bool:
+    """Take one part of an answer, and fetch alone what is missing of it. Whether nothing was."""
     download.begin(head.byte_count, head.crc32c, head.entity_tag)
-    try:
+    with suppress(OSError):
         download.sink.receive(answer, head.byte_count)
-    except OSError:
-        return False
-    return download.is_complete
+    is_whole = download.is_complete
+    download.run()
+    return is_whole
+
+
+def _decoded(place: Place, arrived: MemorySink | Exception, columns: Sequence[str] | None) -> Fetched:
+    if isinstance(arrived, Exception):
+        return Fetched(place, arrived, None)
+    try:
+        return Fetched(place, None, decode_stream(arrived.stream, place.url, columns))
+    except (SpillError, ValueError, MemoryError) as error:
+        return Fetched(place, error, None)

@@ -10,14 +10,15 @@ import re
 import time
 from collections.abc import Mapping
 
-from shuffle.client.connections import Connections
+from shuffle.client.deadline import NEVER, Deadline
 from shuffle.client.errors import FetchError, NetworkError, ServerError
 from shuffle.client.exchange import Answer
 from shuffle.client.place import Place
+from shuffle.client.pool import ConnectionPool
 from shuffle.client.sinks import Sink, SinkError
 from shuffle.options import FetchOptions
 from shuffle.wire import CHECKSUM_HEADER
-from spill_format.errors import SpillError
+from spill_format.errors import ChecksumError, SpillError
 
 MAXIMUM_BACKOFF_SECONDS = 30.0
 PASSING = frozenset({408, 429, 502, 503, 504})
@@ -30,8 +31,9 @@ _DAMAGED_ATTEMPTS = 2
 class Patience:
     """Counts the failures of one request that got it no further, and waits between them."""
 
-    def __init__(self, options: FetchOptions) -> None:
+    def __init__(self, options: FetchOptions, deadline: Deadline) -> None:
         self._options = options
+        self._deadline = deadline
         self._failures = 0
 
     def progress(self) -> None:
@@ -42,7 +44,7 @@ class Patience:
         """Wait, or give up.
 
         Raises:
-            FetchError: ``error``, if this was the last attempt.
+            FetchError: ``error``, if this was the last attempt, or the deadline would pass while waiting.
         """
         self._failures += 1
         if self._failures >= self._options.attempts:
@@ -51,7 +53,10 @@ class Patience:
         wanted = 0.0
         if retry_after.isdecimal():
             wanted = min(float(retry_after), MAXIMUM_BACKOFF_SECONDS)
-        time.sleep(wanted + longest * random.uniform(0.5, 1))  # jitter: else all clients of a lost server come at once
+        wait = wanted + longest * random.uniform(0.5, 1)  # jitter: else all clients of a lost server come at once
+        if wait >= self._deadline.left():
+            raise error
+        time.sleep(wait)
 
 
 class Download:
@@ -62,15 +67,24 @@ class Download:
         sink: where to.
         connections: of the client.
         options: of the client.
+        deadline: of the whole call.
     """
 
-    def __init__(self, place: Place, sink: Sink, connections: Connections, options: FetchOptions) -> None:
+    def __init__(
+        self,
+        place: Place,
+        sink: Sink,
+        connections: ConnectionPool,
+        options: FetchOptions,
+        deadline: Deadline = NEVER,
+    ) -> None:
         self.place = place
         self.sink = sink
         self.byte_count = 0
         """Of the stream, once known."""
         self._connections = connections
         self._options = options
+        self._deadline = deadline
         self._entity_tag = ""
         self._crc32c: int | None = None
 
@@ -78,14 +92,22 @@ class Download:
         """A stream begins to arrive.
 
         Raises:
+            ChecksumError: the server has other bytes than the place expects.
             SinkError: the sink cannot begin anew.
-            SpillError: so many bytes do not fit where they are to go.
+            MemoryError: so many bytes do not fit into memory.
         """
+        if self.place.crc32c not in {None, recorded_crc32c}:
+            raise ChecksumError(
+                "CRC-32C that the server has for these partitions",
+                path=self.place.url,
+                expected=f"{self.place.crc32c:08x}",
+                actual=f"{recorded_crc32c:08x}",
+            )
         try:
             self.sink.begin(byte_count)
         except (MemoryError, OverflowError) as error:
-            raise SpillError(
-                f"{byte_count} bytes do not fit into memory", path=self.place.url, advice="save them into a file"
+            raise MemoryError(
+                f"{self.place.url}: {byte_count} bytes do not fit into memory; save them into a file"
             ) from error
         self.byte_count = byte_count
         self._crc32c = recorded_crc32c
@@ -120,7 +142,7 @@ class Download:
                 return
 
     def _complete(self) -> None:
-        patience = Patience(self._options)
+        patience = Patience(self._options, self._deadline)
         while not self.is_complete:
             before = self.sink.received
             retry_after = ""
@@ -138,7 +160,8 @@ class Download:
     def _attempt(self) -> tuple[str, FetchError | None]:
         """One request. When to come back, and what was wrong, if anything."""
         place = self.place
-        answer = self._connections.request(place.host, "GET", place.path, self._request_fields())
+        fields = self._request_fields()
+        answer = self._connections.request(place.host, "GET", place.path, fields, deadline=self._deadline)
         try:
             if answer.status in PASSING:
                 return answer.field("retry-after"), refusal(place.url, answer)

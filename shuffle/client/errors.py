@@ -5,6 +5,8 @@ That of the data is a ``SpillError``, as it is for files.
 
 from __future__ import annotations
 
+from typing import Any, Self
+
 
 class FetchError(OSError):
     """Partitions did not arrive. The message names the URL, and so host, file and partitions.
@@ -18,7 +20,12 @@ class FetchError(OSError):
         self.url = url
         self.problem = problem
 
-    def __reduce__(self) -> tuple[object, ...]:
+    def of_url(self, url: str) -> Self:
+        """The same error of another URL of that server."""
+        _, (_, *others) = self.__reduce__()
+        return type(self)(url, *others)
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
         return type(self), (self.url, self.problem)
 
 
@@ -37,5 +44,5 @@ class ServerError(FetchError):
         super().__init__(url, problem)
         self.status = status
 
-    def __reduce__(self) -> tuple[object, ...]:
+    def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
         return type(self), (self.url, self.problem, self.status)

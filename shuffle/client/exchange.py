@@ -14,6 +14,7 @@ import ssl
 import struct
 from collections.abc import Mapping
 
+from shuffle.client.deadline import NEVER, Deadline
 from shuffle.client.place import Host
 from shuffle.wire import decode_length
 
@@ -33,41 +34,44 @@ class Connection:
 
     Args:
         host: the server.
-        timeout_seconds: for the connection to be made, and for some more bytes to be taken or to arrive.
+        connect_seconds: for the connection to be made.
+        timeout_seconds: for some more bytes to be taken or to arrive.
         tls: encrypts it; None for ``http``.
 
     Errors of all methods, and of those of its answers: ``OSError`` where the network, or what the server sent, is at
     fault.
     """
 
-    def __init__(self, host: Host, timeout_seconds: float, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, host: Host, connect_seconds: float, timeout_seconds: float, tls: ssl.SSLContext | None) -> None:
         self.timeout_seconds = timeout_seconds
         self.is_plain = tls is None
+        self._deadline = NEVER
+        self._wait_seconds = 0.0  # not set yet
         self._host = str(host).partition("//")[2]
         self._buffer = memoryview(bytearray(_BUFFER_BYTES))
         self._unread = self._buffer[:0]
-        self.socket = _connected(host, timeout_seconds)
+        self.socket = _connected(host, connect_seconds)
         try:
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if tls is not None:
                 self.socket = tls.wrap_socket(self.socket, server_hostname=host.name)
-            else:  # let the kernel wait: Python's own time-outs ask it twice
-                limit = struct.pack("ll", int(timeout_seconds), int(timeout_seconds % 1 * 1e6))
-                self.socket.settimeout(None)
-                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+            self.begin_wait()
         except BaseException:
             self.socket.close()
             raise
         self._events = select.poll()
         self._events.register(self.socket, select.POLLIN)
 
-    def request(self, method: str, path: str, fields: Mapping[str, str], body: bytes = b"") -> Answer:
-        """Send a request, and read the head of its answer.
+    def request(
+        self, method: str, path: str, fields: Mapping[str, str], body: bytes = b"", deadline: Deadline = NEVER
+    ) -> Answer:
+        """Send a request, and read the head of its answer; the deadline holds for all of the answer.
 
         Raises:
             ValueError: a field's value has a line break.
         """
+        self._deadline = deadline
+        self.begin_wait()
         lines = [f"{method} {path} HTTP/1.1", f"Host: {self._host}", "Accept-Encoding: identity"]
         lines += [f"{name}: {value}" for name, value in fields.items()]
         if body:
@@ -80,6 +84,31 @@ class Connection:
         while (answer := Answer(self, self._head())).status < 200:
             pass  # an interim one
         return answer
+
+    def begin_wait(self) -> None:
+        """Let the next call on the socket wait no longer than the time-out and the deadline allow.
+
+        Raises:
+            TimeoutError: the deadline has passed.
+        """
+        left = self._deadline.left()
+        if left <= 0:
+            raise TimeoutError("the deadline has passed")
+        seconds = max(min(self.timeout_seconds, left), 0.001)
+        if seconds == self._wait_seconds:
+            return
+        self._wait_seconds = seconds
+        if self.is_plain:  # let the kernel wait: Python's own time-outs ask it twice
+            limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
+            self.socket.settimeout(None)
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        else:
+            self.socket.settimeout(seconds)
+
+    def expired(self) -> TimeoutError:
+        """The error of a wait that was too long."""
+        return TimeoutError(f"nothing arrived for {self._wait_seconds:g} s")
 
     @property
     def has_unread(self) -> bool:
@@ -129,10 +158,11 @@ class Connection:
         return len(self._unread)
 
     def _receive(self, view: memoryview, flags: int) -> int:
+        self.begin_wait()
         try:
             return self.socket.recv_into(view, 0, flags)
         except (BlockingIOError, TimeoutError):
-            raise TimeoutError(f"nothing arrived for {self.timeout_seconds:g} s") from None
+            raise self.expired() from None
 
     def _head(self) -> bytes:
         head = self.receive_until(b"\r\n\r\n", _MAXIMUM_HEAD_BYTES)

@@ -36,15 +36,17 @@ class Place(NamedTuple):
         host: where it is served.
         file_path: the path of the file's URL, percent-encoded.
         first, last: the partitions.
+        crc32c: checksum that their ranges must have, or None to take the server's word for it.
     """
 
     host: Host
     file_path: str
     first: int
     last: int
+    crc32c: int | None = None
 
     @classmethod
-    def of(cls, file_url: str, first: int, last: int | None = None) -> Place:
+    def of(cls, file_url: str, first: int, last: int | None = None, crc32c: int | None = None) -> Place:
         """Partitions of the file that a server has at ``file_url``.
 
         Raises:
@@ -54,7 +56,7 @@ class Place(NamedTuple):
         last = first + 1 if last is None else last
         if not 0 <= first < last:
             raise ValueError(f"{file_url}: there are no partitions from {first} to {last - 1}")
-        return cls(host, path, first, last)
+        return cls(host, path, first, last, crc32c)
 
     @classmethod
     def parse(cls, url: str) -> Place | None:

@@ -145,8 +145,6 @@ class FileSink:
 
     def __init__(self, descriptor: int) -> None:
         self.received = 0
-        self.spliced = 0
-        """Bytes that never were in this process."""
         self._descriptor = descriptor
 
     def begin(self, byte_count: int) -> None:
@@ -203,7 +201,6 @@ class FileSink:
                 return False
             count -= moved
             self.received += moved
-            self.spliced += moved
         return True
 
 
@@ -277,10 +274,11 @@ def _own_failures() -> Iterator[None]:
 
 def _splice_into(pipe: int, connection: Connection, limit: int) -> int:
     """How many bytes of a connection the kernel moved: none where there are no more, or it cannot."""
+    connection.begin_wait()
     try:
         return os.splice(connection.socket.fileno(), pipe, limit)
     except BlockingIOError:
-        raise TimeoutError(f"nothing arrived for {connection.timeout_seconds:g} s") from None
+        raise connection.expired() from None
     except OSError as error:
         if error.errno in _NO_SPLICE:
             return 0

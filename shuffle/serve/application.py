@@ -40,7 +40,7 @@ from shuffle.serve.resource import (
 from shuffle.serve.several import parts_of, places_asked, segments_of
 from shuffle.serve.transfer import Sender
 from shuffle.serve.turns import Turns
-from shuffle.wire import CHECKSUM_HEADER, MULTIPART_END, MULTIPART_TYPE, ROWS_HEADER, STREAM_TYPE
+from shuffle.wire import CHECKSUM_HEADER, INCARNATION_HEADER, MULTIPART_END, MULTIPART_TYPE, ROWS_HEADER, STREAM_TYPE
 from spill_format.errors import NotPartitionedError, SpillError
 
 _LOGGER = logging.getLogger("shuffle.serve")
@@ -59,7 +59,7 @@ class Application:
         metrics: what is counted.
     """
 
-    def __init__(self, catalog: Catalog, options: ServeOptions) -> None:
+    def __init__(self, catalog: Catalog, options: ServeOptions, incarnation: str) -> None:
         self.metrics = ServerMetrics()
         self._outlets: dict[asyncio.BaseProtocol, SocketOutlet | None] = {}
         self._expected: dict[asyncio.BaseProtocol, asyncio.TimerHandle] = {}
@@ -67,6 +67,7 @@ class Application:
         self._options = options
         self._sender = Sender(options.transfer_to, options.buffer_bytes)
         self._turns = Turns(options.sends, options.queue_seconds)
+        self._own_fields = {INCARNATION_HEADER: incarnation}
         self._page = resources.files("shuffle.serve").joinpath("page.html").read_bytes()
 
     @property
@@ -109,6 +110,8 @@ class Application:
             response = await self._answer(request)
         except Refusal as refusal:
             response = web.Response(status=refusal.status, text=f"{refusal.reason}\n", headers=refusal.headers)
+        if not response.prepared and not isinstance(response, SentResponse):
+            response.headers.update(self._own_fields)
         self.metrics.answered(response.status, time.monotonic() - began)
         return response
 
@@ -121,12 +124,17 @@ class Application:
             async with self._turns:  # before a file is opened: those who wait hold none
                 with await self._file(resource.name) as file:
                     stream = stream_of(file, resource)
-                    fields = {**_fields_of(stream), "Content-Length": str(stream.byte_count)}
+                    fields = {**_fields_of(stream), "Content-Length": str(stream.byte_count), **self._own_fields}
                     await self._deliver([encode_head(200, fields), *stream.segments], outlet)
         except Refusal as refusal:
             status = refusal.status
             body = f"{refusal.reason}\n".encode()
-            fields = {"Content-Type": "text/plain; charset=utf-8", "Content-Length": str(len(body)), **refusal.headers}
+            fields = {
+                "Content-Type": "text/plain; charset=utf-8",
+                "Content-Length": str(len(body)),
+                **refusal.headers,
+                **self._own_fields,
+            }
             await self._deliver([encode_head(status, fields), body], outlet)
         self.metrics.answered(status, time.monotonic() - began)
 
@@ -194,7 +202,7 @@ class Application:
         segments: Iterable[Segment],
         byte_count: int,
     ) -> web.StreamResponse:
-        fields["Content-Length"] = str(byte_count)
+        fields |= {"Content-Length": str(byte_count), **self._own_fields}
         if request.method == "HEAD":
             response = web.StreamResponse(status=status, headers=fields)
             await response.prepare(request)
@@ -233,13 +241,11 @@ class Application:
                 file = await asyncio.to_thread(self._catalog.open, name)
                 self._catalog.keep(file)
             return file
-        except (
-            NotPartitionedError,
-            FileNotFoundError,
-            NotADirectoryError,
-            IsADirectoryError,
-            PermissionError,
-        ) as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if self._catalog.has_had(name):
+                raise Refusal(410, "the file that had this name is gone") from error
+            raise Refusal(404, "no partitioned file has this name") from error
+        except (NotPartitionedError, IsADirectoryError, PermissionError) as error:
             raise Refusal(404, "no partitioned file has this name") from error
         except SpillError as error:
             raise Refusal(500, f"the file is damaged: {error.problem}") from error

@@ -18,27 +18,14 @@ from typing import NamedTuple, Self
 
 from shuffle.serve.resource import EXTENSION
 from spill_format.errors import NotPartitionedError, SpillError
+from spill_format.storage.identity import FileIdentity
 from spill_format.structure import FileStructure, read_structure
 
 NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 """This process, or the system, has as many files open as it may: that says nothing of the file asked for."""
 
 _MAXIMUM_KNOWN = 10_000
-"""Files whose description the listing remembers."""
-
-
-class Identity(NamedTuple):
-    """What tells a file from another that has its name later, or from itself when it was written again."""
-
-    device: int
-    inode: int
-    byte_count: int
-    modified_ns: int
-
-    @classmethod
-    def of(cls, status: os.stat_result) -> Identity:
-        """From what stat or fstat answers."""
-        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+"""Files whose description the listing remembers, and names that have been served."""
 
 
 class ServedFile:
@@ -54,7 +41,7 @@ class ServedFile:
 
     __slots__ = ("_users", "descriptor", "identity", "identity_text", "name", "structure")
 
-    def __init__(self, name: str, descriptor: int, identity: Identity, structure: FileStructure) -> None:
+    def __init__(self, name: str, descriptor: int, identity: FileIdentity, structure: FileStructure) -> None:
         self.name = name
         self.descriptor = descriptor
         self.identity = identity
@@ -87,7 +74,7 @@ class ServedFile:
 
     def is_unchanged(self) -> bool:
         """Whether nobody has written into the open file. That its name is another file's now, or gone, is no change."""
-        return Identity.of(os.fstat(self.descriptor)) == self.identity
+        return FileIdentity.of(os.fstat(self.descriptor)) == self.identity
 
 
 class Listed(NamedTuple):
@@ -126,8 +113,9 @@ class Catalog:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), self.root)
         self._open_files = open_files
         self._kept: OrderedDict[str, ServedFile] = OrderedDict()
-        self._known: OrderedDict[tuple[str, Identity], Listed | None] = OrderedDict()
+        self._known: OrderedDict[tuple[str, FileIdentity], Listed | None] = OrderedDict()
         self._known_lock = threading.Lock()
+        self._names_had: OrderedDict[str, None] = OrderedDict()
 
     @property
     def kept_count(self) -> int:
@@ -145,7 +133,7 @@ class Catalog:
         if kept is None:
             return None
         try:
-            unchanged = Identity.of(os.stat(self._path(name))) == kept.identity
+            unchanged = FileIdentity.of(os.stat(self._path(name))) == kept.identity
         except OSError:
             self._drop(name)
             raise
@@ -192,8 +180,16 @@ class Catalog:
         self._drop(file.name)
         file.retain()
         self._kept[file.name] = file
+        self._names_had[file.name] = None
+        self._names_had.move_to_end(file.name)
+        if len(self._names_had) > _MAXIMUM_KNOWN:
+            self._names_had.popitem(last=False)
         while len(self._kept) > self._open_files:
             self._drop(next(iter(self._kept)))
+
+    def has_had(self, name: str) -> bool:
+        """Whether a file of this name was opened before, as far as is remembered."""
+        return name in self._names_had
 
     def close(self) -> None:
         """Keep nothing open any more."""
@@ -211,13 +207,13 @@ class Catalog:
     def _path(self, name: str) -> str:
         return f"{self.root}/{name}"
 
-    def _opened(self, name: str) -> tuple[int, Identity]:
+    def _opened(self, name: str) -> tuple[int, FileIdentity]:
         """Descriptor and identity of the file that has a name."""
         # Without blocking: a pipe would wait for its writer.
         descriptor = os.open(self._path(name), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             self._check_place(descriptor, name)
-            return descriptor, Identity.of(os.fstat(descriptor))
+            return descriptor, FileIdentity.of(os.fstat(descriptor))
         except BaseException:
             os.close(descriptor)
             raise
@@ -247,7 +243,7 @@ class Catalog:
     def _listed(self, name: str) -> Listed | None:
         """A file's line of the listing, or None where it is not partitioned, not readable, or gone meanwhile."""
         try:
-            identity = Identity.of(os.stat(self._path(name)))
+            identity = FileIdentity.of(os.stat(self._path(name)))
         except OSError:
             return None
         with self._known_lock:

@@ -13,7 +13,7 @@ _RANGE = re.compile(r"bytes=\s*(\d{0,19})-(\d{0,19})\s*", re.ASCII | re.IGNORECA
 _ENTITY_TAG = re.compile(r'(?:W/)?("[!#-~\x80-\xff]*")')
 
 
-class Answer(NamedTuple):
+class Selection(NamedTuple):
     """What is to be answered.
 
     Attributes:
@@ -26,7 +26,7 @@ class Answer(NamedTuple):
     last: int
 
 
-def evaluate(headers: Mapping[str, str], entity_tag: str, byte_count: int) -> Answer:
+def evaluate(headers: Mapping[str, str], entity_tag: str, byte_count: int) -> Selection:
     """What a GET or HEAD of a representation is answered with.
 
     Args:
@@ -36,11 +36,11 @@ def evaluate(headers: Mapping[str, str], entity_tag: str, byte_count: int) -> An
     """
     if_match = headers.get("If-Match")
     if if_match is not None and not _matches(if_match, entity_tag, weakly=False):
-        return Answer(412, 0, 0)
+        return Selection(412, 0, 0)
     if_none_match = headers.get("If-None-Match")
     if if_none_match is not None and _matches(if_none_match, entity_tag, weakly=True):
-        return Answer(304, 0, 0)
-    whole = Answer(200, 0, byte_count)
+        return Selection(304, 0, 0)
+    whole = Selection(200, 0, byte_count)
     wanted = headers.get("Range")
     if wanted is None or headers.get("If-Range", entity_tag).strip() != entity_tag:
         return whole
@@ -50,7 +50,7 @@ def evaluate(headers: Mapping[str, str], entity_tag: str, byte_count: int) -> An
     first, last = _resolved(match[1], match[2], byte_count)
     if match[1] and match[2] and int(match[2]) < int(match[1]):
         return whole  # not a valid range: to be ignored
-    return Answer(206, first, last) if first < last else Answer(416, 0, 0)
+    return Selection(206, first, last) if first < last else Selection(416, 0, 0)
 
 
 def _resolved(first: str, last: str, byte_count: int) -> tuple[int, int]:

@@ -1,27 +1,91 @@
-"""The server: its socket, TLS, and how it stops.
-
-Its connections are ``connections.py``'s business, what it answers ``application.py``'s.
-"""
+"""Servers to be started: one that a command runs until a signal, and one in a thread of a program."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
-import resource
+import secrets
 import signal
-import ssl
-from collections.abc import Callable
-from typing import Any
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from types import TracebackType
+from typing import Self, Unpack
 
-from shuffle.options import ServeOptions
-from shuffle.serve.application import Application
-from shuffle.serve.catalog import NO_DESCRIPTORS, Catalog
-from shuffle.serve.connections import Connections
+from shuffle.option_kinds import options_of
+from shuffle.options import ServeKeywords, ServeOptions
+from shuffle.serve.listening import listening_sockets, url_of
+from shuffle.serve.service import Service, loop_factory
 
-_LOGGER = logging.getLogger("shuffle.serve")
-_BACKLOG = 1024
-_SILENT_SECONDS = 10
+
+class PartitionServer:
+    """Serves the partitioned files below a directory, from a thread of its own, until it is closed.
+
+    Can be started from any thread, and several times in one process. It raises this process's limit of open files to
+    what its own limits need, if it may.
+
+    Args:
+        root: the directory.
+        host, port: where to listen; port 0 is any free one.
+        options, keywords: limits, secrets, and how files are sent.
+
+    Attributes:
+        url: what clients ask, with a slash at its end.
+        incarnation: identity of this server, sent with each answer; a server that is started again has another one.
+
+    Raises:
+        OSError: the root is not a directory, or the address cannot be had.
+        ValueError: the certificate or its key cannot be used.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        options: ServeOptions | None = None,
+        **keywords: Unpack[ServeKeywords],
+    ) -> None:
+        options = options_of(ServeOptions, options, keywords)
+        self.incarnation = new_incarnation()
+        service = Service(root, options, self.incarnation)
+        sockets = listening_sockets(host, port)
+        self.url = url_of(sockets[0], secure=options.certificate is not None)
+        self._stops = _Stops()
+        started: Future[None] = Future()
+        self._thread = threading.Thread(
+            target=self._run, args=(service, sockets, started), name="shuffle-serve", daemon=True
+        )
+        self._thread.start()
+        started.result()
+
+    def close(self) -> None:
+        """Finish what is being sent, within ``grace_seconds``, close all connections, and wait for that."""
+        self._stops.ask()
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<PartitionServer {self.url}>"
+
+    def _run(self, service: Service, sockets: Sequence[socket.socket], started: Future[None]) -> None:
+        try:
+            with asyncio.Runner(loop_factory=loop_factory()) as runner:
+                runner.run(_run(service, sockets, self._stops, lambda: started.set_result(None)))
+        except BaseException as error:
+            if started.done():
+                raise
+            started.set_exception(error)
 
 
 def serve(
@@ -46,105 +110,63 @@ def serve(
         The number of the signal.
 
     Raises:
-        OSError: the root is no directory, or the address cannot be had.
+        OSError: the root is not a directory, or the address cannot be had.
         ValueError: the certificate or its key cannot be used.
     """
-    catalog = Catalog(root, options.open_files)
-    tls = _tls_context(options)
-    _allow_descriptors(options)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_serve(catalog, host, port, options, tls, announce))
+    service = Service(root, options, new_incarnation())
+    sockets = listening_sockets(host, port)
+    stops = _Stops(signal.SIGINT, signal.SIGTERM)
+    url = url_of(sockets[0], secure=options.certificate is not None)
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        return runner.run(_run(service, sockets, stops, lambda: announce(url)))
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """What makes event loops of uvloop's, which take less time for a request; None where it is not installed."""
+def new_incarnation() -> str:
+    """An identity that no other run of a server has."""
+    return secrets.token_hex(8)
+
+
+class _Stops:
+    """Requests to stop: those of signals, and of other threads.
+
+    Args:
+        numbers: of signals; the event loop must be the main thread's.
+    """
+
+    def __init__(self, *numbers: signal.Signals) -> None:
+        self._numbers = numbers
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._requests: asyncio.Queue[int] = asyncio.Queue()
+
+    def listen(self) -> None:
+        """Take requests, in the running event loop."""
+        self._loop = asyncio.get_running_loop()
+        for number in self._numbers:
+            self._loop.add_signal_handler(number, self._requests.put_nowait, int(number))
+
+    async def next(self) -> int:
+        """Wait for a request: the number of its signal, 0 without one."""
+        return await self._requests.get()
+
+    def ask(self) -> None:
+        """Make a request, from any thread."""
+        if self._loop is not None:
+            with suppress(RuntimeError):  # closed: it has stopped
+                self._loop.call_soon_threadsafe(self._requests.put_nowait, 0)
+
+
+async def _run(service: Service, sockets: Sequence[socket.socket], stops: _Stops, announce: Callable[[], None]) -> int:
+    stops.listen()
+    await service.start(sockets)
     try:
-        import uvloop
-    except ImportError:  # there is none for every system and every Python
-        return None
-    return uvloop.new_event_loop
-
-
-async def _serve(
-    catalog: Catalog,
-    host: str,
-    port: int,
-    options: ServeOptions,
-    tls: ssl.SSLContext | None,
-    announce: Callable[[str], None],
-) -> int:
-    signals: asyncio.Queue[int] = asyncio.Queue()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, signals.put_nowait, int(number))
-    loop.set_exception_handler(_Faults())
-    application = Application(catalog, options)
-    connections = Connections(application, options)
-    listening = await loop.create_server(
-        connections.accept,
-        host,
-        port,
-        ssl=tls,
-        backlog=_BACKLOG,
-        ssl_handshake_timeout=options.header_seconds if tls else None,
-    )
-    try:
-        announce(_url(listening.sockets[0].getsockname(), secure=tls is not None))
-        stopped_by = await signals.get()
+        announce()
+        stopped_by = await stops.next()
     finally:
-        listening.close()  # new connections are refused from here on
-    stopping = asyncio.create_task(connections.stop(options.grace_seconds))
-    second = asyncio.create_task(signals.get())
+        service.refuse()
+    stopping = asyncio.create_task(service.stop())
+    second = asyncio.create_task(stops.next())
     await asyncio.wait({stopping, second}, return_when=asyncio.FIRST_COMPLETED)
     for task in (stopping, second):
         task.cancel()
-    catalog.close()
+    service.close()
     return stopped_by
-
-
-class _Faults:
-    """Tells of faults in the event loop. asyncio tries to accept a connection as often as its backlog is long, and has
-    each failure told: that there are no descriptors left is told now and then.
-    """
-
-    def __init__(self) -> None:
-        self._silent_until = 0.0
-
-    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        error = context.get("exception")
-        if not (isinstance(error, OSError) and error.errno in NO_DESCRIPTORS):
-            loop.default_exception_handler(context)
-        elif loop.time() >= self._silent_until:
-            self._silent_until = loop.time() + _SILENT_SECONDS
-            _LOGGER.warning("connections have to wait: %s", error)
-
-
-def _tls_context(options: ServeOptions) -> ssl.SSLContext | None:
-    if options.certificate is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(options.certificate, options.key)
-        if options.client_authority is not None:
-            context.load_verify_locations(options.client_authority)
-            context.verify_mode = ssl.CERT_REQUIRED
-    except ssl.SSLError as error:
-        files = ", ".join(str(file) for file in (options.certificate, options.key, options.client_authority) if file)
-        raise ValueError(f"{files}: no certificate, key or authority that can be used: {error}") from error
-    return context
-
-
-def _allow_descriptors(options: ServeOptions) -> None:
-    """As many descriptors as the limits need, if this process may have them: two a connection, one an open file."""
-    wanted = 2 * options.connections + options.open_files + options.sends + 64
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY:
-        wanted = min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _url(address: tuple[str, int], *, secure: bool) -> str:
-    host, port = address[:2]
-    shown = f"[{host}]" if ":" in host else host
-    return f"{'https' if secure else 'http'}://{shown}:{port}/"

@@ -175,6 +175,8 @@ def words_of_tests() -> str:
                     strings.append("".join(map(str, parts)))
                 case ast.Constant(value=str(text)) if id(node) not in documentation:
                     strings.append(text)
+                case ast.Constant(value=bytes(content)):
+                    strings.append(content.decode(errors="replace"))
     return "\n".join(strings).replace("\\", "")
 
 

@@ -60,7 +60,7 @@ TABLE: list[Row] = [
     ),
     Raised(
         ValueError,
-        "the token is empty, which protects nothing; None serves without one",
+        "the token is empty, which protects nothing; None stands for no token",
         lambda _: ServeOptions(token=" "),
     ),
     Raised(

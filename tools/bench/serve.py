@@ -172,7 +172,7 @@ def fetched(client: PartitionClient, file_url: str) -> int:
 
 def fetched_together(client: PartitionClient, places: Sequence[Place]) -> int:
     """Bytes of many partitions from our server, asked for by one request."""
-    return sum(int(table.nbytes) for table in client.read_many(places))
+    return sum(int(fetched.table.nbytes) for fetched in client.read_many(places))
 
 
 def got(flight: FlightClient, tickets: Sequence[Ticket]) -> int:

@@ -55,4 +55,4 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, command: str, error: 
 
 def test_the_port_is_taken(root: Path, tmp_path: Path) -> None:
     with running(root) as server:
-        assert "address already in use" in error_of(run(f"shuffle serve root --port {server.address[1]}", tmp_path))
+        assert "Address already in use" in error_of(run(f"shuffle serve root --port {server.address[1]}", tmp_path))

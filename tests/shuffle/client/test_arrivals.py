@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from shuffle.client.arrivals import AbandonedError, Arrivals
+from shuffle.client.deadline import Deadline
 
 
 @pytest.mark.parametrize("limit", [1, 30, 1000])
@@ -32,22 +33,28 @@ def test_results_come_in_order_and_within_the_limit(limit: int) -> None:
     with ThreadPoolExecutor(4) as pool:
         for number in range(60):
             pool.submit(arrive, number)
-        for number in arrivals:
-            given.append(number)
+        for given_out in arrivals:
+            assert isinstance(given_out, int)
+            given.append(given_out)
             with lock:
-                del held[number]
+                del held[given_out]
     assert given == list(range(60))
     assert most <= max(limit, 12) + 11  # what was given out last is ours, not the meter's
 
 
-def test_an_error_is_raised_in_its_turn() -> None:
+def test_an_error_is_given_out_in_its_turn() -> None:
     arrivals: Arrivals[int] = Arrivals(2, 10)
-    arrivals.put(1, OSError("the second"))
+    error = OSError("the second")
+    arrivals.put(1, error)
     arrivals.put(0, 7)
-    results = iter(arrivals)
-    assert next(results) == 7
-    with pytest.raises(OSError, match="the second"):
-        next(results)
+    assert list(arrivals) == [7, error]
+
+
+def test_room_is_waited_for_until_the_deadline() -> None:
+    arrivals: Arrivals[int] = Arrivals(3, 10, Deadline(0.05))
+    arrivals.make_room(0, 10)
+    with pytest.raises(TimeoutError, match="the deadline has passed"):
+        arrivals.make_room(1, 1)
 
 
 def test_who_waits_for_room_is_let_go() -> None:

@@ -5,20 +5,21 @@ from __future__ import annotations
 import io
 import pickle
 import re
+import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from shuffle import PartitionServer
 from shuffle.client import FetchError, NetworkError, PartitionClient, Place, ServerError, fetch
-from shuffle.client.connections import Connections
-from shuffle.client.download import Download
-from shuffle.client.sinks import FileSink
-from shuffle.options import FetchOptions
+from shuffle.options import FetchOptions, ServeOptions
 from spill_format import ChecksumError, SpillFile, SpillWriter, TargetExistsError
 from tests.helpers.http_files import http_files
-from tests.helpers.proxies import cut_after, flipped_at, proxied
+from tests.helpers.proxies import cut_after, flipped_at, proxied, scripted_server
 from tests.helpers.servers import Authority, Server, running
 from tests.helpers.spills import random_spill
 
@@ -88,16 +89,6 @@ def test_a_download_goes_on_where_it_broke(
         piped = io.BytesIO()
         client.pipe(f"{proxy.url}/{LARGE}", 1, None, piped)
         assert piped.getvalue() == expected
-
-
-def test_bytes_reach_a_file_without_this_process(server: Server, shared_root: Path, tmp_path: Path) -> None:
-    with open(tmp_path / "x", "w+b") as file:
-        sink = FileSink(file.fileno())
-        connections = Connections(QUICK)
-        Download(Place.of(f"{server.url}/{LARGE}", 1), sink, connections, QUICK).run()
-        connections.close()
-        assert sink.spliced > sink.received - (1 << 20)
-    assert (tmp_path / "x").read_bytes() == stream_of(shared_root, LARGE, 1, 2)
 
 
 def test_a_network_that_flips_a_bit_once_is_survived(
@@ -171,23 +162,23 @@ def test_another_kind_of_server_is_told_from_ours(tmp_path: Path, client: Partit
 
 
 def test_secrets(shared_root: Path, authority: Authority, tmp_path: Path) -> None:
-    (tmp_path / "token").write_text("open sesame\n")
+    (tmp_path / "token").write_text("open-sesame\n")
     options = ("--certificate", authority.certificate, "--client-authority", authority.root)
     with running(shared_root, *map(str, options), "--token-file", str(tmp_path / "token")) as server:
         url = f"{server.url}/{LARGE}"
         known = FetchOptions(
-            token="open sesame", authority=authority.root, certificate=authority.client, backoff_seconds=0.001
+            token="open-sesame", authority=authority.root, certificate=authority.client, backoff_seconds=0.001
         )
         assert fetch(url, 1, options=known) == local(shared_root, LARGE, 1)
         with PartitionClient(known) as client:
             client.save(url, 1, None, tmp_path / "saved")
             assert (tmp_path / "saved").read_bytes() == stream_of(shared_root, LARGE, 1, 2)
-            assert [t.num_rows for t in client.read_many([Place.of(url, 0), Place.of(url, 2)])] == [5, 5]
+            assert [each.table.num_rows for each in client.read_many([Place.of(url, 0), Place.of(url, 2)])] == [5, 5]
         for wrong in (
             FetchOptions(token="open", authority=authority.root, certificate=authority.client),
-            FetchOptions(token="open sesame", authority=authority.root, attempts=1),
-            FetchOptions(token="open sesame", authority=authority.root, certificate=authority.stranger, attempts=1),
-            FetchOptions(token="open sesame", certificate=authority.client, attempts=1),
+            FetchOptions(token="open-sesame", authority=authority.root, attempts=1),
+            FetchOptions(token="open-sesame", authority=authority.root, certificate=authority.stranger, attempts=1),
+            FetchOptions(token="open-sesame", certificate=authority.client, attempts=1),
         ):
             with pytest.raises(FetchError):
                 fetch(url, 0, options=wrong)
@@ -201,7 +192,7 @@ def test_many_places_come_by_one_request(server: Server, shared_root: Path, clie
     wanted = ((0, 1), (2, 5), (1, 2), (0, 6))
     with proxied(server.address) as proxy:
         places = places_of(proxy.url, "a.arrow", *wanted) + places_of(proxy.url, LARGE, (0, 1), (1, 2))
-        tables = list(client.read_many(places))
+        tables = [each.table for each in client.read_many(places)]
         assert len(proxy.heads) <= 2  # head and body may come separately
     expected = [local(shared_root, "a.arrow", *partitions) for partitions in wanted]
     assert tables == [*expected, local(shared_root, LARGE, 0), local(shared_root, LARGE, 1)]
@@ -226,7 +217,7 @@ def test_many_places_of_several_servers_come_in_order(server: Server, shared_roo
             for name in ("a.arrow", LARGE)
             for _ in range(20)
         ]
-        rows = [table.num_rows for table in client.read_many(places)]
+        rows = [each.table.num_rows for each in client.read_many(places)]
     assert rows == [n for a, b in ((30, 5), (0, 600_000), (500, 5)) for n in ([a] * 20 + [b] * 20) * 2]
 
 
@@ -238,32 +229,81 @@ def test_a_request_for_many_places_survives_breaks(
         places = places_of(proxy.url, "a.arrow", (0, 1), (2, 3), (5, 6)) + places_of(
             proxy.url, LARGE, (0, 1), (1, 2), (2, 3)
         )
-        rows = [table.num_rows for table in client.read_many(places)]
+        rows = [each.table.num_rows for each in client.read_many(places)]
     assert rows == [30, 500, 2000, 5, 600_000, 5]
 
 
-def test_a_missing_place_is_named_in_its_turn(server: Server, client: PartitionClient) -> None:
-    tables = client.read_many(places_of(server.url, "a.arrow", (0, 1), (2, 3), (9, 10), (3, 4)))
-    assert [next(tables).num_rows, next(tables).num_rows] == [30, 500]
+def outcomes(client: PartitionClient, places: list[Place]) -> list[object]:
+    """Rows of each place, or the class of its error, which names the place."""
+    fetched = list(client.read_many(places))
+    assert [each.place for each in fetched] == places
+    for each in fetched:
+        assert each.error is None or each.place.url in str(each.error)
+    return [each.table.num_rows if each.error is None else type(each.error) for each in fetched]
+
+
+def test_a_missing_place_takes_no_other_with_it(server: Server, client: PartitionClient) -> None:
+    places = places_of(server.url, "a.arrow", (0, 1), (2, 3), (9, 10), (3, 4)) + places_of(
+        server.url, "b.arrow", (0, 1)
+    )
+    assert outcomes(client, places) == [30, 500, ServerError, 7, ServerError]
+    missing = list(client.read_many(places))[2]
     with pytest.raises(ServerError, match=r"partitions/9: .*there is no partition 9"):
-        next(tables)
+        missing.table  # noqa: B018
 
 
-def test_one_damaged_place_takes_no_other_with_it(tmp_path: Path) -> None:
+def test_a_damaged_place_takes_no_other_with_it(tmp_path: Path) -> None:
     path = random_spill(tmp_path / "a.arrow", [10] * 64)
     content = bytearray(path.read_bytes())
     content[content.index(stream_of(tmp_path, "a.arrow", 40, 41)[-60:-8])] ^= 1
     path.write_bytes(content)
-    with running(tmp_path) as server, PartitionClient(FetchOptions(connections=1)) as client:
-        tables = client.read_many([Place.of(f"{server.url}/a.arrow", partition) for partition in range(64)])
-        assert [next(tables).num_rows for _ in range(40)] == [10] * 40
-        with pytest.raises(ChecksumError, match="partitions/40"):
-            next(tables)
+    with PartitionServer(tmp_path) as server, PartitionClient(FetchOptions(connections=1)) as client:
+        places = [Place.of(f"{server.url}a.arrow", partition) for partition in range(64)]
+        assert outcomes(client, places) == [10] * 40 + [ChecksumError] + [10] * 23
 
 
 def test_a_network_that_breaks_for_good_takes_nothing_that_has_arrived(server: Server, client: PartitionClient) -> None:
     with proxied(server.address, cut_after(40_000), last=cut_after(0)) as proxy:
-        tables = client.read_many(places_of(proxy.url, "a.arrow", *[(0, 1)] * 20, (1, 2), *[(0, 1)] * 43))
-        assert [next(tables).num_rows for _ in range(20)] == [30] * 20
-        with pytest.raises(NetworkError, match="the network failed"):
-            list(tables)
+        places = places_of(proxy.url, "a.arrow", *[(0, 1)] * 20, (1, 2), *[(0, 1)] * 43)
+        there = places_of(server.url, "a.arrow", (2, 3))
+        result = outcomes(client, places + there)
+    assert result[:20] == [30] * 20
+    assert result[-2:] == [NetworkError, 500]
+    assert len(proxy.heads) <= 4 + QUICK.attempts  # a server that is lost is not asked for each place again
+
+
+def test_an_expected_checksum_is_compared_before_bytes_come(server: Server, client: PartitionClient) -> None:
+    place = Place.of(f"{server.url}/a.arrow", 2)
+    recorded = int(urllib.request.urlopen(place.url).headers["Shuffle-CRC32C"], 16)
+    places = [place._replace(crc32c=recorded), place._replace(crc32c=recorded ^ 1), place]
+    assert outcomes(client, places) == [500, ChecksumError, 500]
+    with pytest.raises(ChecksumError, match="CRC-32C that the server has for these partitions"):
+        list(client.read_many(places))[1].table  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\nShuffle-CRC32C: 0\r\n\r\n12345678"]
+)
+@pytest.mark.parametrize("limit", [{"deadline_seconds": 0.5}, {"deadline_seconds": 0.5, "attempts": 1000}])
+def test_a_call_ends_with_its_deadline(answer: bytes, limit: dict[str, Any]) -> None:
+    began = time.monotonic()
+    with scripted_server([answer], holding=True) as url, PartitionClient(FetchOptions(**limit)) as client:
+        with pytest.raises(NetworkError):
+            client.read(f"{url}/a.arrow", 0)
+        assert outcomes(client, places_of(url, "a.arrow", (0, 1), (1, 2))) == [NetworkError, NetworkError]
+    assert time.monotonic() - began < 3
+
+
+def test_a_token_may_be_in_a_file_and_change_there(shared_root: Path, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("first\n")
+    options = FetchOptions(token=tmp_path / "token")
+    assert "first" not in repr(pickle.loads(pickle.dumps(options)))
+    with (
+        PartitionServer(shared_root, options=ServeOptions(token="second")) as server,
+        PartitionClient(options) as client,
+    ):
+        with pytest.raises(ServerError, match="401"):
+            client.read(f"{server.url}a.arrow", 0)
+        (tmp_path / "token").write_text("second\n")
+        assert client.read(f"{server.url}a.arrow", 0).num_rows == 30
+        assert fetch(f"{server.url}a.arrow", 0, options=FetchOptions(token=lambda: b" second")).num_rows == 30

@@ -36,7 +36,7 @@ def connected(*pieces: bytes, holding: bool = False) -> Iterator[Connection]:
 
         thread = threading.Thread(target=run)
         thread.start()
-        connection = Connection(host, 0.5, None)
+        connection = Connection(host, 0.5, 0.5, None)
         try:
             yield connection
         finally:
@@ -101,9 +101,9 @@ def test_an_address_of_an_unknown_family_is_passed_over(monkeypatch: pytest.Monk
         addresses = [unknown]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
         with pytest.raises(OSError, match="not supported"):
-            Connection(Host("http", "x", 1), 0.5, None)
+            Connection(Host("http", "x", 1), 0.5, 0.5, None)
         addresses.append(known)
-        Connection(Host("http", "x", 1), 0.5, None).close()
+        Connection(Host("http", "x", 1), 0.5, 0.5, None).close()
         connection.request("GET", "/", {})
 
 

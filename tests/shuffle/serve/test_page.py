@@ -60,7 +60,7 @@ def test_files_sizes_and_skew_are_shown(tmp_path: Path) -> None:
 
 
 def test_the_page_needs_no_token_and_shows_nothing_without(shared_root: Path, tmp_path: Path) -> None:
-    with running(shared_root, SHUFFLE_TOKEN="open sesame") as server:
+    with running(shared_root, SHUFFLE_TOKEN="open-sesame") as server:
         document = shown(f"{server.url}/", tmp_path / "profile")
     assert text_of(document, "state") == "This server wants a token."
     assert "a.arrow" not in document

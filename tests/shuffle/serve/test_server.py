@@ -7,9 +7,11 @@ import re
 import ssl
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,12 @@ import pyarrow as pa
 import pytest
 from crc32c import crc32c
 
+from shuffle import PartitionServer, ServeOptions
 from shuffle.wire import STREAM_TYPE
 from spill_format import SpillFile
 from spill_format.stream import ranges_within
 from tests.helpers.servers import BOUND_SECONDS, Authority, Server, get, running
+from tests.helpers.spills import random_spill
 
 PLACES = [(first, last) for first in range(6) for last in range(first, 6)]
 
@@ -247,3 +251,50 @@ def test_requests_in_a_row_on_one_connection(server: Server) -> None:
         while piece := connection.recv(1 << 20):
             answered += piece
     assert answered.count(b"HTTP/1.1 200 OK") == 51
+
+
+def test_a_program_serves_from_any_thread(shared_root: Path) -> None:
+    """Two at a time, and again; their threads end with them."""
+    before = threading.active_count()
+
+    def serve_and_ask(_number: int) -> tuple[str, str, int]:
+        with PartitionServer(shared_root, options=ServeOptions(grace_seconds=5)) as server:
+            status, headers, _body = answer(f"{server.url}a.arrow/partitions/2")
+            assert headers["Shuffle-Incarnation"] == server.incarnation
+            return server.url, server.incarnation, status
+
+    with ThreadPoolExecutor(2) as executor:
+        served = list(executor.map(serve_and_ask, range(4)))
+    assert [status for _, _, status in served] == [200] * 4
+    assert len({incarnation for _, incarnation, _ in served}) == 4
+    with pytest.raises(urllib.error.URLError):
+        open_url(served[0][0])
+    assert threading.active_count() == before
+
+
+def test_a_server_that_cannot_start_says_why(shared_root: Path, server: Server) -> None:
+    with pytest.raises(OSError, match=r"cannot listen at 127.0.0.1:.*: Address already in use"):
+        PartitionServer(shared_root, port=server.address[1])
+    with pytest.raises(NotADirectoryError):
+        PartitionServer(shared_root / "a.arrow")
+
+
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/", "/a.arrow", "/a.arrow/partitions/0", "/none.arrow", "/a.arrow/partitions/99", "/metrics"]
+)
+def test_each_answer_names_the_servers_incarnation(server: Server, path: str) -> None:
+    fields = [answer(f"{server.url}{path}", **more)[1] for more in ({}, {"X_Other": "1", "Range": "bytes=1-"})]
+    assert len(fields[0]["Shuffle-Incarnation"]) == 16
+    assert fields[0]["Shuffle-Incarnation"] == fields[1]["Shuffle-Incarnation"]
+
+
+def test_what_is_gone_is_told_from_what_never_was(tmp_path: Path) -> None:
+    random_spill(tmp_path / "a.arrow", [1])
+    with PartitionServer(tmp_path) as server:
+        assert answer(f"{server.url}a.arrow/partitions/0")[0] == 200
+        (tmp_path / "a.arrow").unlink()
+        assert answer(f"{server.url}a.arrow/partitions/0")[::2] == (410, b"the file that had this name is gone\n")
+        assert answer(f"{server.url}a.arrow")[0] == 410
+        assert answer(f"{server.url}b.arrow/partitions/0")[0] == 404
+        random_spill(tmp_path / "a.arrow", [1])
+        assert answer(f"{server.url}a.arrow/partitions/0")[0] == 200

@@ -168,8 +168,8 @@ def test_more_files_may_be_asked_for_than_may_be_open(tmp_path: Path) -> None:
         used = len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))
         resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (used + 20, used + 20))
         with PartitionClient() as client:
-            tables = list(client.read_many([Place.of(f"{server.url}/{name}", 0) for name in names]))
-        assert [table.num_rows for table in tables] == list(range(200))
+            fetched = list(client.read_many([Place.of(f"{server.url}/{name}", 0) for name in names]))
+        assert [each.table.num_rows for each in fetched] == list(range(200))
         body = json.dumps([f"/{name}/partitions/0" for name in names]).encode()
         answered = server.exchange(post(body))
     assert answered.startswith(b"HTTP/1.1 200 ")

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from shuffle.client.connections import Connections
 from shuffle.client.place import Host
+from shuffle.client.pool import ConnectionPool
 from shuffle.options import FetchOptions
 from tests.helpers.servers import BOUND_SECONDS
 
@@ -24,7 +24,7 @@ EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 def test_a_kept_connection_on_which_a_request_fails_is_closed(
     said: bytes, fields: dict[str, str], error: type[Exception]
 ) -> None:
-    connections = Connections(FetchOptions(timeout_seconds=0.2))
+    connections = ConnectionPool(FetchOptions(timeout_seconds=0.2))
     with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor() as executor:
         host = Host("http", "127.0.0.1", listening.getsockname()[1])
 
@@ -49,7 +49,7 @@ def test_a_kept_connection_on_which_a_request_fails_is_closed(
 
 
 def test_an_answer_that_nobody_asked_for_is_no_answer() -> None:
-    connections = Connections(FetchOptions(timeout_seconds=BOUND_SECONDS))
+    connections = ConnectionPool(FetchOptions(timeout_seconds=BOUND_SECONDS))
     with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor() as executor:
         listening.settimeout(2)  # where there is no second connection
         host = Host("http", "127.0.0.1", listening.getsockname()[1])

@@ -17,7 +17,7 @@ from shuffle.serve.lane import Lane
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
-class Connections(web.Server):
+class Acceptor(web.Server):
     """All connections: counted, and no more than the limit."""
 
     def __init__(self, application: Application, options: ServeOptions) -> None:
@@ -68,7 +68,7 @@ class Connections(web.Server):
 class _Handler(web.RequestHandler):
     """aiohttp's, for one connection."""
 
-    def __init__(self, connections: Connections, options: ServeOptions, logger: logging.Logger) -> None:
+    def __init__(self, connections: Acceptor, options: ServeOptions, logger: logging.Logger) -> None:
         super().__init__(
             connections,
             loop=asyncio.get_running_loop(),

@@ -1,4 +1,4 @@
-"""Connections to servers, kept for the next request. Thread-safe; each connection is one thread's at a time."""
+"""ConnectionPool to servers, kept for the next request. Thread-safe; each connection is one thread's at a time."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import threading
 from collections import defaultdict
 from collections.abc import Mapping
 
+from shuffle.client.deadline import NEVER, Deadline
 from shuffle.client.exchange import Answer, Connection
 from shuffle.client.place import Host
 from shuffle.options import FetchOptions
 
 
-class Connections:
+class ConnectionPool:
     """The connections of a client, those of each method apart: a server answers plain GETs the short way only where
     nothing else was asked before.
     """
@@ -23,26 +24,36 @@ class Connections:
         self._lock = threading.Lock()
         self._tls: ssl.SSLContext | None = None
 
-    def request(self, host: Host, method: str, path: str, fields: Mapping[str, str], body: bytes = b"") -> Answer:
+    def request(
+        self,
+        host: Host,
+        method: str,
+        path: str,
+        fields: Mapping[str, str],
+        body: bytes = b"",
+        deadline: Deadline = NEVER,
+    ) -> Answer:
         """Send a request and read the head of its answer. The connection is to be given back, or closed.
 
         Raises:
-            OSError: there is no answer.
+            OSError: there is no answer, or the token's file cannot be read.
+            ValueError: what should be a token is not one.
         """
-        if self._options.token is not None:
-            fields = {**fields, "Authorization": f"Bearer {self._options.token}"}
+        if (token := self._options.current_token()) is not None:
+            fields = {**fields, "Authorization": f"Bearer {token.decode('latin-1')}"}
         while (idle := self._take(host, method)) is not None:
             try:
-                return idle.request(method, path, fields, body)
+                return idle.request(method, path, fields, body, deadline)
             except ConnectionError:
                 idle.close()  # the server closed it while nobody was looking: that is no failure
             except BaseException:
                 idle.close()
                 raise
         tls = self._tls_context() if host.scheme == "https" else None
-        connection = Connection(host, self._options.timeout_seconds, tls)
+        connect_seconds = max(min(self._options.connect_seconds, deadline.left()), 0.001)
+        connection = Connection(host, connect_seconds, self._options.timeout_seconds, tls)
         try:
-            return connection.request(method, path, fields, body)
+            return connection.request(method, path, fields, body, deadline)
         except BaseException:
             connection.close()
             raise

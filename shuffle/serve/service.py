@@ -1,0 +1,129 @@
+"""One server inside an event loop: it listens, answers, and stops.
+
+Its connections are ``acceptor.py``'s business, what it answers ``application.py``'s. Signals, threads and processes are
+``server.py``'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import resource
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from shuffle.options import ServeOptions
+from shuffle.serve.acceptor import Acceptor
+from shuffle.serve.application import Application
+from shuffle.serve.catalog import NO_DESCRIPTORS, Catalog
+from shuffle.serve.listening import BACKLOG
+
+_LOGGER = logging.getLogger("shuffle.serve")
+_SILENT_SECONDS = 10
+
+
+class Service:
+    """Serves the files below a root on sockets that are bound already.
+
+    Args:
+        root: the directory.
+        options: limits, secrets, and how files are sent.
+        incarnation: identity of this run of the server.
+
+    Raises:
+        OSError: the root is not a directory.
+        ValueError: the certificate or its key cannot be used.
+    """
+
+    def __init__(self, root: str | os.PathLike[str], options: ServeOptions, incarnation: str) -> None:
+        self._catalog = Catalog(root, options.open_files)
+        self._tls = _tls_context(options)
+        self._options = options
+        self._application = Application(self._catalog, options, incarnation)
+        self._servers: list[asyncio.Server] = []
+        self._acceptor: Acceptor | None = None
+        _allow_descriptors(options)
+
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
+        """Answer requests from now on."""
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_Faults())
+        self._acceptor = Acceptor(self._application, self._options)
+        for bound in sockets:
+            server = await loop.create_server(
+                self._acceptor.accept,
+                sock=bound,
+                ssl=self._tls,
+                backlog=BACKLOG,
+                ssl_handshake_timeout=self._options.header_seconds if self._tls else None,
+            )
+            self._servers.append(server)
+
+    def refuse(self) -> None:
+        """Refuse new connections from here on."""
+        for server in self._servers:
+            server.close()
+
+    async def stop(self) -> None:
+        """Finish what is being answered, within the time for that, and close all connections."""
+        self.refuse()
+        if self._acceptor is not None:
+            await self._acceptor.stop(self._options.grace_seconds)
+
+    def close(self) -> None:
+        """Close all files."""
+        self._catalog.close()
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What makes event loops of uvloop's, which take less time for a request; None where it is not installed."""
+    try:
+        import uvloop
+    except ImportError:  # there is none for every system and every Python
+        return None
+    return uvloop.new_event_loop
+
+
+class _Faults:
+    """Tells of faults in the event loop. asyncio tries to accept a connection as often as its backlog is long, and has
+    each failure told: that there are no descriptors left is told now and then.
+    """
+
+    def __init__(self) -> None:
+        self._silent_until = 0.0
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not (isinstance(error, OSError) and error.errno in NO_DESCRIPTORS):
+            loop.default_exception_handler(context)
+        elif loop.time() >= self._silent_until:
+            self._silent_until = loop.time() + _SILENT_SECONDS
+            _LOGGER.warning("connections have to wait: %s", error)
+
+
+def _tls_context(options: ServeOptions) -> ssl.SSLContext | None:
+    if options.certificate is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(options.certificate, options.key)
+        if options.client_authority is not None:
+            context.load_verify_locations(options.client_authority)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except ssl.SSLError as error:
+        files = ", ".join(str(file) for file in (options.certificate, options.key, options.client_authority) if file)
+        raise ValueError(f"{files}: no certificate, key or authority that can be used: {error}") from error
+    return context
+
+
+def _allow_descriptors(options: ServeOptions) -> None:
+    """As many descriptors as the limits need, if this process may have them: two a connection, one an open file."""
+    wanted = 2 * options.connections + options.open_files + options.sends + 64
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
