@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from shuffle.client import PartitionClient, fetch
     from shuffle.jobs.job import run
     from shuffle.mapping.map_writer import MapWriter
+    from shuffle.mapping.partition_files import partition_files
     from shuffle.merging.merge import merge
     from shuffle.options import FetchOptions, MapOptions, MergeOptions, ServeOptions
     from shuffle.partitioners import CallablePartitioner, HashPartitioner, RangePartitioner, RoundRobinPartitioner
@@ -38,6 +39,7 @@ __all__ = [
     "ShuffleWarning",
     "fetch",
     "merge",
+    "partition_files",
     "read_partition",
     "run",
 ]
@@ -59,6 +61,7 @@ _LAZY = {
     "ShuffleWarning": "shuffle.warning",
     "fetch": "shuffle.client",
     "merge": "shuffle.merging.merge",
+    "partition_files": "shuffle.mapping.partition_files",
     "read_partition": "shuffle.reduce",
     "run": "shuffle.jobs.job",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Sequence
 from typing import Literal, TypeVar, get_args
 
 import click
@@ -15,7 +16,7 @@ from shuffle.cli.terminal import progress_bar, say
 from shuffle.option_kinds import MINIMUM_MEMORY_BYTES
 from shuffle.options import MapOptions, MergeOptions
 from shuffle.report import MapReport
-from shuffle.rows.placement import Placement, SortKey
+from shuffle.rows.placement import SortKey
 from shuffle.wording import as_json_text, counted, sized
 
 Compression = Literal["none", "lz4", "zstd"]
@@ -181,8 +182,8 @@ def command(  # noqa: PLR0913 (one argument an option)
 
     SIZE is in bytes, or takes KiB, MiB or GiB.
     """
-    placement = Placement(_joined(by), _joined(sort_keys), round_robin, partition_count)
-    _check_usage(placement, options, spills_only=spills_only)
+    ways = {"--by": by, "--range": sort_keys, "--round-robin": round_robin}
+    _check_usage([name for name, value in ways.items() if value], options, spills_only=spills_only)
     map_options = MapOptions(
         memory_bytes=memory_bytes,
         spill_directories=spill_directories,
@@ -197,17 +198,19 @@ def command(  # noqa: PLR0913 (one argument an option)
         transfer_to=options.transfer_to,
         method=options.method,
     )
-    from shuffle.mapping.partition_files import partition
-    from shuffle.rows.inputs import Inputs
+    from shuffle.mapping.partition_files import partition_files
 
-    watched = functools.partial(progress_bar, shown=output.bar_shown)
-    report = partition(
-        Inputs(inputs, condition),
-        _joined(columns),
-        placement,
+    report = partition_files(
+        inputs,
         target,
-        map_options,
-        watched,
+        partition_count,
+        by=_joined(by),
+        range=_joined(sort_keys),
+        round_robin=round_robin,
+        columns=_joined(columns),
+        where=condition,
+        progress=functools.partial(progress_bar, shown=output.bar_shown),
+        options=map_options,
     )
     if as_json:
         click.echo(as_json_text(report.as_dict()))
@@ -220,11 +223,9 @@ def _joined(groups: tuple[tuple[Item, ...], ...]) -> tuple[Item, ...]:
     return tuple(item for group in groups for item in group)
 
 
-def _check_usage(placement: Placement, options: MergeOptions, *, spills_only: bool) -> None:
-    ways = {"--by": placement.by, "--range": placement.sort_keys, "--round-robin": placement.round_robin}
-    given = [name for name, value in ways.items() if value]
+def _check_usage(given: Sequence[str], options: MergeOptions, *, spills_only: bool) -> None:
     if len(given) != 1:
-        problem = f"one of {', '.join(ways)} is needed"
+        problem = "one of --by, --range, --round-robin is needed"
         raise click.UsageError(
             f"{problem}, not {' and '.join(given)}" if given else problem, click.get_current_context()
         )

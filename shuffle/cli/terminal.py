@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import sys
 import threading
@@ -19,12 +20,15 @@ from typing import BinaryIO
 
 import click
 
+from shuffle.rows.errors import InputError
 from shuffle.warning import ShuffleWarning
 from spill_format.errors import SpillError
 
 EXIT_DAMAGED = 1
 EXIT_ERROR = 2
 
+_KEYWORD = re.compile(r'\b(?P<name>[a-z_]+)=(?P<value>True|"[^"]*")')
+"""An option in the advice of an error or a warning, which a function's caller gives as a keyword."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _EXPLAINED = (SpillError, ValueError, OSError, ModuleNotFoundError)  # say what there is to say; the last of an extra
 
@@ -146,21 +150,33 @@ def progress_bar(total: int | None, unit: str, description: str, *, shown: bool)
 
 
 def describe(error: BaseException) -> str:
-    """An error in words; the file first, where it concerns one."""
-    if isinstance(error, click.UsageError):
-        hint = f" (see `{error.ctx.command_path} --help`)" if error.ctx is not None else ""
-        return error.format_message().removesuffix(".") + hint
-    if isinstance(error, click.ClickException):
-        return error.format_message()
-    if isinstance(error, OSError) and error.strerror is not None:
-        names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, (str, bytes))]
-        return ": ".join([" -> ".join(names), error.strerror] if names else [error.strerror])
-    if isinstance(error, MemoryError):
-        return "out of memory"
-    # Arrow's errors are told from their module, so that nobody imports it to ask.
-    if isinstance(error, _EXPLAINED) or type(error).__module__.startswith("pyarrow"):
-        return str(error)
-    return f"unexpected {type(error).__name__}: {error}; this is a defect of shuffle: --debug shows where"
+    """An error in words that a command's user understands: the file first, flags instead of keywords."""
+    match error:
+        case click.UsageError():
+            hint = f" (see `{error.ctx.command_path} --help`)" if error.ctx is not None else ""
+            text = error.format_message().removesuffix(".") + hint
+        case click.ClickException():
+            text = error.format_message()
+        case OSError(strerror=str() as reason):
+            names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, (str, bytes))]
+            text = ": ".join([" -> ".join(names), reason] if names else [reason])
+        case MemoryError():
+            text = "out of memory"
+        case InputError(argument=str() as argument):
+            text = f"--{argument}: {error.problem}"
+        case SpillError(advice=str() as advice):
+            text = str(error).removesuffix(advice) + _KEYWORD.sub(_flag_of, advice)
+        # Arrow's errors are told from their module, so that nobody imports it to ask.
+        case _ if isinstance(error, _EXPLAINED) or type(error).__module__.startswith("pyarrow"):
+            text = str(error)
+        case _:
+            text = f"unexpected {type(error).__name__}: {error}; this is a defect of shuffle: --debug shows where"
+    return text
+
+
+def _flag_of(keyword: re.Match[str]) -> str:
+    flag = f"--{keyword['name'].replace('_', '-')}"
+    return flag if keyword["value"] == "True" else f"{flag} {keyword['value'].strip(chr(34))}"
 
 
 def _report(error: BaseException, *, debug: bool) -> int:
@@ -213,7 +229,8 @@ def _signals_raised() -> Iterator[None]:
 @contextmanager
 def _warnings_in_one_line() -> Iterator[None]:
     def show(message: Warning | str, *_: object, **__: object) -> None:
-        say_warning(str(message))
+        problem, semicolon, advice = str(message).rpartition("; ")
+        say_warning(problem + semicolon + _KEYWORD.sub(_flag_of, advice))
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", ShuffleWarning)

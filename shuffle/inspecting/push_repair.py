@@ -123,7 +123,7 @@ def repair_pushed_directory(
         targets = pushed_paths_beside(file)
         _refuse_in_place(paths, targets)
         if not overwrite and (existing := [each for each in _all_of(targets) if os.path.lexists(each)]):
-            advice = "choose another name, or replace it with --overwrite or overwrite=True"
+            advice = "choose another name, or replace it with overwrite=True"
             raise TargetExistsError("the target already exists", path=existing[0], advice=advice)
     options = MergeOptions(overwrite=overwrite, durable=durable)
     repairs = [_repair(paths, file, options, progress) for paths, file in found]

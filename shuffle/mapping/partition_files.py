@@ -1,73 +1,120 @@
-"""What ``shuffle partition`` does, once its options are understood: rows are read, placed and written."""
+"""Files of rows become one partitioned file: rows are read, placed and written. ``shuffle partition`` calls this."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
 
 import pyarrow as pa
 
 from shuffle.mapping.map_writer import MapWriter
 from shuffle.mapping.spill_store import kept_spills, spill_directories
-from shuffle.options import MapOptions
+from shuffle.option_kinds import options_of
+from shuffle.options import MapKeywords, MapOptions
 from shuffle.partitioners import HashPartitioner, Partitioner, RoundRobinPartitioner
 from shuffle.report import MapReport
 from shuffle.rows.bounds import range_partitioner
 from shuffle.rows.errors import InputError
 from shuffle.rows.inputs import Inputs
-from shuffle.rows.placement import Placement
+from shuffle.rows.placement import Placement, SortKey, sort_keys_of
 from shuffle.rows.progress import Stage, unwatched
 from shuffle.rows.projection import Projection
 
+if TYPE_CHECKING:
+    import pyarrow.compute as pc
 
-def partition(
-    inputs: Inputs,
-    columns: Sequence[str],
-    placement: Placement,
-    target: str,
-    options: MapOptions,
-    stage: Stage = unwatched,
+
+def partition_files(  # noqa: PLR0913 (one argument an option of the command)
+    inputs: str | PathLike[str] | Iterable[str | PathLike[str]],
+    target: str | PathLike[str],
+    partitions: int,
+    *,
+    by: str | Sequence[str] = (),
+    range: str | SortKey | Sequence[str | SortKey] = (),  # noqa: A002 (the command's name for it)
+    round_robin: bool = False,
+    columns: Sequence[str] | None = None,
+    where: str | pc.Expression | None = None,
+    progress: Stage = unwatched,
+    options: MapOptions | None = None,
+    **keywords: Unpack[MapKeywords],
 ) -> MapReport:
-    """Write the rows of the inputs to ``target``, or to its spills.
+    """Read rows of Parquet, Arrow, CSV or JSON lines files, and write them to one partitioned file.
+
+    Exactly one of ``by``, ``range`` and ``round_robin`` places rows. Within a partition rows keep their order.
 
     Args:
-        inputs: the rows.
-        columns: those that are written; none: all. The ones that rows are placed by need not be among them.
-        placement: which partition a row goes to.
-        target, options: as ``MapWriter`` takes them.
-        stage: watches sampling and partitioning.
+        inputs: files of one format and of the same columns; a directory stands for all such files in it and below, a
+            pattern (``a/**/*.csv``) for the files that match it. Directories named ``key=value`` make columns.
+        target: the file to make; it appears whole or not at all.
+        partitions: how many partitions.
+        by: columns whose hash decides, as in Spark's ``repartition(partitions, by)``. A single name is one column.
+        range: columns whose order decides, as text (``"price:desc:nulls-last,id"``) or ``SortKey``. The inputs are
+            sampled first, so that partitions get about as many rows each.
+        round_robin: row i goes to partition i modulo ``partitions``.
+        columns: the columns to write, in this order; None: all.
+        where: the rows to write: text as ``shuffle partition --where`` takes it, or a ``pyarrow.compute.Expression``,
+            which has Arrow's meaning of nulls and NaN. None: all rows.
+        progress: watches sampling and partitioning; see ``Stage``.
+        options, keywords: see ``MapOptions``; each option is also a keyword, as in ``memory_bytes="1GiB"``.
 
     Raises:
-        InputError: a column is not there, or an input cannot be read or would be replaced as a spill.
-        SpillError, ValueError, OSError: as ``MapWriter`` does.
+        InputError: a file, a column or the condition is at fault; it is a ``ValueError``.
+        SpillError, ValueError, TypeError, OSError: as ``MapWriter`` does.
     """
-    pa.set_cpu_count(options.threads)  # those that decode; sorting has its own
+    options = options_of(MapOptions, options, keywords)
+    placement = Placement(partitions, (by,) if isinstance(by, str) else tuple(by), sort_keys_of(range), round_robin)
+    paths = [inputs] if isinstance(inputs, (str, PathLike)) else list(inputs)
+    if not paths:
+        raise InputError("there are no inputs")
+    rows = Inputs([os.fspath(path) for path in paths], where)
+    with _decoding_threads(options.threads):
+        return _partition(rows, columns or (), placement, os.fspath(target), options, progress)
+
+
+def _partition(
+    inputs: Inputs, columns: Sequence[str], placement: Placement, target: str, options: MapOptions, progress: Stage
+) -> MapReport:
     _check_columns(columns, inputs.schema)
     _check_spills_are_no_inputs(inputs, target, options)
     if placement.sort_keys:
         # What is going to be refused is refused before the inputs are sampled.
         _writer(target, inputs.schema, RoundRobinPartitioner(placement.partition_count), options).discard()
-    partitioner = _partitioner(inputs, placement, options, stage)
+    partitioner = _partitioner(inputs, placement, options, progress)
     projection = Projection(partitioner, inputs.schema, columns) if columns else None
     read = None if projection is None else list(dict.fromkeys([*columns, *placement.columns]))
     schema = inputs.schema if projection is None else projection.schema
     with (
         _writer(target, schema, projection or partitioner, options) as writer,
-        stage(inputs.row_count(inputs.parts), " rows", "partitioning") as progress,
+        progress(inputs.row_count(inputs.parts), " rows", "partitioning") as advance,
     ):
-        for batch in inputs.batches(inputs.parts, read, progress, options.memory_bytes):
+        for batch in inputs.batches(inputs.parts, read, advance, options.memory_bytes):
             writer.write(batch if projection is None else projection.written(batch))
     assert writer.report is not None  # it is closed
     return writer.report
 
 
-def _partitioner(inputs: Inputs, placement: Placement, options: MapOptions, stage: Stage) -> Partitioner:
+def _partitioner(inputs: Inputs, placement: Placement, options: MapOptions, progress: Stage) -> Partitioner:
     if placement.by:
         return HashPartitioner(placement.by, placement.partition_count)
     if placement.sort_keys:
         keys, count, memory_bytes = placement.sort_keys, placement.partition_count, options.memory_bytes
-        return range_partitioner(inputs, keys, count, memory_bytes, stage)
+        return range_partitioner(inputs, keys, count, memory_bytes, progress)
     return RoundRobinPartitioner(placement.partition_count)
+
+
+@contextmanager
+def _decoding_threads(count: int) -> Iterator[None]:
+    """Arrow decodes with so many threads meanwhile; sorting has its own."""
+    before = pa.cpu_count()
+    pa.set_cpu_count(count)
+    try:
+        yield
+    finally:
+        pa.set_cpu_count(before)
 
 
 def _writer(target: str, schema: pa.Schema, partitioner: Partitioner, options: MapOptions) -> MapWriter:
@@ -82,9 +129,9 @@ def _check_columns(columns: Sequence[str], schema: pa.Schema) -> None:
         count = len(schema.get_all_field_indices(name))
         if count != 1:
             there = f"{count} columns have this name" if count else f"the columns are: {', '.join(schema.names)}"
-            raise InputError(f"--columns: no column {name!r} to write; {there}")
+            raise InputError(f"no column {name!r} to write; {there}", "columns")
         if name in columns[:number]:
-            raise InputError(f"--columns: {name!r} is given more than once")
+            raise InputError(f"{name!r} is given more than once", "columns")
 
 
 def _check_spills_are_no_inputs(inputs: Inputs, target: str, options: MapOptions) -> None:

@@ -219,7 +219,7 @@ class SpillStore:
                 raise TargetExistsError(
                     "an earlier spill, whose rows a merge of the directory would add to the new ones",
                     path=path,
-                    advice="remove such spills, or let --overwrite or overwrite=True do it",
+                    advice="remove such spills, or let overwrite=True do it",
                 )
             path.unlink(missing_ok=True)
 

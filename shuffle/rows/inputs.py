@@ -34,7 +34,7 @@ class Inputs:
 
     Args:
         paths: as ``find_inputs`` takes them; all of one format, and of the same columns.
-        condition: as ``parse_row_filter`` takes it, or None.
+        condition: text or an expression, as ``row_filter_of`` takes it, or None.
 
     String views are read as strings, since Arrow cannot take rows of views.
 
@@ -45,7 +45,9 @@ class Inputs:
         pyarrow.ArrowException: it is not what its name says.
     """
 
-    def __init__(self, paths: Sequence[str], condition: str | None = None) -> None:
+    def __init__(self, paths: Sequence[str], condition: str | pc.Expression | None = None) -> None:
+        from shuffle.rows.row_filter import row_filter_of
+
         self.files = find_inputs(paths)
         self._dataset, stored_schema, self._directory_columns = _open_dataset(self.files)
         is_parquet = format_of(self.files) == "parquet"
@@ -55,14 +57,14 @@ class Inputs:
         self._filter: pc.Expression | None = None
         self._filter_columns: list[str] = []
         if condition is not None:
-            self._filter, self._filter_columns = _parsed(condition, stored_schema)
+            self._filter, self._filter_columns = row_filter_of(condition, stored_schema)
         # Files whose directories' names exclude every row are not looked into.
         self.parts: list[ds.Fragment] = list(self._dataset.get_fragments(self._filter))
         """The files, but for those that have no rows to give."""
         self._check_columns()
         self.schema = self._with_nulls_of_all()
         if condition is not None:
-            self._filter, _ = _parsed(condition, self._with_views_of_all(stored_schema))
+            self._filter, _ = row_filter_of(condition, self._with_views_of_all(stored_schema))
 
     def some_parts(self, most: int) -> list[ds.Fragment]:
         """Up to ``most`` row groups of Parquet files, else whole files, at equal distances in all of them."""
@@ -299,16 +301,6 @@ def _has_few_values(metadata: pq.FileMetaData, column_number: int) -> bool:
         return False
     column = metadata.row_group(0).column(column_number)
     return bool(column.total_uncompressed_size <= _FEW_VALUES_BYTES * column.num_values)
-
-
-def _parsed(condition: str, schema: pa.Schema) -> tuple[pc.Expression, list[str]]:
-    """The condition as an expression, and the columns that it is on."""
-    from shuffle.rows.row_filter import filtered_columns, parse_row_filter
-
-    try:
-        return parse_row_filter(condition, schema), filtered_columns(condition, schema)
-    except ValueError as error:
-        raise InputError(f"--where: {error}") from error
 
 
 def _readable(schema: pa.Schema) -> pa.Schema:

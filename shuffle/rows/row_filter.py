@@ -1,6 +1,6 @@
 """Conditions on rows, as ``--where`` takes them, become Arrow expressions.
 
-    condition  = all-of { OR all-of }
+    condition  = all-of { OR all-of }                                         of at most 1,000 tests
     all-of     = negatable { AND negatable }
     negatable  = { NOT } ( "(" condition ")" | test )
     test       = operand ( = | == | != | <> | < | <= | > | >= ) operand       one of them, or both, a column
@@ -26,6 +26,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from shuffle.rows.errors import InputError
 from shuffle.rows.row_filter_tokens import Token, tokens_of
 
 _COMPARISONS: dict[str, Callable[[pc.Expression, pc.Expression], pc.Expression]] = {
@@ -42,27 +43,59 @@ _PLAIN_TYPES = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
 _VALUE = "a number, a text in '…', TRUE or FALSE"
 _INTEGER_DIGITS = 20  # of the largest uint64
 _MOST_NESTED = 100  # parentheses: this parser and Arrow call themselves for each
+# Arrow takes time that grows with their square, and calls itself for each: 10,000 overflow the stack.
+_MOST_TESTS = 1000
 
 
-def parse_row_filter(text: str, schema: pa.Schema) -> pc.Expression:
-    """The expression that is true for the rows that ``text`` means.
+class RowFilter(NamedTuple):
+    """A condition as Arrow's expression, and the columns that it needs."""
+
+    expression: pc.Expression
+    columns: list[str]
+
+
+def row_filter_of(condition: str | pc.Expression, schema: pa.Schema) -> RowFilter:
+    """The filter that is true for the rows that a condition means.
 
     Args:
-        text: a condition, as the module says.
-        schema: of the rows as they are stored, though views may be read as plain values. A value must be one of its
-            column's type; dates and timestamps are written as text.
+        condition: text, as the module says, or an expression, which has Arrow's meaning.
+        schema: of the rows as they are stored, though views may be read as plain values. In text, a value must be one
+            of its column's type; dates and timestamps are written as text.
 
     Raises:
-        RowFilterError: it is no condition, or none on such rows; it names the place.
+        InputError: the text is not a condition, or the condition does not fit such rows; the message names the place.
+        TypeError: the condition is neither text nor an expression.
     """
-    return _Parser(text, schema).parsed()
+    if isinstance(condition, pc.Expression):
+        return _filter_of_expression(condition, schema)
+    if not isinstance(condition, str):
+        raise TypeError(f"where must be text or a pyarrow.compute.Expression, not {condition!r}")
+    parser = _Parser(condition, schema)
+    return RowFilter(parser.parsed(), list(parser.columns))
 
 
-def filtered_columns(text: str, schema: pa.Schema) -> list[str]:
-    """The columns that such a condition is on."""
-    parser = _Parser(text, schema)
-    parser.parsed()
-    return list(parser.columns)
+def _filter_of_expression(expression: pc.Expression, schema: pa.Schema) -> RowFilter:
+    def problem_with(fields: Sequence[pa.Field]) -> pa.ArrowException | None:
+        try:
+            pa.schema(fields).empty_table().filter(expression)
+        except pa.ArrowException as error:
+            return error
+        return None
+
+    def needed(fields: Sequence[pa.Field], others: Sequence[pa.Field]) -> list[pa.Field]:
+        """The fewest of these fields that the expression needs beside others; Arrow does not tell which it names."""
+        if problem_with(others) is None:
+            return []
+        if len(fields) == 1:
+            return list(fields)
+        half = len(fields) // 2
+        first = needed(fields[:half], [*others, *fields[half:]])
+        return first + needed(fields[half:], [*others, *first])
+
+    readable = [field.with_type(_PLAIN_TYPES.get(field.type, field.type)) for field in schema]
+    if (error := problem_with(readable)) is not None:
+        raise InputError(f"the expression does not fit the columns: {error}", "where") from error
+    return RowFilter(expression, [field.name for field in needed(readable, [])])
 
 
 class _Condition(NamedTuple):
@@ -104,7 +137,7 @@ class _Parser:
         self._schema = schema
         self._tokens = tokens_of(text)
         self._next = next(self._tokens)
-        self._depth = 0
+        self._depth = self._test_count = 0
         self.columns: dict[str, None] = {}  # those named so far, in order
 
     def parsed(self) -> pc.Expression:
@@ -147,6 +180,9 @@ class _Parser:
         return condition
 
     def _test(self) -> _Condition:
+        self._test_count += 1
+        if self._test_count > _MOST_TESTS:
+            raise self._next.error(f"at most {_MOST_TESTS} tests", advice="IN (…) takes any number of values")
         left = self._take()
         if left.value is not None:
             return self._comparison(left)

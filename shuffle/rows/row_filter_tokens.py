@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
+from shuffle.rows.errors import InputError
+
 KEYWORDS = frozenset({"and", "or", "not", "in", "between", "like", "is", "null", "true", "false"})
 """In any case; a column of such a name is written in double quotes."""
 
@@ -26,7 +28,7 @@ _SPACE = re.compile(r"\s*")
 _SHOWN_CHARACTERS = 40  # on each side of the place
 
 
-class RowFilterError(ValueError):
+class RowFilterError(InputError):
     """A condition cannot be understood, or not on these rows: the place, what was expected there and what is there."""
 
     def __init__(self, source: str, position: int, expected: str, actual: str, advice: str | None = None) -> None:
@@ -36,7 +38,7 @@ class RowFilterError(ValueError):
         if len(behind) > _SHOWN_CHARACTERS:
             behind = behind[:_SHOWN_CHARACTERS] + "…"
         sentence = f"at character {position + 1}, {before}[here]{behind}: expected {expected}, found {actual}"
-        super().__init__(f"{sentence}; {advice}" if advice else sentence)
+        super().__init__(f"{sentence}; {advice}" if advice else sentence, "where")
 
 
 class Token(NamedTuple):

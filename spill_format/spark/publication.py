@@ -151,7 +151,7 @@ def _refuse_existing(data_path: str | PathLike[str]) -> None:
     raise TargetExistsError(
         "the target already exists",
         path=index_path,
-        advice="choose another name, or replace it with --overwrite or overwrite=True",
+        advice="choose another name, or replace it with overwrite=True",
     )
 
 

@@ -202,7 +202,7 @@ def _target_exists(path: Path) -> TargetExistsError:
     return TargetExistsError(
         "the target already exists",
         path=path,
-        advice="choose another name, or replace it with --overwrite or overwrite=True",
+        advice="choose another name, or replace it with overwrite=True",
     )
 
 

@@ -58,7 +58,7 @@ def switch_off_advice(kernel: Kernel) -> str:
     """What to do about a kernel whose positions are wrong."""
     return (
         f"this kernel ({kernel.release}) miscounts; copying inside the kernel can be switched off with "
-        '--transfer-to off or transfer_to="off"'
+        'transfer_to="off"'
     )
 
 

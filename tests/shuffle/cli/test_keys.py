@@ -70,6 +70,6 @@ def test_two_orders_of_one_column_are_refused(text: str) -> None:
 
 def test_a_placement_needs_the_columns_that_it_names() -> None:
     keys = (SortKey("b", False, True),)
-    assert Placement(("a", "b"), (), False, 4).columns == ["a", "b"]
-    assert Placement((), keys, False, 4).columns == ["b"]
-    assert Placement((), (), True, 4).columns == []
+    assert Placement(4, by=("a", "b")).columns == ["a", "b"]
+    assert Placement(4, sort_keys=keys).columns == ["b"]
+    assert Placement(4, round_robin=True).columns == []

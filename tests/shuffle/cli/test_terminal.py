@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 
 from shuffle.cli import COMMANDS
+from shuffle.cli.terminal import describe
+from shuffle.rows.errors import InputError
+from spill_format.errors import PositionError, TargetExistsError
 from tests.helpers.commands import SCRIPTS, command_line, environment_with, error_of, run, succeeded
 from tests.helpers.spills import random_spills
 
@@ -198,3 +201,20 @@ def test_errors_are_red_on_a_terminal_alone(tmp_path: Path) -> None:
         os.close(terminal)
         assert (b"\x1b[31m" in os.read(reader, 1 << 16)) == is_coloured
         os.close(reader)
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (
+            TargetExistsError("there", path="k=True", advice="let overwrite=True do it"),
+            "k=True: there; let --overwrite do it",
+        ),
+        (PositionError("lost", path="a", advice='transfer_to="off" helps'), "a: lost; --transfer-to off helps"),
+        (InputError("no column 'x'", "columns"), "--columns: no column 'x'"),
+        (InputError("columns=True"), "columns=True"),
+    ],
+    ids=str,
+)
+def test_a_command_advises_flags_where_a_function_advises_keywords(error: Exception, text: str) -> None:
+    assert describe(error) == text
