@@ -286,6 +286,7 @@ class FetchKeywords(TypedDict, total=False):
     connect_seconds: float
     timeout_seconds: float
     deadline_seconds: float | None
+    validate: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -307,6 +308,8 @@ class FetchOptions:
             random from half of it on.
         connect_seconds: seconds for a connection to be made.
         timeout_seconds: seconds without a new byte after which a request has failed.
+        validate: check all values that arrive (offsets, UTF-8), so that even a forged file cannot crash its reader.
+            False trusts the server's files, and saves the time of the check.
         deadline_seconds: seconds for a whole call, all attempts and waits included; None for no limit. The deadline of
             ``read_many`` includes the time that its caller takes between two results.
     """
@@ -322,6 +325,7 @@ class FetchOptions:
     connect_seconds: Seconds = 10
     timeout_seconds: Seconds = 60
     deadline_seconds: Seconds | None = None
+    validate: Flag = True
 
     if TYPE_CHECKING:
 

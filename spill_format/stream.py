@@ -14,7 +14,7 @@ import pyarrow.ipc
 from .checksum import crc32c
 from .description import UNDECODABLE, selected_fields
 from .errors import ChecksumError, CorruptError, TruncatedError
-from .framing import END_OF_STREAM, PREFIX_LENGTH, metadata_length_of
+from .framing import END_OF_STREAM, PREFIX_LENGTH, metadata_length_of, read_header_seal, sealed_crc32c
 from .schemas import from_storage, original_schema
 
 Bytes = bytes | bytearray | memoryview
@@ -24,7 +24,8 @@ def ranges_within(stream: Bytes, path: str) -> memoryview:
     """The bytes of a stream between its schema message and its end-of-stream marker.
 
     Raises:
-        CorruptError, TruncatedError: it does not begin with a message, or does not end with the marker.
+        CorruptError, ChecksumError, TruncatedError: it does not begin with an undamaged schema message, or does not end
+            with the marker.
     """
     view = memoryview(stream)
     try:
@@ -34,7 +35,24 @@ def ranges_within(stream: Bytes, path: str) -> memoryview:
     end = len(view) - len(END_OF_STREAM)
     if end < start or view[end:] != END_OF_STREAM:
         raise TruncatedError("the stream has no end-of-stream marker", path=path, offset=max(end, 0))
+    check_schema_message(view[:start], path)
     return view[start:end]
+
+
+def check_schema_message(message: Bytes, path: str) -> None:
+    """Raise CorruptError or ChecksumError unless a stream's schema message is as its seal says."""
+    view = memoryview(message)
+    seal = read_header_seal(view)
+    if seal is None:
+        raise CorruptError("the schema message has no seal", path=path, offset=0)
+    if (computed := sealed_crc32c(view)) != seal.metadata_crc32c:
+        raise ChecksumError(
+            "CRC-32C of the schema message",
+            path=path,
+            offset=0,
+            expected=f"{seal.metadata_crc32c:08x}",
+            actual=f"{computed:08x}",
+        )
 
 
 def check_ranges(ranges: Bytes, recorded_crc32c: int, path: str, partition: int | None = None) -> None:
@@ -54,13 +72,26 @@ def check_crc32c(computed: int, recorded_crc32c: int, byte_count: int, path: str
         )
 
 
-def decode_stream(stream: Bytes, path: str, columns: Sequence[str] | None = None) -> pa.Table:
+def check_values(stream: Bytes, path: str) -> None:
+    """Raise CorruptError unless every record batch of a stream can be decoded, and has valid values in it."""
+    reader = _opened(pa.py_buffer(stream), path)
+    try:
+        for batch in reader:
+            batch.validate(full=True)
+    except MemoryError:
+        raise
+    except UNDECODABLE as error:
+        raise CorruptError(f"a record batch cannot be decoded ({error})", path=path) from error
+
+
+def decode_stream(stream: Bytes, path: str, columns: Sequence[str] | None = None, *, validate: bool = True) -> pa.Table:
     """The rows of a stream.
 
     Args:
         stream: whole; the table refers to it.
         path: where it came from, for errors.
         columns: names of the columns wanted, in the order wanted; None for all.
+        validate: whether the values are checked, too: offsets, UTF-8. Without, a forged stream can crash its reader.
 
     Returns:
         A table with the columns' original types.
@@ -70,12 +101,9 @@ def decode_stream(stream: Bytes, path: str, columns: Sequence[str] | None = None
         ValueError: there is no such column, or several have its name.
     """
     buffer = pa.py_buffer(stream)
-    try:
-        reader = pa.ipc.open_stream(buffer)
-        stored = reader.schema
-        schema = original_schema(stored)
-    except UNDECODABLE as error:
-        raise CorruptError(f"the schema message cannot be decoded ({error})", path=path, offset=0) from error
+    reader = _opened(buffer, path)
+    stored = reader.schema
+    schema = original_schema(stored)
     positions = list(range(len(stored))) if columns is None else selected_fields(schema, columns)
     selected = schema if columns is None else pa.schema([schema.field(each) for each in positions], schema.metadata)
     order = [sorted(positions).index(position) for position in positions]
@@ -84,11 +112,25 @@ def decode_stream(stream: Bytes, path: str, columns: Sequence[str] | None = None
         if columns is not None:
             reader = pa.ipc.open_stream(buffer, options=pa.ipc.IpcReadOptions(included_fields=positions))
         for read in reader:
-            read.validate()
+            read.validate(full=validate)
             if selected is stored:
                 batches.append(read)
             else:  # Arrow gives the columns in the stored order, whatever the order asked for
                 batches += from_storage(read.select(order), selected)
+    except MemoryError:
+        raise
     except UNDECODABLE as error:
         raise CorruptError(f"a record batch cannot be decoded ({error})", path=path) from error
     return pa.Table.from_batches(batches, schema=selected)
+
+
+def _opened(buffer: pa.Buffer, path: str) -> pa.RecordBatchReader:
+    """A reader of a stream whose schema can be decoded, in its original form, too."""
+    try:
+        reader = pa.ipc.open_stream(buffer)
+        original_schema(reader.schema)
+    except MemoryError:
+        raise
+    except UNDECODABLE as error:
+        raise CorruptError(f"the schema message cannot be decoded ({error})", path=path, offset=0) from error
+    return reader

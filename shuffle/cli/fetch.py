@@ -54,6 +54,11 @@ Examples:
     metavar="S",
     help=f"For some more to arrive.  [default: {_DEFAULTS.timeout_seconds:g}]",
 )
+@click.option(
+    "--validate/--no-validate",
+    default=True,
+    help="Check all values that arrive (offsets, UTF-8), or trust the server's files.  [default: --validate]",
+)
 @click.option("--quiet", is_flag=True, help="Print nothing but data, warnings and errors.")
 @debug_option
 def command(
@@ -67,8 +72,9 @@ def command(
 ) -> None:
     """Fetch partitions of the file that a server has at URL, as an Arrow stream on stdout or in a file OUT.
 
-    What breaks off is resumed where it broke. OUT appears whole and checked, or not at all; on stdout a stream has an
-    end only if its checksum was right.
+    A download that breaks off is resumed where it broke. OUT appears whole and checked, or not at all. On stdout each
+    message appears once it is checked. If the command fails, what it wrote ends within a message: readers of the
+    stream report an error, and never take a part for the whole.
     """
     from shuffle.client import PartitionClient, Place
 

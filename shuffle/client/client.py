@@ -65,7 +65,7 @@ class PartitionClient:
         place = Place.of(file_url, first, last)
         sink = MemorySink()
         self._download(place, sink)
-        return decode_stream(sink.stream, place.url, columns)
+        return decode_stream(sink.stream, place.url, columns, validate=self._options.validate)
 
     def read_many(self, places: Iterable[Place], *, columns: Sequence[str] | None = None) -> Iterator[Fetched]:
         """Fetch many places: one ``Fetched`` each, with its rows or its error, in the order given.
@@ -83,7 +83,7 @@ class PartitionClient:
             for numbers in _requests(wanted):
                 executor.submit(self._fetch_neighbours, call, numbers)
             for place, arrived in zip(wanted, arrivals, strict=True):
-                yield _decoded(place, arrived, columns)
+                yield self._decoded(place, arrived, columns)
         finally:
             arrivals.abandon()
             executor.shutdown(wait=True, cancel_futures=True)
@@ -102,13 +102,15 @@ class PartitionClient:
         """
         place = Place.of(file_url, first, last)
         with open_pending(target, overwrite=overwrite) as pending:
-            sink = FileSink(pending.descriptor)
+            sink = FileSink(pending.descriptor, validate=self._options.validate)
             self._download(place, sink)
             pending.publish()
         return sink.received
 
     def pipe(self, file_url: str, first: int, last: int | None, target: IO[bytes]) -> int:
-        """Write partitions to a pipe as an Arrow stream, as they arrive. It has an end only if it was found right.
+        """Write partitions to a pipe as an Arrow stream, message by message as they arrive and are found right.
+
+        If this call fails, what the pipe got ends within a message, which is an error to every reader of the stream.
 
         Returns:
             How many bytes.
@@ -118,7 +120,7 @@ class PartitionClient:
             OSError: the pipe cannot be written to, or takes nothing.
         """
         place = Place.of(file_url, first, last)
-        sink = PipeSink(target)
+        sink = PipeSink(target, place.url, validate=self._options.validate)
         self._download(place, sink)
         return sink.received
 
@@ -137,6 +139,15 @@ class PartitionClient:
     def _download(self, place: Place, sink: Sink, deadline: Deadline | None = None) -> None:
         deadline = deadline or Deadline(self._options.deadline_seconds)
         Download(place, sink, self._connections, self._options, deadline).run()
+
+    def _decoded(self, place: Place, arrived: MemorySink | Exception, columns: Sequence[str] | None) -> Fetched:
+        if isinstance(arrived, Exception):
+            return Fetched(place, arrived, None)
+        try:
+            table = decode_stream(arrived.stream, place.url, columns, validate=self._options.validate)
+        except (SpillError, ValueError, MemoryError) as error:
+            return Fetched(place, error, None)
+        return Fetched(place, None, table)
 
     def _fetch_neighbours(self, call: _Call, numbers: range) -> None:
         """Fetch places of one server, together as long as that works. Whoever waits for them is told in any case."""
@@ -306,12 +317,3 @@ def _complete_part(download: Download, answer: Answer, head: PartHead) -> bool:
     is_whole = download.is_complete
     download.run()
     return is_whole
-
-
-def _decoded(place: Place, arrived: MemorySink | Exception, columns: Sequence[str] | None) -> Fetched:
-    if isinstance(arrived, Exception):
-        return Fetched(place, arrived, None)
-    try:
-        return Fetched(place, None, decode_stream(arrived.stream, place.url, columns))
-    except (SpillError, ValueError, MemoryError) as error:
-        return Fetched(place, error, None)

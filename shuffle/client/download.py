@@ -25,7 +25,7 @@ PASSING = frozenset({408, 429, 502, 503, 504})
 """Statuses that will pass."""
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-\d{1,19}/(\d{1,19})", re.ASCII)
 _DAMAGED_ATTEMPTS = 2
-"""A stream of the wrong checksum is fetched once more: the network, or memory, may have been at fault."""
+"""What has a wrong checksum, a stream or a message, is fetched once more: the network, or memory, may be at fault."""
 
 
 class Patience:
@@ -129,17 +129,23 @@ class Download:
         for attempt in range(_DAMAGED_ATTEMPTS):
             try:
                 self._complete()
+                assert self._crc32c is not None  # known with the first byte
+                self.sink.finish(self._crc32c, self.place.url)
             except SinkError as error:
                 raise error.failure from None
-            assert self._crc32c is not None  # known with the first byte
-            try:
-                self.sink.finish(self._crc32c, self.place.url)
             except SpillError:
-                if attempt + 1 == _DAMAGED_ATTEMPTS or not self.sink.can_restart:
+                if attempt + 1 == _DAMAGED_ATTEMPTS or not self._can_resume_damaged():
                     raise
-                self._crc32c, self._entity_tag = None, ""
             else:
                 return
+
+    def _can_resume_damaged(self) -> bool:
+        """Let the sink forget what was found damaged. Whether that can be asked for again."""
+        self.sink.forget()
+        if self.sink.received:
+            return bool(self._entity_tag) and not self.is_complete
+        self._crc32c, self._entity_tag = None, ""
+        return True
 
     def _complete(self) -> None:
         patience = Patience(self._options, self._deadline)

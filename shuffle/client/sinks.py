@@ -16,12 +16,14 @@ from typing import IO, Protocol
 import pyarrow as pa
 
 from shuffle.client.exchange import Answer, Connection
+from shuffle.client.sealed import SealedMessages
 from spill_format.checksum import crc32c
 from spill_format.errors import SpillError, TruncatedError
 from spill_format.framing import END_OF_STREAM, PREFIX_LENGTH, metadata_length_of
-from spill_format.stream import check_crc32c, check_ranges, ranges_within
+from spill_format.stream import check_crc32c, check_ranges, check_values, ranges_within
 
 _PIECE_BYTES = 1 << 20
+_HELD_BACK_BYTES = 8  # of a body, which has as many or more
 _CACHED_BYTES = 256 << 10  # of a processor's own cache
 _SHIFT = 8  # in a file magic precedes what a stream begins with: bodies are aligned there, and with this also here
 _NO_SPLICE = frozenset({errno.ENOSYS, errno.EINVAL})  # not for this system, or not for this file
@@ -44,15 +46,17 @@ class Sink(Protocol):
 
     received: int
     """Bytes that it has."""
-    can_restart: bool
-    """Whether what it has can be replaced."""
+
+    def forget(self) -> None:
+        """Forget what was found damaged, as far as it has not been passed on: it will arrive again."""
+        ...
 
     def begin(self, byte_count: int) -> None:
         """Begin anew, with a stream of so many bytes."""
         ...
 
     def receive(self, answer: Answer, end: int) -> None:
-        """Take bytes up to ``end``, or to where the connection breaks off."""
+        """Take bytes up to ``end``, or to where the connection breaks off; may raise SpillError."""
         ...
 
     def finish(self, recorded_crc32c: int, url: str) -> None:
@@ -98,13 +102,15 @@ class RangesChecksum:
 class MemorySink:
     """Into one buffer of Arrow's; its checksum is computed of what the processor's cache still holds."""
 
-    can_restart = True
-
     def __init__(self) -> None:
         self.received = 0
         self._buffer = pa.py_buffer(b"")
         self._view = memoryview(b"")
         self._checksum = RangesChecksum(0)
+
+    def forget(self) -> None:
+        """See ``Sink``."""
+        self.received = 0
 
     @property
     def stream(self) -> memoryview:
@@ -139,13 +145,17 @@ class FileSink:
 
     Args:
         descriptor: open for reading and writing, its content replaced.
+        validate: whether values are checked, too.
     """
 
-    can_restart = True
-
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, *, validate: bool = True) -> None:
         self.received = 0
         self._descriptor = descriptor
+        self._validate = validate
+
+    def forget(self) -> None:
+        """See ``Sink``."""
+        self.received = 0
 
     def begin(self, byte_count: int) -> None:
         """See ``Sink``."""
@@ -167,6 +177,8 @@ class FileSink:
         # Unmapped with the last reference: what an error's traceback refers to cannot be closed before.
         content = mmap.mmap(self._descriptor, self.received, access=mmap.ACCESS_READ) if self.received else b""
         check_ranges(ranges_within(memoryview(content), url), recorded_crc32c, url)
+        if self._validate:
+            check_values(memoryview(content), url)
 
     def _write(self, piece: bytes) -> None:
         with _own_failures():
@@ -205,20 +217,27 @@ class FileSink:
 
 
 class PipeSink:
-    """On to another process, as it arrives. The end-of-stream marker goes out when the checksum was found right, so
-    that nobody takes a damaged stream for a whole one.
+    """On to another process, message by message.
+
+    A message is passed on once its own seal is found right, but for the last bytes of its body: those follow with the
+    next message, or with the end of the stream, when its checksum is found right. Readers of an Arrow stream take an
+    end of input between two messages for the end of the stream, and some of them an end within metadata, too. Until all
+    is known to be right they have seen a body that is cut, which is an error to each of them, or nothing at all.
 
     Args:
         pipe: what the bytes are written to.
+        url: where they come from, for errors.
+        validate: whether values are checked, too.
     """
 
-    can_restart = False
-
-    def __init__(self, pipe: IO[bytes]) -> None:
+    def __init__(self, pipe: IO[bytes], url: str, *, validate: bool = True) -> None:
         self.received = 0
         self._pipe = pipe
-        self._checksum = RangesChecksum(0)
-        self._tail = b""
+        self._url = url
+        self._validate = validate
+        self._messages = SealedMessages(0, url, validate=validate)
+        self._held_back = b""
+        self._has_passed_on = False
 
     def begin(self, byte_count: int) -> None:
         """See ``Sink``.
@@ -226,33 +245,46 @@ class PipeSink:
         Raises:
             SpillError: some bytes are out already, and cannot be called back.
         """
-        if self.received:
+        if self._has_passed_on:
             raise SpillError(
                 "the file was replaced on the server while it was being passed on",
+                path=self._url,
                 advice="begin anew: what went out is no whole stream",
             )
-        self._checksum = RangesChecksum(byte_count)
+        self.received = 0
+        self._held_back = b""
+        self._messages = SealedMessages(byte_count, self._url, validate=self._validate)
+
+    def forget(self) -> None:
+        """See ``Sink``."""
+        self.received = self._messages.position
 
     def receive(self, answer: Answer, end: int) -> None:
         """See ``Sink``."""
         while self.received < end and (piece := answer.read(min(end - self.received, _PIECE_BYTES))):
-            self._take(memoryview(piece), end)
+            self.received += len(piece)
+            for message in self._messages.feed(piece):
+                if not self._messages.is_complete:
+                    self._pass_on(message)
 
     def finish(self, recorded_crc32c: int, url: str) -> None:
         """See ``Sink``."""
-        if self._tail != END_OF_STREAM or self._checksum.start is None:
+        if not self._messages.is_complete:
             raise TruncatedError("the stream has no end-of-stream marker", path=url)
-        self._checksum.check(recorded_crc32c, url)
-        self._write(self._tail)
-        self._pipe.flush()
-
-    def _take(self, piece: memoryview, end: int) -> None:
-        passed_on = piece[: max(0, end - len(END_OF_STREAM) - self.received)]
+        check_crc32c(self._messages.crc32c, recorded_crc32c, self.received, url)
         with _own_failures():
-            self._write(passed_on)
-        self._checksum.update(piece)
-        self.received += len(piece)
-        self._tail += piece[len(passed_on) :]
+            self._write(self._held_back + END_OF_STREAM)
+            self._pipe.flush()
+
+    def _pass_on(self, message: bytes) -> None:
+        if metadata_length_of(message) == len(message):  # without a body, which no reader takes when it is cut
+            self._held_back += message
+            return
+        self._has_passed_on = True
+        with _own_failures():
+            self._write(self._held_back)
+            self._write(memoryview(message)[:-_HELD_BACK_BYTES])
+        self._held_back = message[-_HELD_BACK_BYTES:]
 
     def _write(self, piece: memoryview | bytes) -> None:
         written = self._pipe.write(piece)

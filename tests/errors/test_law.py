@@ -22,11 +22,6 @@ UNSAID = {
 }
 """Messages that no test can wait for, and why."""
 
-WITHOUT_A_FILE = {
-    "the file was replaced on the server while it was being passed on": "the sink of a pipe knows no URL",
-}
-"""Errors about a file that have no name to tell, and why."""
-
 
 def test_a_test_waits_for_each_message() -> None:
     words = words_of_tests()
@@ -36,13 +31,11 @@ def test_a_test_waits_for_each_message() -> None:
 
 
 def test_what_no_test_waits_for_is_in_the_source() -> None:
-    assert UNSAID.keys() | WITHOUT_A_FILE.keys() <= {site.text for site in SITES}
+    assert UNSAID.keys() <= {site.text for site in SITES}
 
 
 def test_every_error_about_a_file_names_it() -> None:
-    nameless = [site for site in SITES if makes_spill_errors(site) and "path" not in site.keywords]
-
-    assert [site for site in nameless if site.text not in WITHOUT_A_FILE] == []
+    assert [site for site in SITES if makes_spill_errors(site) and "path" not in site.keywords] == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,141 @@
+"""The messages of a stream as its bytes arrive: each is given out once its own seal is found right.
+
+Whether the stream as a whole is the one that was recorded, its checksum tells at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.ipc
+
+from spill_format.checksum import crc32c
+from spill_format.errors import ChecksumError, CorruptError, SpillError
+from spill_format.framing import END_OF_STREAM, PREFIX_LENGTH, metadata_length_of, read_batch_size, read_seal
+from spill_format.framing import sealed_crc32c as crc32c_of_metadata
+from spill_format.stream import check_schema_message
+
+
+class SealedMessages:
+    """Cuts a stream into messages.
+
+    Args:
+        byte_count: length of the stream.
+        url: where it comes from, for errors.
+        validate: whether the values of each message are checked, too.
+    """
+
+    def __init__(self, byte_count: int, url: str, *, validate: bool) -> None:
+        self.position = 0
+        """Bytes of the stream that were given out."""
+        self.crc32c = 0
+        """Of all messages that were given out but the first, which has the schema."""
+        self._end = byte_count - len(END_OF_STREAM)
+        self._url = url
+        self._validate = validate
+        self._schema: pa.Schema | None = None
+        self._waiting = bytearray()
+        self._length: int | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all was given out, the end-of-stream marker included."""
+        return self._schema is not None and self.position > self._end
+
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        """Take the next bytes of the stream; the messages that they complete, and the end-of-stream marker.
+
+        Raises:
+            SpillError: a message is damaged; what waits is forgotten, and has to arrive again from ``position`` on.
+        """
+        self._waiting += piece
+        try:
+            while (length := self._known_length()) is not None and len(self._waiting) >= length:
+                message = bytes(self._waiting[:length])
+                self._check(message)
+                del self._waiting[:length]
+                self._length = None
+                self.position += length
+                yield message
+        except SpillError:
+            self._waiting.clear()
+            self._length = None
+            raise
+
+    def _known_length(self) -> int | None:
+        """Bytes of the message, or of the marker, that is waiting; None while that is unknown."""
+        if self._length is None:
+            if self.position >= self._end:
+                self._length = len(END_OF_STREAM)
+            elif len(self._waiting) >= PREFIX_LENGTH:
+                self._length = self._length_of_message()
+        return self._length
+
+    def _length_of_message(self) -> int | None:
+        try:
+            metadata_length = metadata_length_of(bytes(self._waiting[:PREFIX_LENGTH]))
+            self._check_room(metadata_length)
+            if self._schema is None:
+                return metadata_length
+            if len(self._waiting) < metadata_length:
+                return None
+            metadata = bytes(self._waiting[:metadata_length])
+            seal = read_seal(metadata)
+            if seal is None:
+                raise ValueError("the message has no seal")  # noqa: TRY301 (of the same kind as the others here)
+            self._check_crc32c(crc32c_of_metadata(metadata), seal.metadata_crc32c, "the metadata of a message")
+            length = metadata_length + read_batch_size(metadata).body_bytes
+        except ValueError as error:
+            raise CorruptError(f"not a message ({error})", path=self._url, offset=self.position) from error
+        self._check_room(length)
+        return length
+
+    def _check_room(self, length: int) -> None:
+        if self.position + length > self._end:
+            raise ValueError(f"a length of {length} bytes, which overruns the stream")
+
+    def _check(self, message: bytes) -> None:
+        if self.position >= self._end:
+            if message != END_OF_STREAM:
+                raise CorruptError("end-of-stream marker", path=self._url, expected=END_OF_STREAM, actual=message)
+            return
+        if self._schema is None:
+            check_schema_message(message, self._url)
+            self._schema = _decoded_schema(message, self._url)
+            return
+        metadata_length = metadata_length_of(message[:PREFIX_LENGTH])
+        seal = read_seal(message[:metadata_length])
+        assert seal is not None  # else its length would be unknown
+        self._check_crc32c(crc32c(memoryview(message)[metadata_length:]), seal.body_crc32c, "the body of a message")
+        if self._validate:
+            _check_values(message, self._schema, self._url, self.position)
+        self.crc32c = crc32c(message, self.crc32c)
+
+    def _check_crc32c(self, computed: int, recorded: int, what: str) -> None:
+        if computed != recorded:
+            raise ChecksumError(
+                f"CRC-32C of {what}",
+                path=self._url,
+                offset=self.position,
+                expected=f"{recorded:08x}",
+                actual=f"{computed:08x}",
+            )
+
+
+def _decoded_schema(message: bytes, url: str) -> pa.Schema:
+    try:
+        return pa.ipc.read_schema(pa.py_buffer(message))
+    except MemoryError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise CorruptError(f"the schema message cannot be decoded ({error})", path=url, offset=0) from error
+
+
+def _check_values(message: bytes, schema: pa.Schema, url: str, position: int) -> None:
+    try:
+        pa.ipc.read_record_batch(pa.py_buffer(message), schema).validate(full=True)
+    except MemoryError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise CorruptError(f"a record batch cannot be decoded ({error})", path=url, offset=position) from error
