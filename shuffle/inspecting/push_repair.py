@@ -24,7 +24,7 @@ from spill_format.spark.publication import publish_with_companions
 from spill_format.spark.pushed import encode_meta
 from spill_format.spark.pushed_scan import PushedPaths, PushedScan, pushed_paths_beside, scan_pushed
 from spill_format.storage.identity import FileIdentity
-from spill_format.storage.publication import open_pending
+from spill_format.storage.publication import is_there, open_pending
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +122,7 @@ def repair_pushed_directory(
     for paths, file in found:
         targets = pushed_paths_beside(file)
         _refuse_in_place(paths, targets)
-        if not overwrite and (existing := [each for each in _all_of(targets) if os.path.lexists(each)]):
+        if not overwrite and (existing := [each for each in _all_of(targets) if is_there(each)]):
             advice = "choose another name, or replace it with overwrite=True"
             raise TargetExistsError("the target already exists", path=existing[0], advice=advice)
     options = MergeOptions(overwrite=overwrite, durable=durable)

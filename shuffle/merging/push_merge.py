@@ -28,7 +28,7 @@ from spill_format.spark.outputs import DATA_SUFFIX, encode_index, index_path_of
 from spill_format.spark.publication import finish_with_companions, publish_with_companions
 from spill_format.spark.pushed import MAXIMUM_MAP, cut_chunks, encode_meta, read_pushed
 from spill_format.spark.pushed_scan import meta_path_of
-from spill_format.storage.publication import open_pending
+from spill_format.storage.publication import is_there, open_pending
 
 CHUNK_BYTES = 2 << 20
 """The default of Spark's minChunkSizeInMergedShuffleFile."""
@@ -180,7 +180,7 @@ class _PartitionMerge:
 
     def _is_there_or_finished(self, options: MergeOptions) -> bool:
         """Whether it is there, or its data are, which an interrupted merge left without their companions."""
-        if os.path.lexists(index_path_of(self._target)) or not os.path.lexists(self._target):
+        if is_there(index_path_of(self._target)) or not is_there(self._target):
             return self._is_there()
         if not holds_the_same_bytes(self.prepared, self._target):
             return False

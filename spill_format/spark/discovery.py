@@ -18,6 +18,7 @@ from spill_format.errors import SpillError
 from spill_format.range_checksums import ALGORITHMS
 from spill_format.spark.outputs import CHECKSUM_SUFFIX, DATA_SUFFIX, INDEX_SUFFIX, OutputPaths
 from spill_format.spark.pushed_scan import META_SUFFIX, PushedPaths, pushed_paths_beside
+from spill_format.storage.publication import is_there
 
 _NUMBER = r"(0|[1-9][0-9]*)"  # as Spark writes it: 01 is somebody else's, and would stand for the same output
 _CHECKSUM = rf"\.checksum\.(?:{'|'.join(ALGORITHMS)})"
@@ -129,7 +130,7 @@ def find_pushed_files_of(data_path: str) -> PushedPaths:
         OSError: a directory cannot be listed.
     """
     beside = pushed_paths_beside(data_path)
-    if os.path.lexists(beside.index) and os.path.lexists(beside.meta):
+    if is_there(beside.index) and is_there(beside.meta):
         return beside
     name, found = _find_scattered(data_path)
     return _pushed_paths_of(name, found) if isinstance(name, PushedName) else beside

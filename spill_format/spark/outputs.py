@@ -21,6 +21,7 @@ from spill_format.layout import Int64Array, PartitionLayout, find_defect
 from spill_format.range_checksums import ALGORITHMS, ChecksumAlgorithm, RangeChecksums
 from spill_format.storage.identity import FileIdentity
 from spill_format.storage.local import check_regular, open_regular
+from spill_format.storage.publication import is_there
 
 DATA_SUFFIX = ".data"
 INDEX_SUFFIX = ".index"
@@ -78,7 +79,7 @@ def checksum_path_of(data_path: str | PathLike[str], algorithm: ChecksumAlgorith
 def paths_beside(data_path: str | PathLike[str]) -> OutputPaths:
     """The files of an output that lie beside its data file; ValueError as for ``index_path_of``."""
     candidates = (checksum_path_of(data_path, algorithm) for algorithm in ALGORITHMS.values())
-    checksum = next((path for path in candidates if os.path.lexists(path)), None)
+    checksum = next((path for path in candidates if is_there(path)), None)
     return OutputPaths(os.fspath(data_path), index_path_of(data_path), checksum)
 
 

@@ -22,7 +22,7 @@ from spill_format.spark.outputs import (
     index_path_of,
     read_offsets,
 )
-from spill_format.storage.publication import PendingFile, open_pending
+from spill_format.storage.publication import PendingFile, is_there, open_pending
 
 
 def publish_output(
@@ -141,9 +141,9 @@ def _withdraw(data_path: str | PathLike[str], *, durable: bool) -> None:
 def _refuse_existing(data_path: str | PathLike[str]) -> None:
     """Raise TargetExistsError where there is an output; clear away an index whose data are gone."""
     index_path = index_path_of(data_path)
-    if not os.path.lexists(index_path):
+    if not is_there(index_path):
         return
-    if not os.path.lexists(data_path):
+    if not is_there(data_path):
         with suppress(CorruptError):
             if read_offsets(index_path)[-1] > 0:
                 _withdraw(data_path, durable=False)

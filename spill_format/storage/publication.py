@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import io
 import os
-import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from os import PathLike
@@ -19,6 +18,8 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from spill_format.errors import TargetExistsError
+from spill_format.storage.temporary import lock, sweep, temporary_path
+from spill_format.warning import warn
 
 # What opening with O_TMPFILE answers where there are no unnamed files.
 _NO_UNNAMED_FILES = frozenset(
@@ -34,6 +35,8 @@ _NO_UNNAMED_FILES = frozenset(
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
 
 _STREAM_BYTES = 1 << 20  # fewer, larger writes
+_ATTEMPTS = 16  # at a temporary file that no sweep removes at once
+_O_PATH = getattr(os, "O_PATH", os.O_RDONLY)  # needs no permission to read the directory; Linux alone has it
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 
@@ -41,21 +44,24 @@ _RENAME_NOREPLACE = 1
 class PendingFile:
     """A file being written, open for reading and writing, that has no name yet; made by ``open_pending``.
 
-    It owns its descriptor: ``publish`` and ``discard`` close it, and so does leaving the ``with`` block, which discards
-    what was not published. ``path`` is the name that it will have, absolute. One thread at a time.
+    The file owns its descriptor: ``publish`` and ``discard`` close it, and so does leaving the ``with`` block, which
+    discards what was not published. ``path`` is the name that the file will have, absolute. One thread at a time.
     """
 
-    def __init__(self, file: io.FileIO, path: Path, temporary: Path | None, *, overwrite: bool, durable: bool) -> None:
+    _temporary: Path | None = None  # the name it has meanwhile; None while it has none
+
+    def __init__(self, path: Path, destination: Path, *, overwrite: bool, durable: bool) -> None:
         self.path = path
-        self._file = file
-        self._temporary = temporary  # the name it has meanwhile; None while it has none
+        self._destination = destination  # what the path leads to, where a link's target is replaced
         self._overwrite = overwrite
         self._durable = durable
+        self._file: io.FileIO | None = None
+        self._process = os.getpid()
 
     @property
     def descriptor(self) -> int:
         """The descriptor, borrowed. ValueError once the file is published or discarded."""
-        if self._file.closed:
+        if self._file is None or self._file.closed:
             raise ValueError(f"{self.path}: already published or discarded")
         return self._file.fileno()
 
@@ -71,28 +77,32 @@ class PendingFile:
         """Make the file appear under its name, whole, and close it.
 
         After an error the name is as it was and the file still pending: its bytes can be read, and it must be
-        discarded. The one exception is an error of syncing the directory, which says that the file was published.
+        discarded. Errors that begin with "published" are the exception. What cannot be tidied up after publication is
+        a warning.
 
         Raises:
             TargetExistsError: the name was taken meanwhile, and overwriting was not asked for.
             OSError: with errno EXDEV when the file lies in another file system than its name, so that its bytes must
-                be copied; any other as the operating system gives it.
+                be copied; any other as the operating system gives it. "Published, but …" where the file may not
+                survive a power cut although it is durable, or where its directory was removed or replaced meanwhile.
         """
         with _blaming(self.path):
             # NFS, CIFS and FUSE may report a failed write no sooner than when a descriptor of the file is closed. After
             # the link that would be too late, so a duplicate is closed before it.
             os.close(os.dup(self.descriptor))
-            if not self._durable:
-                self._appear()
-                return
             # Opened before the link, so that a directory that cannot be opened is no half success.
-            directory = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
+            directory = os.open(self._destination.parent, os.O_RDONLY if self._durable else _O_PATH)
             try:
-                os.fsync(self.descriptor)
-                self._appear()
-                self._sync(directory)
+                if self._durable:
+                    os.fsync(self.descriptor)
+                self._appear(directory)
+                self._forget_temporary()
+                if self._durable:
+                    self._sync(directory)
+                self._check_place(directory)
             finally:
-                os.close(directory)
+                _close_read_only(directory)
+        self._close()
 
     def discard(self) -> None:
         """Close the file without a trace. Does nothing once it is published or discarded."""
@@ -102,7 +112,8 @@ class PendingFile:
                 self._temporary.unlink(missing_ok=True)
                 self._temporary = None
         finally:
-            self._file.close()
+            if self._file is not None:
+                self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -110,38 +121,105 @@ class PendingFile:
     def __exit__(self, *_: object) -> None:
         self.discard()
 
-    def _appear(self) -> None:
+    def __del__(self) -> None:
+        # An interrupt just before the ``with`` block is entered drops the file, and its name must go with it; a child
+        # of this process drops its copy, and must not. The descriptor closes and complains by itself.
+        if self._temporary is not None and self._process == os.getpid():
+            with suppress(OSError):
+                self._temporary.unlink()
+
+    def _open(self, home: Path) -> None:
+        """Open the file in a directory, without a name if possible."""
+        self._file = _open_unnamed(home)
+        if self._file is not None:
+            return
+        for _ in range(_ATTEMPTS):
+            # Noted before it exists, so that no interrupt in between makes discard forget it.
+            self._temporary = temporary_path(home, self._destination.name)
+            with _blaming(home):
+                self._file = io.FileIO(os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666), "r+")
+                lock(self._file.fileno())
+                # A sweep before the lock may have removed it. The name is random: while it exists it is this file's.
+                if is_there(self._temporary):
+                    return
+            self.discard()
+        problem = "temporary files vanish as soon as they are made"
+        raise OSError(errno.EBUSY, problem, str(home))
+
+    def _appear(self, directory: int) -> None:
         try:
             if self._overwrite:
-                self._replace()
+                self._replace(directory)
             elif self._temporary is None:
-                _link_unnamed(self.descriptor, self.path)
+                _link_unnamed(self.descriptor, self._destination.name, directory)
             else:
-                _move_without_replacing(self._temporary, self.path)
+                _move_without_replacing(self._temporary, self._destination.name, directory)
         except FileExistsError as error:
             raise _target_exists(self.path) from error
-        self.discard()  # what is left of it: a second name perhaps, and the descriptor
 
-    def _replace(self) -> None:
+    def _replace(self, directory: int) -> None:
+        name = self._destination.name
         if self._temporary is None:
             with suppress(FileExistsError):
-                _link_unnamed(self.descriptor, self.path)
+                _link_unnamed(self.descriptor, name, directory)
                 return
             # A link never replaces, a rename does, and a rename needs a name. A kill between the two leaves that name,
             # for the next one who opens this target to sweep: locked before it appears, so not too early.
-            _lock(self.descriptor)
-            # Noted before it exists, so that no interrupt in between makes discard forget it.
-            self._temporary = _temporary_path(self.path.parent, self.path.name)
-            _link_unnamed(self.descriptor, self._temporary)
-        os.replace(self._temporary, self.path)
+            lock(self.descriptor)
+            self._temporary = temporary_path(self._destination.parent, name)  # before it exists, as in ``_open``
+            _link_unnamed(self.descriptor, self._temporary.name, directory)
+        self._take_permissions(name, directory)
+        os.replace(self._temporary, name, dst_dir_fd=directory)
+        self._temporary = None
+
+    def _take_permissions(self, name: str, directory: int) -> None:
+        """Give the file the permissions of the one that it replaces."""
+        try:
+            replaced = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        except FileNotFoundError:
+            return
+        if stat.S_ISREG(replaced.st_mode):
+            with suppress(OSError):  # vfat and its like have none
+                os.fchmod(self.descriptor, replaced.st_mode & 0o777)
+
+    def _forget_temporary(self) -> None:
+        """Remove the second name that a link has left."""
+        try:
+            if self._temporary is not None:
+                self._temporary.unlink(missing_ok=True)
+        except OSError as error:
+            warn(f"{self.path}: published, but {self._temporary} could not be removed: {error.strerror}")
         self._temporary = None
 
     def _sync(self, directory: int) -> None:
         try:
             os.fsync(directory)
+            # XFS that shut down after the link answers 0 for the directory, and the truth for the file.
+            os.fsync(self.descriptor)
         except OSError as error:
-            problem = f"published, but syncing its directory failed, so a power cut may undo it: {error.strerror}"
+            self._close()
+            problem = f"published, but syncing it failed, so a power cut may undo it: {error.strerror}"
             raise OSError(error.errno, problem, str(self.path)) from error
+
+    def _check_place(self, directory: int) -> None:
+        """Check that the directory that got the file is still the one of that name."""
+        try:
+            same = os.path.samestat(os.stat(self._destination.parent), os.fstat(directory))
+        except (FileNotFoundError, NotADirectoryError):
+            same = False
+        except OSError:  # nobody knows, and the file is published
+            return
+        if not same:
+            self._close()
+            problem = "published, but its directory was removed or replaced meanwhile"
+            raise OSError(errno.ENOENT, problem, str(self.path))
+
+    def _close(self) -> None:
+        try:
+            assert self._file is not None  # it is published
+            self._file.close()
+        except OSError as error:  # its data was known to be written before it was published
+            warn(f"{self.path}: published, but closing it failed: {error.strerror}")
 
 
 def open_pending(
@@ -159,11 +237,13 @@ def open_pending(
     next opened. It is recognised by its lock being free, which NFS mounted with local locks cannot tell across hosts.
 
     Args:
-        target: the name to be. A symbolic link counts as existing, dangling or not; replacing replaces the link itself.
+        target: the name to be. A symbolic link counts as existing, dangling or not.
         directory: where the bytes lie until they are published, by default the target's directory. Scratch files that
             will most likely be discarded have their place here; see ``PendingFile.publish`` for EXDEV.
-        overwrite: replace an existing file, atomically. The new one does not inherit its owner or permissions.
-        durable: when publish returns, the file survives a power cut. Costs an fsync of the file and of its directory.
+        overwrite: replace an existing file, atomically. The new one takes its permissions, not its owner. Of a
+            symbolic link the file that it leads to is replaced, and the link stays.
+        durable: when publish returns, the file survives a power cut. Costs two fsyncs of the file and one of its
+            directory.
 
     Raises:
         TargetExistsError: the target exists and overwrite is off, or it is a device, pipe or socket.
@@ -171,27 +251,63 @@ def open_pending(
         OSError: a directory is missing or cannot be written; it names the directory.
     """
     path = Path(target).absolute()  # so that a chdir in between does not move it
-    home = path.parent if directory is None else Path(directory).absolute()
+    destination = Path(os.path.realpath(path)) if overwrite and path.is_symlink() else path
+    home = destination.parent if directory is None else Path(directory).absolute()
+    for place in {home, destination.parent}:
+        sweep(place, destination.name)
     _refuse_existing(path, overwrite)
-    for place in {home, path.parent}:
-        _sweep(place, path.name)
-    temporary = None
-    file = _open_unnamed(home)
-    if file is None:
-        file, temporary = _open_named(home, path.name)
-    return PendingFile(file, path, temporary, overwrite=overwrite, durable=durable)
+    pending = PendingFile(path, destination, overwrite=overwrite, durable=durable)
+    try:
+        pending._open(home)
+    except BaseException:
+        pending.discard()
+        raise
+    return pending
 
 
-def _refuse_existing(path: Path, overwrite: bool) -> None:
+def make_durable(path: str | PathLike[str]) -> None:
+    """Let a published file survive a power cut, as if it had been published as durable.
+
+    Raises:
+        OSError: the file or its directory cannot be opened or synced; it names the file.
+    """
+    path = Path(path).absolute()
+    with _blaming(path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            directory = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                for each in (descriptor, directory, descriptor):  # as PendingFile does
+                    os.fsync(each)
+            finally:
+                os.close(directory)
+        finally:
+            os.close(descriptor)
+
+
+def is_there(path: str | PathLike[str]) -> bool:
+    """Return whether a name is taken, by whatever; unlike ``os.path.lexists`` raise OSError where nobody can tell."""
     try:
         os.lstat(path)
     except FileNotFoundError:
+        return False
+    return True
+
+
+def _refuse_existing(path: Path, overwrite: bool) -> None:
+    if not is_there(path):
         return
-    if path.is_dir():
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:  # a dangling link
+        mode = stat.S_IFREG
+    else:
+        mode = status.st_mode
+    if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not overwrite:
         raise _target_exists(path)
-    if path.exists() and not path.is_file():
+    if not stat.S_ISREG(mode):
         # Writing to /dev/stdout or /dev/null is what was meant; replacing it would break the machine.
         raise TargetExistsError(
             "a device, pipe or socket, which is never replaced", path=path, advice="choose another name"
@@ -218,37 +334,31 @@ def _open_unnamed(directory: Path) -> io.FileIO | None:
         raise
 
 
-def _open_named(directory: Path, name: str) -> tuple[io.FileIO, Path]:
-    while True:
-        temporary = _temporary_path(directory, name)
-        with _blaming(directory):
-            file = io.FileIO(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666), "r+")
-        _lock(file.fileno())
-        # A sweep before the lock may have removed it. The name is random, so as long as it exists it is this file's.
-        if os.path.lexists(temporary):
-            return file, temporary
-        file.close()
-
-
-def _link_unnamed(fd: int, name: Path) -> None:
+def _link_unnamed(descriptor: int, name: str, directory: int) -> None:
     # linkat() with AT_SYMLINK_FOLLOW is what names such a file, and os.link() calls it only when given a directory's
     # descriptor; from the plain path "/proc/self/fd/N" it calls link(), which fails with EXDEV.
     descriptors = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.link(str(fd), name, src_dir_fd=descriptors, follow_symlinks=True)
+        os.link(str(descriptor), name, src_dir_fd=descriptors, dst_dir_fd=directory, follow_symlinks=True)
     finally:
-        os.close(descriptors)
+        _close_read_only(descriptors)
 
 
-def _move_without_replacing(temporary: Path, path: Path) -> None:
+def _close_read_only(directory: int) -> None:
+    # Nothing can be lost with it, so an error must not make a publication fail that has happened.
+    with suppress(OSError):
+        os.close(directory)
+
+
+def _move_without_replacing(temporary: Path, name: str, directory: int) -> None:
     try:
-        os.link(temporary, path)
-        return  # the temporary name goes when the file is closed
+        os.link(temporary, name, dst_dir_fd=directory)
+        return  # the temporary name is removed next
     except OSError as error:
         if error.errno not in _NO_HARD_LINKS:
             raise
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)  # glibc before 2.28 and macOS: none
-    names = _AT_FDCWD, os.fsencode(temporary), _AT_FDCWD, os.fsencode(path)
+    names = _AT_FDCWD, os.fsencode(temporary), directory, os.fsencode(name)
     if renameat2 is not None and renameat2(*names, _RENAME_NOREPLACE) == 0:
         return
     reason = ctypes.get_errno() if renameat2 is not None else errno.ENOSYS
@@ -256,46 +366,8 @@ def _move_without_replacing(temporary: Path, path: Path) -> None:
         problem = (
             "the file system has neither hard links nor a rename that never replaces; overwriting alone would work"
         )
-        raise OSError(errno.ENOTSUP, problem, str(path))
-    raise OSError(reason, os.strerror(reason), str(path))
-
-
-def _temporary_path(directory: Path, name: str) -> Path:
-    return directory / f"{_temporary_prefix(name)}{os.urandom(8).hex()}.tmp"
-
-
-def _temporary_prefix(name: str) -> str:
-    # A target's name may take all 255 bytes that a name can have. Names that are alike so far share their debris, and
-    # the lock tells whose is in use.
-    return "." + os.fsencode(name)[:200].decode(errors="ignore") + "."
-
-
-def _sweep(directory: Path, name: str) -> None:
-    try:
-        names = os.listdir(directory)
-    except PermissionError:
-        return  # a directory may be open to writing and not to listing
-    debris = re.compile(re.escape(_temporary_prefix(name)) + r"[0-9a-f]{16}\.tmp")
-    for leftover in filter(debris.fullmatch, names):
-        # Whatever the error, it is not ours to remove: in use (EWOULDBLOCK), another user's, gone by now.
-        with suppress(OSError):
-            _remove_if_abandoned(directory / leftover)
-
-
-def _remove_if_abandoned(leftover: Path) -> None:
-    # NFS gives an exclusive lock only to a descriptor open for writing.
-    fd = os.open(leftover, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.unlink(leftover)
-    finally:
-        os.close(fd)
-
-
-def _lock(fd: int) -> None:
-    # Where the file system has no locks a sweep gets none either, and so removes nothing.
-    with suppress(OSError):
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        raise OSError(errno.ENOTSUP, problem)
+    raise OSError(reason, os.strerror(reason))
 
 
 @contextmanager
@@ -303,6 +375,8 @@ def _blaming(path: Path) -> Iterator[None]:
     """Let an OSError name what the user knows, never a temporary name or the number of a descriptor."""
     try:
         yield
+    except TargetExistsError:
+        raise
     except OSError as error:
         if error.filename == str(path):
             raise  # may say more than its errno does

@@ -107,4 +107,4 @@ def test_a_durable_merge_syncs_each_file_before_it_appears_and_the_directory_aft
     assert merge_under_strace(maps, target, tmp_path / "trace", ["durable"]) == 0
     calls = [call.name for call in calls_of_merge(tmp_path / "trace") if call.name in {"fsync", "linkat"}]
 
-    assert calls == ["fsync", "linkat", "fsync"] * 3  # data, checksums, index
+    assert calls == ["fsync", "linkat", "fsync", "fsync"] * 3  # data, checksums, index

@@ -21,7 +21,7 @@ from spill_format.spark.discovery import find_files_of, find_outputs
 from spill_format.spark.outputs import OutputPaths, SparkOutput, index_path_of, paths_beside, read_output
 from spill_format.spark.publication import finish_output, publish_output
 from spill_format.storage.identity import FileIdentity
-from spill_format.storage.publication import PendingFile
+from spill_format.storage.publication import PendingFile, is_there
 
 _NO_FILE = FileIdentity(0, 0, 0, 0)
 
@@ -75,9 +75,9 @@ class SparkFormat:
     def compare_target(self, target: str | PathLike[str], trailer: Trailer) -> TargetState:
         """See ``MergeFormat``. What is recorded alike, checksums included, is the same."""
         paths = paths_beside(target)
-        if not os.path.lexists(paths.data):
+        if not is_there(paths.data):
             return "none"
-        if not os.path.lexists(paths.index):
+        if not is_there(paths.index):
             return "unfinished"
         if not _is_recorded_alike(paths, trailer):
             return "other"
@@ -116,7 +116,7 @@ def find_paths(data_path: str) -> OutputPaths:
         OSError: a directory cannot be listed.
     """
     beside = paths_beside(data_path)
-    if os.path.lexists(beside.index) and beside.checksum is not None:
+    if is_there(beside.index) and beside.checksum is not None:
         return beside
     return find_files_of(data_path) or beside
 
