@@ -103,3 +103,17 @@ class PositionError(SpillError):
 
 class TargetExistsError(SpillError):
     """The target is already there, and replacing it was not asked for."""
+
+
+def in_words(error: BaseException) -> str:
+    """An error as people read it: the operating system's without its number and behind the file that it concerns."""
+    if isinstance(error, MemoryError):
+        return "out of memory"
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    names = [
+        name.decode(errors="surrogateescape") if isinstance(name, bytes) else name
+        for name in (error.filename, error.filename2)
+        if isinstance(name, (str, bytes))
+    ]
+    return ": ".join([" -> ".join(names), error.strerror] if names else [error.strerror])

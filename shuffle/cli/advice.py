@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shuffle.inspecting.inspection import FileInspection
+from shuffle.inspecting.arrow import ArrowInspection
+from shuffle.inspecting.kinds import Inspected
 from shuffle.inspecting.sizes import SKEW_FACTOR, PartitionSizes
 from shuffle.merging.copy.choice import CLONED_BYTES
 from shuffle.wording import counted, sized
@@ -20,16 +21,17 @@ _NAMED_PARTITIONS = 3
 _NOTABLE_BYTES = 1 << 20  # of so small a file nothing is slow
 
 
-def advise(files: Sequence[FileInspection], together: PartitionSizes | None) -> list[str]:
+def advise(files: Sequence[Inspected], together: PartitionSizes | None) -> list[str]:
     """What to do about files, most important first; nothing where nothing is notable.
 
     Args:
         files: at least one.
         together: their sizes put together, or None where they do not fit together.
     """
-    if not files:
+    arrow = [file for file in files if isinstance(file, ArrowInspection)]
+    if not arrow or len(arrow) < len(files):  # of Spark's files it is for Spark to say
         return []
-    found = [_about_small_ranges(files), _about_alignment(files)]
+    found = [_about_small_ranges(arrow), _about_alignment(arrow)]
     if together is not None:
         found = [_about_skew(together), *found, _about_emptiness(together)]
     return [sentence for sentence in found if sentence is not None]
@@ -51,7 +53,7 @@ def _about_skew(sizes: PartitionSizes) -> str | None:
     )
 
 
-def _about_small_ranges(files: Sequence[FileInspection]) -> str | None:
+def _about_small_ranges(files: Sequence[ArrowInspection]) -> str | None:
     range_count = sum(file.sizes.partition_count - file.sizes.empty_count for file in files)
     byte_count = sum(file.sizes.byte_count for file in files)
     if range_count < 2 or byte_count < _NOTABLE_BYTES or byte_count / range_count >= SMALL_RANGE_BYTES:
@@ -69,7 +71,7 @@ def _about_small_ranges(files: Sequence[FileInspection]) -> str | None:
     )
 
 
-def _about_alignment(files: Sequence[FileInspection]) -> str | None:
+def _about_alignment(files: Sequence[ArrowInspection]) -> str | None:
     block_bytes = files[0].file_system.block_bytes
     if not all(file.file_system.shares_blocks and file.alignment % block_bytes for file in files):
         return None

@@ -10,7 +10,6 @@ import html
 import io
 import math
 import os
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -18,8 +17,8 @@ import numpy as np
 
 from shuffle.cli.advice import advise
 from shuffle.cli.inspect_text import facts_of
-from shuffle.inspecting.inspection import FileInspection
-from shuffle.inspecting.sizes import SKEW_FACTOR, PartitionSizes, combined, peaks
+from shuffle.inspecting.inspection import Inspection
+from shuffle.inspecting.sizes import SKEW_FACTOR, PartitionSizes, peaks
 from shuffle.wording import counted, sized
 from spill_format.storage.publication import open_pending
 
@@ -48,47 +47,47 @@ def check_picture(path: str) -> None:
         raise click.ClickException("pictures need matplotlib: pip install 'shuffle-merge[plot]'") from error
 
 
-def draw(files: Sequence[FileInspection], path: str) -> None:
+def draw(inspection: Inspection, path: str) -> None:
     """Draw partition sizes, those that are skewed marked; of several files also a heat map, file by partition.
 
     Args:
-        files: of equal partition counts.
+        inspection: of files of equal partition counts.
         path: ends in .png, .svg or .html; replaced if it exists.
 
     Raises:
-        ClickException: there is no file to draw, or their partition counts differ.
+        ClickException: there is no file to draw, or the files do not fit together.
         OSError: the picture cannot be written.
     """
-    together = combined([file.sizes for file in files])
+    together = inspection.together
     if together is None:
-        reason = "the files have different numbers of partitions" if files else "there is no sound file"
+        reason = "the files do not have the same partitions" if inspection.files else "there is no sound file"
         raise click.ClickException(f"{path}: nothing to draw: {reason}")
     kind = os.path.splitext(path)[1].lower()
-    figure = _figure(files, together)
+    figure = _figure(inspection, together)
     picture = io.BytesIO()
     figure.savefig(picture, format="png" if kind == ".png" else "svg", dpi=_DOTS_PER_INCH)
     content = picture.getvalue()
     if kind == ".html":
-        content = _page(files, together, content.decode()).encode()
+        content = _page(inspection, together, content.decode()).encode()
     with open_pending(path, overwrite=True) as pending:
         with pending.stream() as file:
             file.write(content)
         pending.publish()
 
 
-def _figure(files: Sequence[FileInspection], sizes: PartitionSizes) -> Figure:
+def _figure(inspection: Inspection, sizes: PartitionSizes) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+    files = inspection.files
     named = len(files) <= _NAMED_FILES
     heat_inches = 0.0 if len(files) < 2 else min(max(2.2, 0.24 * len(files)), 8.0)
     figure = Figure(figsize=(12, 4.6 + heat_inches), layout="constrained")
     title = files[0].path if len(files) == 1 else counted(len(files), "file")
-    counts = f"{sizes.row_count:,} rows, {sized(sizes.byte_count)}, {counted(sizes.partition_count, 'partition')}"
-    figure.suptitle(f"{title}: {counts}")
+    figure.suptitle(f"{title}: {sizes}")
     if heat_inches:
         upper, lower = figure.subplots(2, 1, height_ratios=(4, heat_inches), sharex=True)
-        _draw_heat(figure, lower, files, named=named)
+        _draw_heat(figure, lower, inspection, named=named)
     else:
         upper = lower = figure.subplots()
     _draw_sizes(upper, sizes)
@@ -159,12 +158,13 @@ def _use_bytes(axes: Axes, sizes: PartitionSizes) -> None:
     axes.set_ylabel("bytes")
 
 
-def _draw_heat(figure: Figure, axes: Axes, files: Sequence[FileInspection], *, named: bool) -> None:
+def _draw_heat(figure: Figure, axes: Axes, inspection: Inspection, *, named: bool) -> None:
     """Files from top to bottom, partitions from left to right, darker where there are more bytes; white where none."""
     from matplotlib.colors import LogNorm
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-    cells = np.array([peaks(file.sizes.byte_counts, _COLUMNS) for file in files])
+    sizes = [file.sizes for file in inspection.files if file.sizes is not None]
+    cells = np.array([peaks(each.byte_counts, _COLUMNS) for each in sizes])
     rows = np.array([peaks(column, _ROWS) for column in cells.T]).T
     filled = rows[rows > 0]
     least, most = (int(filled.min()), int(filled.max())) if len(filled) else (1, 1)
@@ -174,7 +174,7 @@ def _draw_heat(figure: Figure, axes: Axes, files: Sequence[FileInspection], *, n
         interpolation="nearest",
         cmap="viridis_r",
         norm=LogNorm(least, max(most, least + 1)),
-        extent=(-0.5, files[0].sizes.partition_count - 0.5, len(files) - 0.5, -0.5),
+        extent=(-0.5, sizes[0].partition_count - 0.5, len(sizes) - 0.5, -0.5),
     )
     bar = figure.colorbar(
         image, ax=axes, pad=0.01, ticks=LogLocator(2, numticks=8), format=FuncFormatter(lambda value, _: sized(value))
@@ -182,18 +182,19 @@ def _draw_heat(figure: Figure, axes: Axes, files: Sequence[FileInspection], *, n
     bar.ax.yaxis.set_minor_locator(NullLocator())
     bar.set_label("bytes of a range")
     if named:
-        axes.set_yticks(range(len(files)), [os.path.basename(file.path) for file in files], fontsize=8)
+        names = [os.path.basename(file.path) for file in inspection.files]
+        axes.set_yticks(range(len(names)), names, fontsize=8)
     else:
         axes.set_ylabel("file")
     axes.set_title("file by partition; white is empty", fontsize=10)
 
 
-def _page(files: Sequence[FileInspection], sizes: PartitionSizes, picture: str) -> str:
+def _page(inspection: Inspection, sizes: PartitionSizes, picture: str) -> str:
     """An HTML page with the picture, the facts and the advice, which loads nothing."""
+    files = inspection.files
     title = html.escape(files[0].path if len(files) == 1 else counted(len(files), "file"))
-    rows = "\n".join(
-        f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in facts_of(files, sizes)
-    )
+    facts = facts_of(inspection, sizes)
+    rows = "\n".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in facts)
     advice = "\n".join(f"<li>{html.escape(sentence)}</li>" for sentence in advise(files, sizes))
     return f"""<!doctype html>
 <html lang="en">

@@ -105,10 +105,17 @@ def command(  # noqa: PLR0913 (one argument an option)
     if raw:
         if format_name is not None:
             raise click.UsageError("--raw or --format, not both", click.get_current_context())
-        from shuffle.cli.raw import write_raw
+        from shuffle.inspecting.kinds import raw as raw_pieces
 
-        with _sink(target, "raw bytes", overwrite=overwrite) as sink:
-            byte_count = write_raw(path, partitions, chunks, sink, bar_shown=output.bar_shown and not sink.isatty())
+        byte_count = 0
+        with (
+            _sink(target, "raw bytes", overwrite=overwrite) as sink,
+            progress_bar(None, "B", "reading", shown=output.bar_shown and not sink.isatty()) as progress,
+        ):
+            for piece in raw_pieces(path, partitions, chunks):
+                sink.write(piece)
+                byte_count += len(piece)
+                progress(len(piece))
         if target is not None and not output.quiet:
             say(f"{target}: {counted(byte_count, 'byte')}")
         return

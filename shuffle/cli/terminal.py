@@ -22,10 +22,12 @@ import click
 
 from shuffle.rows.errors import InputError
 from shuffle.warning import ShuffleWarning
-from spill_format.errors import SpillError
+from spill_format.errors import SpillError, in_words
 
 EXIT_DAMAGED = 1
 EXIT_ERROR = 2
+EXIT_CODES = {"ok": 0, "damaged": EXIT_DAMAGED, "unreadable": EXIT_ERROR}
+"""By the state of files."""
 
 _KEYWORD = re.compile(r'\b(?P<name>[a-z_]+)=(?P<value>True|"[^"]*")')
 """An option in the advice of an error or a warning, which a function's caller gives as a keyword."""
@@ -96,6 +98,17 @@ def say_warning(message: str) -> None:
     say(f"shuffle: warning: {message}", "yellow")
 
 
+def say_result(line: str, bar_shown: bool) -> None:
+    """Print one line on stdout, above the progress bar where both share a terminal."""
+    line = escaped(line)
+    if bar_shown:
+        from tqdm import tqdm
+
+        tqdm.write(line)
+    else:
+        click.echo(line)
+
+
 def coloured(text: str, colour: str, *, err: bool = False) -> str:
     """``text`` in a colour, where stdout, or stderr, is a terminal and nobody asked for none (https://no-color.org)."""
     stream = sys.stderr if err else sys.stdout
@@ -157,11 +170,8 @@ def describe(error: BaseException) -> str:
             text = error.format_message().removesuffix(".") + hint
         case click.ClickException():
             text = error.format_message()
-        case OSError(strerror=str() as reason):
-            names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, (str, bytes))]
-            text = ": ".join([" -> ".join(names), reason] if names else [reason])
-        case MemoryError():
-            text = "out of memory"
+        case OSError(strerror=str()) | MemoryError():
+            text = in_words(error)
         case InputError(argument=str() as argument):
             text = f"--{argument}: {error.problem}"
         case SpillError(advice=str() as advice):
@@ -194,8 +204,12 @@ def _report(error: BaseException, *, debug: bool) -> int:
 
 def _one_line(text: str) -> str:
     """``text`` without line breaks, and with nothing that a terminal would obey."""
-    line = " ".join(part.strip() for part in text.splitlines() if part.strip())
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in line)
+    return escaped(" ".join(part.strip() for part in text.splitlines() if part.strip()))
+
+
+def escaped(text: str) -> str:
+    """``text``, a file's name for example, with nothing that a terminal would obey and no line breaks."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 def _abandon_standard_output() -> None:

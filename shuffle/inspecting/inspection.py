@@ -1,150 +1,96 @@
-"""What can be found out about partitioned files without decoding a row: sizes, skew, codecs, damage.
-
-Nothing here prints, and nothing needs pyarrow. File contents are read, never mapped: a disk that fails under a memory
-map kills the process, here it is an error that names file and place.
-"""
+"""``shuffle.inspect``: what files say of themselves, one by one and together."""
 
 from __future__ import annotations
 
-import os
-import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
-from os import PathLike
 from typing import Any
 
-import numpy as np
-
-from shuffle.inspecting.sizes import PartitionSizes
-from shuffle.machine.file_systems import FileSystem, file_system_of
-from shuffle.merging.copy.choice import CLONED_BYTES
-from spill_format.errors import CorruptError, SpillError
-from spill_format.framing import FILE_START, MAGIC, read_codec
-from spill_format.index import PartitionIndex
-from spill_format.storage.local import read_exactly
-from spill_format.structure import FileStructure, read_structure
-
-_CODEC_SAMPLES = 64
+from shuffle.inspecting.checking import Progress
+from shuffle.inspecting.kinds import KINDS, Inspected, Kind, Paths, find
+from shuffle.inspecting.results import PROBLEMS, Failure, FileResult, State, worst
+from shuffle.inspecting.sizes import Order, PartitionSizes, combined
+from shuffle.wording import counted
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class FileInspection:
-    """What a sound file says of itself.
+@dataclass(frozen=True, slots=True, eq=False)
+class Inspection:
+    """What files say of themselves.
 
     Attributes:
-        path: as it was given.
-        byte_count: size of the file.
-        alignment: bytes; every range starts at a multiple of it.
-        codecs: how record batches are compressed: ``"none"``, ``"lz4"``, ``"zstd"``, in this order; several where
-            files of different codecs were merged (up to 64 batches, spread over the file, were asked), none where
-            there are no batches.
-        sizes: of its partitions.
-        file_system: that it lies on.
+        files: those that were read, in order.
+        failures: those that could not be, in order, each with its error.
     """
 
-    path: str
-    byte_count: int
-    alignment: int
-    codecs: tuple[str, ...]
-    sizes: PartitionSizes
-    file_system: FileSystem
+    files: tuple[Inspected, ...]
+    failures: tuple[Failure, ...]
 
     @property
-    def cloneable_bytes(self) -> int:
-        """Bytes of the ranges that a merge would clone on a file system that shares blocks: those made of whole blocks
-        and large enough to be worth it."""
-        if self.alignment % self.file_system.block_bytes:
-            return 0
-        lengths = self.sizes.byte_counts
-        return int(lengths[lengths >= CLONED_BYTES].sum())
+    def state(self) -> State:
+        """The worst of all."""
+        return worst(result.state for result in self.results)
 
-    def as_dict(self) -> dict[str, Any]:
-        """The summary as JSON has it, without the single partitions."""
+    @property
+    def results(self) -> tuple[FileResult, ...]:
+        """Of all files, failures first."""
+        return (*self.failures, *self.files)
+
+    @property
+    def together(self) -> PartitionSizes | None:
+        """The sizes that a merge of the files would have; None where they cannot be merged."""
+        sizes = [file.sizes for file in self.files if file.sizes is not None]
+        kinds = {file.format for file in self.files if file.sizes is not None}
+        return combined(sizes) if len(kinds) == 1 else None
+
+    @property
+    def shuffles(self) -> list[dict[str, Any]]:
+        """What the files of each of Spark's shuffles have together."""
+        return [summary for kind in KINDS for summary in kind.shuffles(self.files)]
+
+    def as_dict(self, order: Order | None = None, top: int | None = None) -> dict[str, Any]:
+        """The inspection as JSON has it, with the partitions of each file: all, or the first ``top`` in an order."""
+        together = self.together
         return {
-            "path": self.path,
-            "byte_count": self.byte_count,
-            "alignment": self.alignment,
-            "codecs": list(self.codecs),
-            "file_system": self.file_system.name,
-            "shares_blocks": self.file_system.shares_blocks,
-            "cloneable_bytes": self.cloneable_bytes,
-            **self.sizes.as_dict(),
+            "files": [{**file.as_dict(), **file.listed(order, top)} for file in self.files]
+            + [failure.as_dict() for failure in self.failures],
+            "shuffles": self.shuffles,
+            "together": None if together is None else together.as_dict(),
         }
 
-
-def inspect_file(path: str | PathLike[str]) -> FileInspection:
-    """Read and check everything of a file but its rows.
-
-    Raises:
-        CorruptError, TruncatedError, ChecksumError: the file is damaged.
-        SpillError: it is another kind of file, has no index, or was written by a newer release.
-        OSError: it cannot be read.
-    """
-    with opened(path) as (descriptor, structure):
-        index = structure.index
-        rows = index.layout.rows
-        assert rows is not None  # an index always has them
-        sizes = PartitionSizes(index.layout.lengths, rows, np.diff(index.first_messages))
-        codecs = _sample_codecs(descriptor, structure.path, index)
-        return FileInspection(
-            path=structure.path,
-            byte_count=structure.byte_count,
-            alignment=index.alignment,
-            codecs=codecs,
-            sizes=sizes,
-            file_system=file_system_of(descriptor),
-        )
+    def __str__(self) -> str:
+        """The inspection in one line."""
+        if len(self.results) == 1:
+            return str(self.results[0])
+        together = "" if self.together is None else f": {self.together}"
+        failed = f"; {counted(len(self.failures), 'file')} not readable" if self.failures else ""
+        return f"{counted(len(self.files), 'file')}{together}{failed}"
 
 
-def is_damage(error: SpillError | OSError) -> bool:
-    """Whether an error of this module tells of a damaged file, rather than of one that could not be judged."""
-    return isinstance(error, CorruptError)
+def inspect(paths: Paths, *, progress: Progress = lambda _count: None) -> Inspection:
+    """Read and check everything of files but their rows: sizes, skew, codecs, alignment.
 
+    Args:
+        paths: a file, a directory, or several. Of Spark's files, any of those that belong together.
+        progress: called with 1 after each file.
 
-@contextmanager
-def opened(path: str | PathLike[str]) -> Iterator[tuple[int, FileStructure]]:
-    """A file open for reading, with its structure, which was found right.
+    Returns:
+        What was found. A file that is damaged or cannot be read is no exception: it is in the result.
 
     Raises:
-        As ``inspect_file`` does.
+        ValueError: a directory holds no file.
+        OSError: a directory cannot be listed.
     """
-    path = os.fspath(path)
-    # Without blocking, since opening a pipe would wait for its writer instead of being refused.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        _refuse_foreign(descriptor, path)
-        yield descriptor, read_structure(descriptor, path)
-    finally:
-        os.close(descriptor)
+    return inspect_found(find(paths), progress)
 
 
-def _refuse_foreign(descriptor: int, path: str) -> None:
-    """Raise SpillError for what never was an Arrow file, so that it is not taken for a damaged one."""
-    status = os.fstat(descriptor)
-    if stat.S_ISDIR(status.st_mode):
-        return  # read_structure says so
-    if not stat.S_ISREG(status.st_mode):
-        raise SpillError("a device, pipe or socket, not a file", path=path)
-    if status.st_size < len(FILE_START):
-        return  # may be the beginning of one
-    start = read_exactly(descriptor, 0, len(MAGIC), path)
-    end = read_exactly(descriptor, status.st_size - len(MAGIC), len(MAGIC), path)
-    if MAGIC not in {start, end}:
-        raise SpillError("not an Arrow IPC file: its start and end", path=path, expected=MAGIC, actual=(start, end))
-
-
-def _sample_codecs(descriptor: int, path: str, index: PartitionIndex) -> tuple[str, ...]:
-    batch_count = len(index.body_lengths)
-    samples = {number * batch_count // _CODEC_SAMPLES for number in range(_CODEC_SAMPLES)} if batch_count else set()
-    offsets = index.message_offsets
-    found = set()
-    for batch in sorted(samples):
-        offset = int(offsets[batch])
-        metadata = read_exactly(descriptor, offset, int(index.metadata_lengths[batch]), path)
+def inspect_found(found: Iterable[Kind], progress: Progress) -> Inspection:
+    """Look into files that were found. Arguments and result as for ``inspect``."""
+    files: list[Inspected] = []
+    failures: list[Failure] = []
+    for file in found:
         try:
-            found.add(read_codec(metadata) or "none")
-        except ValueError as error:
-            partition = int(np.searchsorted(index.first_messages, batch, side="right")) - 1
-            raise CorruptError(str(error), path=path, partition=partition, offset=offset) from error
-    return tuple(codec for codec in ("none", "lz4", "zstd") if codec in found)
+            files.append(file.inspect())
+        except PROBLEMS as error:
+            failures.append(Failure(file.path, error))
+        progress(1)
+    return Inspection(tuple(files), tuple(failures))

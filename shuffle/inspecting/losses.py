@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from shuffle.wording import counted
 from spill_format.index import PartitionIndex
 from spill_format.layout import Int64Array
 from spill_format.message_scan import FoundMessage, Scan
@@ -35,6 +36,14 @@ class Loss:
             "row_count": self.row_count,
             "batch_count": self.batch_count,
         }
+
+    def __str__(self) -> str:
+        where = f"partition {self.first_partition}"
+        if self.first_partition != self.last_partition:
+            where = f"partitions {self.first_partition} to {self.last_partition}"
+        if self.row_count is None or self.batch_count is None:
+            return f"{where} may have lost rows; nothing is left that tells how many"
+        return f"{where} lost {counted(self.row_count, 'row')} in {counted(self.batch_count, 'batch')}"
 
 
 def lossy_partitions(losses: Iterable[Loss]) -> Int64Array:

@@ -1,95 +1,60 @@
-"""Recovering what is whole in damaged files: look, say what is lost, then write a new file with index and footer.
-
-Nothing here prints. Looking is separate from writing, since it also tells which partitions of a damaged file are sound.
-FORMAT.md section 10 is what is relied on.
-"""
+"""``shuffle.repair``: new files of what is whole in damaged ones, and what was lost."""
 
 from __future__ import annotations
 
-import math
 import os
-import stat
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.ipc
-
-from shuffle.inspecting.losses import Loss, gaps_between, losses_by_index, losses_by_scan
-from spill_format.checksum import crc32c
-from spill_format.errors import ChecksumError, CorruptError, SpillError, TargetExistsError
-from spill_format.framing import (
-    FILE_START,
-    MAXIMUM_ALIGNMENT,
-    SEAL_LENGTH,
-    metadata_length_of,
-    read_batch_size,
-    read_seal,
-    sealed_crc32c,
-)
-from spill_format.message_scan import FoundMessage, MessageReader, Scan, in_order
-from spill_format.salvage import Description, describe_damaged
-from spill_format.storage.local import read_exactly
-from spill_format.storage.publication import PendingFile, open_pending
-from spill_format.writer import SpillEncoder
-
-Progress = Callable[[int], None]
-
-_UNDECODABLE = (pa.ArrowException, OSError, ValueError, MemoryError)
+from shuffle.inspecting.checking import Progress
+from shuffle.inspecting.kinds import Kind, find
+from shuffle.inspecting.results import PROBLEMS, Failure, FileRepair, State, worst
+from shuffle.wording import counted
+from spill_format.errors import CorruptError, TargetExistsError
+from spill_format.storage.publication import is_there
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Salvage:
-    """What can be recovered of a file, and what cannot.
+@dataclass(frozen=True, slots=True, eq=False)
+class Repair:
+    """What was recovered.
 
     Attributes:
-        path: as it was given.
-        byte_count: size of the file.
-        stored_schema, partition_count, alignment: of the file, and of one made from it.
-        lost_parts: which of ``"header"``, ``"index"``, ``"footer"`` are damaged or missing; they are made anew.
-        messages: the record batches that are whole, in file order, partitions ascending.
-        damaged_places: ``(start, end)`` in bytes of what lies among the ranges and is no whole record batch.
-        losses: which partitions lost what, ascending; empty where everything is known to be there.
+        target: the new file, or the directory of the new files.
+        files: what was recovered of each file, in order.
+        failures: the files that nothing was recovered of, each with its error.
     """
 
-    path: str
-    byte_count: int
-    stored_schema: pa.Schema
-    partition_count: int
-    alignment: int
-    lost_parts: tuple[str, ...]
-    messages: Sequence[FoundMessage]
-    damaged_places: tuple[tuple[int, int], ...]
-    losses: tuple[Loss, ...]
+    target: str
+    files: tuple[FileRepair, ...]
+    failures: tuple[Failure, ...]
 
     @property
-    def row_count(self) -> int:
-        """Rows that are recovered."""
-        return sum(message.row_count for message in self.messages)
+    def is_complete(self) -> bool:
+        """Whether nothing was lost."""
+        return not self.failures and all(file.is_complete for file in self.files)
 
     @property
-    def recovered_bytes(self) -> int:
-        """Bytes of the record batches that are recovered."""
-        return sum(message.end - message.offset for message in self.messages)
+    def state(self) -> State:
+        """``"ok"`` where nothing was lost, ``"unreadable"`` where a file could not be read, else ``"damaged"``."""
+        return worst(["ok" if self.is_complete else "damaged", *(failure.state for failure in self.failures)])
 
     def as_dict(self) -> dict[str, Any]:
-        """The salvage as JSON has it."""
+        """The repair as JSON has it."""
         return {
-            "path": self.path,
-            "byte_count": self.byte_count,
-            "partition_count": self.partition_count,
-            "recovered_row_count": self.row_count,
-            "recovered_batch_count": len(self.messages),
-            "recovered_bytes": self.recovered_bytes,
-            "is_complete": not self.losses,
-            "lost_parts": list(self.lost_parts),
-            "losses": [loss.as_dict() for loss in self.losses],
-            "damaged_places": [{"start": start, "end": end} for start, end in self.damaged_places],
+            "target": self.target,
+            "is_complete": self.is_complete,
+            "files": [file.as_dict() for file in self.files] + [failure.as_dict() for failure in self.failures],
         }
+
+    def __str__(self) -> str:
+        """The repair in one line."""
+        written = [file for file in self.files if file.target is not None]
+        if len(self.files) + len(self.failures) == 1:
+            (file,) = self.files
+            return f"{self.target}: recovered {file.recovered}"
+        lossy = len(self.files) + len(self.failures) - sum(file.is_complete for file in self.files)
+        return f"{self.target}: recovered {counted(len(written), 'file')}, {lossy:,} with losses"
 
 
 def repair(
@@ -98,160 +63,67 @@ def repair(
     *,
     overwrite: bool = False,
     durable: bool = False,
-    progress: Progress | None = None,
-) -> Salvage:
-    """Write a sound file with every whole record batch of a damaged one, which is not touched.
+    progress: Progress = lambda _count: None,
+) -> Repair:
+    """Write a sound file with all that is whole of a damaged one, which is not touched; or do so for each file of a
+    directory.
 
-    Where nothing is lost the ranges are the same bytes as before. Memory is needed for a few record batches.
+    Of an Arrow file every whole record batch is kept: where nothing is lost the ranges are the same bytes as before. Of
+    a pushed partition every whole chunk is kept; the maps' own outputs have the blocks that are lost.
 
     Args:
-        path: the damaged file.
-        target: the file to make; it appears whole or not at all.
-        overwrite: replace an existing target, but never the damaged file.
-        durable: fsync the target and its directory.
+        path: a file or a directory.
+        target: the file to make; of a directory, the directory for the new files, which is made if it is missing. Each
+            file appears whole or not at all.
+        overwrite: replace existing targets, but never a damaged file.
+        durable: fsync the targets and their directory.
         progress: told how many further bytes were looked at or written.
 
     Returns:
         What was recovered, and what was not.
 
     Raises:
-        TargetExistsError: the target exists, or is the damaged file.
-        CorruptError: no record batch is whole; or what ``salvage`` raises.
-        OSError: reading or writing failed; it names the file.
-    """
-    if os.path.exists(target) and os.path.samefile(path, target):
-        raise TargetExistsError("a file is never repaired in place", path=target, advice="choose another name")
-    with open_pending(target, overwrite=overwrite, durable=durable) as pending, _opened(path) as descriptor:
-        found = _salvage(descriptor, os.fsdecode(path), progress or _silent)
-        if not found.messages and found.losses:
-            raise CorruptError("nothing can be recovered: no record batch is whole", path=found.path)
-        _write(found, descriptor, pending, progress or _silent)
-        pending.publish()
-    return found
-
-
-def salvage(path: str | PathLike[str], progress: Progress | None = None) -> Salvage:
-    """Look what can be recovered of a file, and write nothing.
-
-    Raises:
-        CorruptError: the schema is lost.
-        NotPartitionedError: an Arrow file that was not written partitioned.
-        VersionError: written by a newer major version of the format.
+        TargetExistsError: a target exists, or is a damaged file; nothing was written then.
+        CorruptError: nothing is whole, in any file.
+        ModuleNotFoundError: pyroaring is not installed.
         SpillError: another kind of file.
-        OSError: it cannot be read.
+        OSError: reading or writing failed.
     """
-    with _opened(path) as descriptor:
-        return _salvage(descriptor, os.fsdecode(path), progress or _silent)
-
-
-@contextmanager
-def _opened(path: str | PathLike[str]) -> Iterator[int]:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # reading a directory says what it is
-            raise SpillError("a device, pipe or socket, not a file", path=path)
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _salvage(descriptor: int, path: str, progress: Progress) -> Salvage:
-    byte_count = os.fstat(descriptor).st_size
-    description = describe_damaged(descriptor, path, byte_count)
-
-    is_decodable = _decoder(description.stored_schema)
-    reader = MessageReader(descriptor, path, byte_count, description.partition_count, is_decodable, progress)
-    start = description.first_offset or len(FILE_START)
-    scan = _scan(reader, description)
-    messages = in_order([message for message in scan.messages if message.is_whole])
-    partition_count = description.partition_count or 1 + max((m.partition for m in scan.messages), default=0)
-    # Without an end everything up to the end of the file may have been record batches.
-    places = gaps_between(messages, start, byte_count if scan.ranges_end is None else scan.ranges_end)
-    if description.old_index is not None:
-        losses = losses_by_index(messages, description.old_index.index)
-    else:
-        losses = losses_by_scan(scan, messages, places, partition_count)
-    return Salvage(
-        path=path,
-        byte_count=byte_count,
-        stored_schema=description.stored_schema,
-        partition_count=partition_count,
-        alignment=description.alignment or _alignment_of(messages),
-        lost_parts=description.lost_parts,
-        messages=messages,
-        damaged_places=tuple(places),
-        losses=tuple(losses),
-    )
-
-
-def _decoder(schema: pa.Schema) -> Callable[[bytes], bool]:
-    node_count = sum(_node_count(field.type) for field in schema)
-
-    def is_decodable(message: bytes) -> bool:
+    path, target = os.fspath(path), os.fspath(target)
+    if not os.path.isdir(path):
+        (file,) = find(path)
+        repaired = file.repair(target, overwrite=overwrite, durable=durable, progress=progress)
+        if repaired.target is None:
+            raise CorruptError(f"nothing can be recovered: {repaired.lost[0]}", path=path)
+        return Repair(target, (repaired,), ())
+    found = [file for file in find(path) if file.is_repairable]
+    pairs = [(file, os.path.join(target, os.path.basename(file.path))) for file in found]
+    _refuse_targets(pairs, overwrite=overwrite)
+    os.makedirs(target, exist_ok=True)
+    files: list[FileRepair] = []
+    failures: list[Failure] = []
+    for file, name in pairs:
         try:
-            pa.ipc.read_record_batch(pa.py_buffer(message), schema).validate()
-            # Arrow does not mind more columns than the schema has, as in messages of a file inside a value.
-            return read_batch_size(message[: metadata_length_of(message)]).node_count == node_count
-        except _UNDECODABLE:
-            return False
-
-    return is_decodable
-
-
-def _node_count(data_type: pa.DataType) -> int:
-    """How many arrays a column of a type is, nested ones and itself."""
-    storage = data_type.storage_type if isinstance(data_type, pa.BaseExtensionType) else data_type
-    return 1 + sum(_node_count(storage.field(number).type) for number in range(storage.num_fields))
+            files.append(file.repair(name, overwrite=overwrite, durable=durable, progress=progress))
+        except (TargetExistsError, ModuleNotFoundError):
+            raise
+        except PROBLEMS as error:
+            failures.append(Failure(file.path, error))
+    if all(repaired.target is None for repaired in files):
+        reason = f": {failures[0].problem}" if failures else ""
+        raise CorruptError(f"nothing can be recovered of any of {counted(len(pairs), 'file')}{reason}", path=path)
+    return Repair(target, tuple(files), tuple(failures))
 
 
-def _scan(reader: MessageReader, description: Description) -> Scan:
-    """The messages where a sound index expects them, else wherever they are."""
-    if description.old_index is None or not description.old_index.is_in_place:
-        # Where the header is lost, the first range's place is hearsay.
-        start = None if "header" in description.lost_parts else description.first_offset
-        return reader.scan(start or len(FILE_START))
-    index = description.old_index.index
-    offsets = index.message_offsets.tolist()
-    partitions = np.repeat(np.arange(index.layout.partition_count), np.diff(index.first_messages)).tolist()
-    expected = dict(zip(offsets[:-1], zip(offsets[1:], partitions, strict=True), strict=True))
-    found = reader.at_each(offsets[:-1])
-    return Scan([m for m in found if (m.end, m.partition) == expected[m.offset]], offsets[-1])
-
-
-def _alignment_of(messages: Sequence[FoundMessage]) -> int:
-    """The largest alignment that the ranges of a file have that does not say which."""
-    borders = [
-        message.offset
-        for before, message in zip((None, *messages), messages, strict=False)
-        if before is None or before.partition < message.partition
-    ]
-    return math.gcd(MAXIMUM_ALIGNMENT, *borders)
-
-
-def _write(found: Salvage, descriptor: int, target: PendingFile, progress: Progress) -> None:
-    try:
-        encoder = SpillEncoder(target, found.stored_schema, found.partition_count, None, found.alignment)
-        for message in found.messages:
-            content = memoryview(read_exactly(descriptor, message.offset, message.end - message.offset, found.path))
-            metadata, body = content[: message.metadata_length], content[message.metadata_length :]
-            seal = read_seal(metadata)
-            if seal is None or sealed_crc32c(metadata) != seal.metadata_crc32c or crc32c(body) != seal.body_crc32c:
-                raise ChecksumError(
-                    "the record batch changed while the file was repaired",
-                    path=found.path,
-                    partition=message.partition,
-                    offset=message.offset,
-                    advice="repair a copy that nobody writes to",
-                )
-            encoder.write_message(message.partition, message.row_count, metadata[:-SEAL_LENGTH], body)
-            progress(len(content))
-        encoder.finish()
-    except OSError as error:
-        if error.filename is None:  # of a system call that knows only a descriptor
-            raise OSError(error.errno, error.strerror, os.fspath(target.path)) from error
-        raise
-
-
-def _silent(_count: int) -> None:
-    """Progress that nobody wants to see."""
+def _refuse_targets(pairs: list[tuple[Kind, str]], *, overwrite: bool) -> None:
+    """Raise TargetExistsError where a file to make is there, before anything is written."""
+    names = [name for _, name in pairs]
+    for file, name in pairs:
+        if os.path.exists(name) and os.path.exists(file.path) and os.path.samefile(file.path, name):
+            raise TargetExistsError("a file is never repaired in place", path=name, advice="choose another name")
+        if names.count(name) > 1 or (is_there(name) and not overwrite):
+            raise TargetExistsError(
+                "the target already exists",
+                path=name,
+                advice="choose another name, or replace it with overwrite=True",
+            )

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from shuffle.wording import counted, sized
 from spill_format.layout import Int64Array
 
 Order = Literal["partition", "size", "rows", "batches"]
@@ -21,12 +22,13 @@ class PartitionSizes:
     """How large partitions are, in one file or in several together.
 
     Attributes:
-        byte_counts, row_counts, batch_counts: each ``int64[P]``.
+        byte_counts: ``int64[P]``.
+        row_counts, batch_counts: ``int64[P]``; None for opaque bytes, whose rows nobody can count.
     """
 
     byte_counts: Int64Array
-    row_counts: Int64Array
-    batch_counts: Int64Array
+    row_counts: Int64Array | None = None
+    batch_counts: Int64Array | None = None
 
     @property
     def partition_count(self) -> int:
@@ -36,17 +38,17 @@ class PartitionSizes:
     @property
     def byte_count(self) -> int:
         """Bytes of all ranges together."""
-        return int(self.byte_counts.sum())
+        return sum(self.byte_counts.tolist())  # of sparse files, may be more than 63 bits hold
 
     @property
-    def row_count(self) -> int:
-        """Rows of all partitions together."""
-        return int(self.row_counts.sum())
+    def row_count(self) -> int | None:
+        """Rows of all partitions together; None where they are not known."""
+        return None if self.row_counts is None else int(self.row_counts.sum())
 
     @property
-    def batch_count(self) -> int:
-        """Record batches of all partitions together."""
-        return int(self.batch_counts.sum())
+    def batch_count(self) -> int | None:
+        """Record batches of all partitions together; None where they are not known."""
+        return None if self.batch_counts is None else int(self.batch_counts.sum())
 
     @property
     def empty_partitions(self) -> Int64Array:
@@ -103,18 +105,38 @@ class PartitionSizes:
         return self.largest_bytes / self.median_bytes if self.median_bytes else None
 
     def ordered(self, order: Order) -> Int64Array:
-        """The partitions' numbers, ``int64[P]``: ascending, or the largest first; equal ones in ascending order."""
+        """The partitions' numbers, ``int64[P]``: ascending, or the largest first; equal ones in ascending order.
+
+        Raises:
+            ValueError: by rows or batches, and nobody knows how many there are.
+        """
         if order == "partition":
             return np.arange(self.partition_count)
         keys = {"size": self.byte_counts, "rows": self.row_counts, "batches": self.batch_counts}[order]
+        if keys is None:
+            raise ValueError(f"partitions of opaque bytes cannot be sorted by {order}: sort them by partition or size")
         return np.argsort(-keys, kind="stable")
+
+    def listed(self, order: Order = "partition", top: int | None = None) -> list[dict[str, int]]:
+        """Single partitions as JSON has them: all, or the first ``top`` in an order."""
+        numbers = self.ordered(order)[:top]
+        known = {
+            "row_count": self.row_counts,
+            "byte_count": self.byte_counts,
+            "batch_count": self.batch_counts,
+        }
+        columns = {name: counts[numbers].tolist() for name, counts in known.items() if counts is not None}
+        return [
+            {"partition": number, **dict(zip(columns, counts, strict=True))}
+            for number, *counts in zip(numbers.tolist(), *columns.values(), strict=True)
+        ]
 
     def as_dict(self) -> dict[str, Any]:
         """The summary as JSON has it, without the single partitions."""
+        rows = {} if self.row_counts is None else {"row_count": self.row_count, "batch_count": self.batch_count}
         return {
             "partition_count": self.partition_count,
-            "row_count": self.row_count,
-            "batch_count": self.batch_count,
+            **rows,
             "range_bytes": self.byte_count,
             "empty_partition_count": self.empty_count,
             "smallest_bytes": self.smallest_bytes,
@@ -125,22 +147,28 @@ class PartitionSizes:
             "skewed_partitions": self.skewed_partitions.tolist(),
         }
 
-    def partitions_as_dicts(self, partitions: Int64Array) -> list[dict[str, int]]:
-        """Single partitions as JSON has them."""
-        columns = [partitions, *(a[partitions] for a in (self.row_counts, self.byte_counts, self.batch_counts))]
-        names = ("partition", "row_count", "byte_count", "batch_count")
-        return [dict(zip(names, values, strict=True)) for values in zip(*(c.tolist() for c in columns), strict=True)]
+    def __str__(self) -> str:
+        rows = "" if self.row_count is None else f"{counted(self.row_count, 'row')}, "
+        skew = "" if self.skew is None else f", skew {self.skew:.2f}"
+        return f"{counted(self.partition_count, 'partition')}, {rows}{sized(self.byte_count)}{skew}"
 
 
 def combined(sizes: Sequence[PartitionSizes]) -> PartitionSizes | None:
-    """The sizes that a merge would have, or None where partition counts differ or there is nothing."""
-    if len({each.partition_count for each in sizes}) != 1:
+    """The sizes that a merge would have; None where it could not be: partition counts differ, there is nothing, or more
+    than a file can hold."""
+    if len({each.partition_count for each in sizes}) != 1 or sum(each.byte_count for each in sizes) >= 2**63:
         return None
     return PartitionSizes(
         np.sum([each.byte_counts for each in sizes], axis=0),
-        np.sum([each.row_counts for each in sizes], axis=0),
-        np.sum([each.batch_counts for each in sizes], axis=0),
+        _sum([each.row_counts for each in sizes]),
+        _sum([each.batch_counts for each in sizes]),
     )
+
+
+def _sum(counts: Sequence[Int64Array | None]) -> Int64Array | None:
+    """The sums, where all are known."""
+    known = [each for each in counts if each is not None]
+    return np.sum(known, axis=0) if len(known) == len(counts) else None
 
 
 def peaks(values: Int64Array, count: int) -> Int64Array:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from shuffle import MergeOptions, merge
 from shuffle.inspecting.repair import repair
-from shuffle.inspecting.soundness import verify_file
 from spill_format import (
     SpillFile,
 )
@@ -18,6 +17,7 @@ from tests.helpers.anatomy import Anatomy
 from tests.helpers.forgeries import (
     Damage,
 )
+from tests.helpers.inspections import verified
 from tests.helpers.spills import write_sample
 
 NOTE = encode_place(1, 0, IndexPlace(1000, 2000))
@@ -41,7 +41,7 @@ def verify(path: Path) -> None:
 
 
 def verify_deeply(path: Path) -> None:
-    damage = verify_file(path).first_damage
+    damage = verified(path).first_damage
     assert damage is not None
     raise damage
 

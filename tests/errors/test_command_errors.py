@@ -56,15 +56,21 @@ TABLE: list[Row] = [
     refused("shuffleMerged_app_5_0: give the file of one", "shuffle read merge_manager-2 --raw"),
     refused("Invalid value for '-p' / '--partition': '3-' is neither a", "shuffle read whole.arrow -p 3-"),
     refused("--raw or --format, not both", "shuffle read whole.arrow --raw --format csv"),
-    refused("Spark's files and others are looked at separately: blockmgr-7", "shuffle verify blockmgr-7 whole.arrow"),
+    refused(
+        "Spark's map outputs cannot be repaired, since their bytes are opaque",
+        "shuffle repair blockmgr-7/shuffle_3_0_0.data -o new.data",
+    ),
     refused("no shuffle files: looked for shuffle_*_*_*.index below blockmgr-9", "shuffle verify blockmgr-9"),
-    refused("what Spark's ranges hold is opaque: sort by partition or size", "shuffle inspect blockmgr-7 --sort rows"),
+    refused(
+        "partitions of opaque bytes cannot be sorted by rows: sort them by partition or size",
+        "shuffle inspect blockmgr-7 --sort rows",
+    ),
     refused(
         "Invalid value for '--by': 'key,,text' has an empty name in it", PARTITION.replace("by key", "by key,,text")
     ),
     refused("--verify reads OUT again, and --spills-only makes none", f"{PARTITION} --spills-only --verify"),
     refused("--method is for merging, and --spills-only merges", f"{PARTITION} --spills-only --method gather"),
-    Command(1, "1 of 1 output damaged", "shuffle verify blockmgr-8", examples),
+    Command(1, "1 of 1 file damaged", "shuffle verify blockmgr-8", examples),
     Command(1, "1 of 2 files damaged", "shuffle verify whole.arrow cut.arrow", examples),
 ]
 

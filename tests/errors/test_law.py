@@ -11,6 +11,7 @@ SITES = all_sites()
 UNSAID = {
     "the sources' ranges changed while they were merged": "needs a range that heals while it is looked at again",
     "the file takes no further bytes and gives no error": "needs a kernel whose writev answers 0: none was met",
+    "no column … to write; … columns have this name": "Arrow reads no inputs with two columns of a name",
     "too many files are open; try again later": "a client waits for this answer and never says it",
     "too many answers are being sent; try again later": "a client waits for this answer and never says it",
     "the file was replaced before it was sent": "ends the connection, which carries no words then",

@@ -11,13 +11,13 @@ from crc32c import crc32c
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shuffle.inspecting.soundness import verify_file
 from shuffle.testing import write_spill
 from spill_format import ChecksumError, CorruptError, SpillError, SpillFile, TruncatedError
 from spill_format.framing import metadata_length_of
 from spill_format.schemas import ORIGINAL_SCHEMA_KEY, storage_schema
 from tests.helpers.anatomy import Anatomy
 from tests.helpers.forgeries import Damage, i64, range_forged, sealed_for, u32, with_flatbuffer
+from tests.helpers.inspections import verified
 from tests.helpers.spills import flat_batch, read_everything, write_sample
 
 
@@ -131,7 +131,7 @@ def test_a_schema_that_contradicts_its_original_is_corruption(tmp_path: Path) ->
     write_spill({}, tmp_path / "forged.arrow", schema=forged, partition_count=1)
     with pytest.raises(CorruptError, match="original schema in the metadata is not"):
         SpillFile(tmp_path / "forged.arrow")
-    assert "original schema in the metadata is not" in str(verify_file(tmp_path / "forged.arrow").first_damage)
+    assert "original schema in the metadata is not" in str(verified(tmp_path / "forged.arrow").first_damage)
 
 
 @pytest.mark.usefixtures("forging")

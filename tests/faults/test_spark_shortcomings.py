@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from shuffle import MergeOptions, ShuffleWarning, merge
-from shuffle.inspecting.spark_inspection import opened_output
+from shuffle.inspecting.spark import opened_output
 from shuffle.machine.kernel import SystemKernel
 from shuffle.options import MethodName, TransferTo
 from shuffle.testing import Always, Fail, Lie, Meanwhile, ScriptedKernel, Step, Zero, Zeroes

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from shuffle.inspecting.push_repair import repair_pushed
+from shuffle.inspecting.repair import repair
 from shuffle.merging.push_merge import merge_pushed
 from spill_format.spark.discovery import find_pushed
 from spill_format.spark.pushed import read_pushed
@@ -147,7 +147,7 @@ def test_what_a_service_that_died_leaves_is_repaired_to_what_it_had_merged(
 
     for name, paths in find_pushed([tmp_path / "spark"]):
         target = tmp_path / f"repaired-{name.reduce}.data"
-        assert repair_pushed(paths, target).is_complete
+        assert repair(paths.data, target).is_complete
         repaired = read_pushed(target)
         assert [(maps, repaired.read(number)) for number, maps in enumerate(repaired.maps)] == served[name.reduce]
     (of_half_a_block,) = [paths for name, paths in find_pushed([tmp_path / "spark"]) if name.reduce == 0]

@@ -9,10 +9,10 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shuffle.inspecting.push_repair import repair_pushed
 from spill_format import CorruptError, SpillError
 from spill_format.spark.pushed import read_pushed
 from spill_format.spark.pushed_scan import pushed_paths_beside, scan_pushed
+from tests.helpers.inspections import repaired_pushed
 from tests.helpers.spark_files import write_pushed
 
 SUFFIXES = (".data", ".index", ".meta")
@@ -54,7 +54,7 @@ def test_what_is_cut_off_anywhere_keeps_the_chunks_before(chunks: Chunks, suffix
         path.write_bytes(path.read_bytes()[:size])
         kept = scan_pushed(pushed_paths_beside(data)).sound_chunk_count
         try:
-            repair_pushed(data, data.with_name("repaired.data"))
+            repaired_pushed(data, data.with_name("repaired.data"))
         except CorruptError:
             assert kept == 0
         else:
@@ -73,7 +73,7 @@ def test_whatever_is_written_over_looking_never_fails_and_repairing_gives_what_i
         before = [data.with_suffix(each).read_bytes() for each in SUFFIXES]
         scan = scan_pushed(pushed_paths_beside(data))
         try:
-            repaired = repair_pushed(data, data.with_name("repaired.data"))
+            repaired = repaired_pushed(data, data.with_name("repaired.data"))
         except SpillError:
             assert scan.defects
         else:

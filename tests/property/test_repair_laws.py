@@ -12,12 +12,13 @@ import pytest
 from hypothesis import assume, given, settings
 
 from shuffle.inspecting.losses import lossy_partitions
-from shuffle.inspecting.repair import Salvage, repair, salvage
+from shuffle.inspecting.salvage import Salvage, salvage
 from shuffle.testing import write_spill
 from spill_format import SpillFile
 from spill_format.errors import CorruptError
 from spill_format.index import decode
 from tests.helpers.anatomy import Anatomy
+from tests.helpers.inspections import repaired
 from tests.helpers.spills import flat_batch, read_everything
 
 BATCHES = {0: [flat_batch(3), flat_batch(2, 3)], 2: [flat_batch(4, 5)], 3: [flat_batch(1, 9), flat_batch(2, 10)]}
@@ -47,7 +48,7 @@ def recovered(directory: Path, content: bytes) -> tuple[Salvage, list[int]] | No
     """The report, and the first number of each batch that came back; None where nothing did."""
     (directory / "damaged.arrow").write_bytes(content)
     try:
-        report = repair(directory / "damaged.arrow", directory / "repaired.arrow", overwrite=True)
+        report = repaired(directory / "damaged.arrow", directory / "repaired.arrow", overwrite=True)
     except CorruptError:
         return None
     table = read_everything(directory / "repaired.arrow")
@@ -58,7 +59,7 @@ def recovered(directory: Path, content: bytes) -> tuple[Salvage, list[int]] | No
         batches = [(p, b["n"][0].as_py()) for p in range(spill.partition_count) for b in spill.batches(p)]
     assert [partition for partition, _ in batches] == [message.partition for message in report.messages]
     # What is written is sound, so nothing of it is lost when it is repaired again.
-    assert salvage(directory / "repaired.arrow").losses == ()
+    assert salvage(str(directory / "repaired.arrow")).losses == ()
     return report, [first for _, first in batches]
 
 

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from shuffle.cli.advice import advise
-from shuffle.inspecting.inspection import FileInspection
+from shuffle.inspecting.arrow import ArrowInspection
 from shuffle.inspecting.sizes import PartitionSizes, combined
 from shuffle.machine.file_systems import FileSystem
 
 KIB, MIB = 1 << 10, 1 << 20
 
 
-def file_of(byte_counts: Sequence[int], alignment: int = 64, *, shares_blocks: bool = False) -> FileInspection:
+def file_of(byte_counts: Sequence[int], alignment: int = 64, *, shares_blocks: bool = False) -> ArrowInspection:
     sizes = np.array(byte_counts, dtype=np.int64)
-    return FileInspection(
+    return ArrowInspection(
         path="a.arrow",
         byte_count=int(sizes.sum()) + 1000,
         alignment=alignment,
@@ -50,7 +50,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(("files", "beginnings"), CASES.values(), ids=CASES.keys())
-def test_advice_follows_from_sizes(files: list[FileInspection], beginnings: list[str]) -> None:
+def test_advice_follows_from_sizes(files: list[ArrowInspection], beginnings: list[str]) -> None:
     advice = advise(files, combined([file.sizes for file in files]))
     assert len(advice) == len(beginnings), advice
     for sentence, beginning in zip(advice, beginnings, strict=True):

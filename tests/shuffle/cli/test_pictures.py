@@ -92,7 +92,7 @@ def test_files_that_do_not_fit_together_are_not_drawn(tmp_path: Path) -> None:
     random_spill(tmp_path / "b.spill.arrow", [1, 2, 3])
     completed = run("shuffle inspect . --plot sizes.png", tmp_path)
     assert completed.returncode == 2
-    assert "different numbers of partitions" in completed.stderr
+    assert "do not have the same partitions" in completed.stderr
     assert not (tmp_path / "sizes.png").exists()
 
 

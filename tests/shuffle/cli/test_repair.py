@@ -42,9 +42,10 @@ def test_what_is_lost_is_said_and_the_rest_is_written(tmp_path: Path, spill: Pat
     completed = run("shuffle repair a.arrow -o b.arrow --overwrite --quiet --json", tmp_path)
     report = json.loads(completed.stdout)
     assert completed.returncode == 1
-    assert report["losses"] == [{"first_partition": 2, "last_partition": 2, "row_count": 500, "batch_count": 1}]
-    assert (report["recovered_row_count"], report["is_complete"]) == (30, False)
-    assert report["damaged_places"][0]["start"] == offset
+    (file,) = report["files"]
+    assert file["losses"] == [{"first_partition": 2, "last_partition": 2, "row_count": 500, "batch_count": 1}]
+    assert (file["recovered_row_count"], report["is_complete"]) == (30, False)
+    assert file["damaged_places"][0]["start"] == offset
 
 
 def test_a_cut_file_says_that_more_may_be_lost(tmp_path: Path, spill: Path) -> None:

@@ -122,7 +122,7 @@ class TestInspect:
         assert [line.split()[:5] for line in lines[-3:]] == [
             ["3", "2", "136", "bytes", "3"],
             ["5", "1", "5", "bytes", "1"],
-            ["6", "2", "–", "differing", "–"],
+            ["6", "2", "–", "–", "–"],
         ]
 
     def test_a_damaged_output_is_named_and_the_others_are_shown(self, tmp_path: Path, maps: list[Path]) -> None:
@@ -155,9 +155,9 @@ class TestVerify:
 
         assert completed.returncode == 1
         assert "shuffle_3_0_0.data: ok" in completed.stdout
-        assert "shuffle_3_1_0.data: damaged: 1 of 3 partitions (2)" in completed.stdout
+        assert "shuffle_3_1_0.data: damaged: 1 of 3 partitions (2), sound: 0-1" in completed.stdout
         assert "ADLER32 of the range of 24 bytes" in completed.stdout
-        assert "1 of 2 outputs damaged" in completed.stderr
+        assert "1 of 2 files damaged" in completed.stderr
 
     def test_json_says_the_same(self, tmp_path: Path, maps: list[Path]) -> None:
         damage(maps[0])

@@ -6,22 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shuffle.inspecting.spark_inspection import (
-    RangeSizes,
-    combined_sizes,
-    inspect_output,
-    opened_output,
-    verify_output,
-)
+from shuffle.inspecting.sizes import PartitionSizes, combined
+from shuffle.inspecting.spark import SparkFiles, opened_output
+from shuffle.inspecting.verification import verify
 from spill_format import TruncatedError
 from spill_format.spark.outputs import paths_beside
+from tests.helpers.inspections import verified
 from tests.helpers.spark_files import write_spark
 
 RANGES = [b"LZ4Block and more", b"", b"ZV\x00"]
 
 
-def sizes_of(*byte_counts: int) -> RangeSizes:
-    return RangeSizes(np.array(byte_counts, dtype=np.int64))
+def sizes_of(*byte_counts: int) -> PartitionSizes:
+    return PartitionSizes(np.array(byte_counts, dtype=np.int64))
 
 
 @pytest.mark.parametrize(
@@ -35,7 +32,7 @@ def sizes_of(*byte_counts: int) -> RangeSizes:
     ],
 )
 def test_sizes_are_put_together_where_a_merge_could(sizes: list[tuple[int, ...]], together: list[int] | None) -> None:
-    found = combined_sizes([sizes_of(*each) for each in sizes])
+    found = combined([sizes_of(*each) for each in sizes])
 
     assert (None if found is None else found.byte_counts.tolist()) == together
 
@@ -49,7 +46,7 @@ def test_sizes_are_summed_up(byte_counts: tuple[int, ...], skew: float | None, e
 
 
 def test_codecs_are_known_by_the_start_of_ranges(tmp_path: Path) -> None:
-    found = inspect_output(paths_beside(write_spark(tmp_path / "a.data", RANGES)))
+    found = SparkFiles.at(str(write_spark(tmp_path / "a.data", RANGES))).inspect()
 
     assert (found.codecs, found.checksums, found.byte_count) == (("lz4-block", "lzf"), "ADLER32", 20)
 
@@ -57,17 +54,17 @@ def test_codecs_are_known_by_the_start_of_ranges(tmp_path: Path) -> None:
 def test_an_output_of_empty_partitions_alone_is_sound(tmp_path: Path) -> None:
     paths = paths_beside(write_spark(tmp_path / "a.data", [b"", b""]))
 
-    assert inspect_output(paths).codecs == ()
-    assert verify_output(paths).first_damage is None
+    assert SparkFiles(paths).inspect().codecs == ()
+    assert verify(paths.data).is_sound
 
 
 def test_every_damaged_range_is_told(tmp_path: Path) -> None:
     data = write_spark(tmp_path / "a.data", [b"aa", b"bb", b"cc"])
     data.write_bytes(b"xabbxc")
     progress: list[int] = []
-    found = verify_output(paths_beside(data), progress.append)
+    found = verified(data, progress=progress.append)
 
-    assert found.damaged_partitions == (0, 2)
+    assert found.damaged_partitions.tolist() == [0, 2]
     assert sum(progress) == 6
     assert found.first_damage is not None
     assert (found.first_damage.partition, found.first_damage.offset) == (0, 0)

@@ -10,12 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from shuffle.inspecting.inspection import inspect_file
-from shuffle.inspecting.soundness import Verification, verify_file, verify_files
+from shuffle.inspecting.kinds import find
+from shuffle.inspecting.results import Failure, FileVerification
+from shuffle.inspecting.verification import verify, verify_each
 from spill_format import SpillFile
-from spill_format.errors import ChecksumError, CorruptError, NotPartitionedError, SpillError, TruncatedError
+from spill_format.errors import ChecksumError, CorruptError, NotPartitionedError, TruncatedError
 from tests.helpers.anatomy import Anatomy
 from tests.helpers.forgeries import range_forged, sealed_for, with_flatbuffer
+from tests.helpers.inspections import inspected, verified
 from tests.helpers.spills import SCHEMA, batch_of, random_spill, random_spills
 
 
@@ -30,11 +32,11 @@ def damaged(path: Path, *offsets: int) -> None:
 def test_verifying_a_sound_file_reads_every_range(tmp_path: Path, threads: int) -> None:
     path = random_spill(tmp_path / "a.spill.arrow", [80_000, 0, 5])
     read: list[int] = []
-    verification = verify_file(path, threads=threads, progress=read.append)
+    verification = verified(path, threads=threads, progress=read.append)
     assert verification.first_damage is None
     assert verification.sound_partitions.tolist() == [0, 1, 2]
     assert verification.row_count == 80_005
-    assert sum(read) == inspect_file(path).sizes.byte_count > 1 << 20
+    assert sum(read) == inspected(path).sizes.byte_count > 1 << 20
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -43,7 +45,7 @@ def test_every_damaged_partition_is_named_and_so_is_every_sound_one(tmp_path: Pa
     with SpillFile(path) as spill:
         offsets = spill.layout.offsets.tolist()
     damaged(path, offsets[1], offsets[4] - 1)
-    verification = verify_file(path, threads=threads)
+    verification = verified(path, threads=threads)
     assert verification.damaged_partitions.tolist() == [1, 3]
     assert verification.sound_partitions.tolist() == [0, 2, 4]
     assert isinstance(verification.first_damage, ChecksumError)
@@ -55,11 +57,7 @@ def test_no_byte_of_a_file_can_change_unnoticed(tmp_path: Path) -> None:
     sound = path.read_bytes()
     for offset in range(len(sound)):
         damaged(path, offset)
-        try:
-            noticed = verify_file(path).first_damage is not None
-        except SpillError:
-            noticed = True
-        assert noticed, f"offset {offset} of {len(sound)}"
+        assert not verify(path).is_sound, f"offset {offset} of {len(sound)}"
         path.write_bytes(sound)
 
 
@@ -75,7 +73,7 @@ def test_a_batch_that_is_wrong_under_right_checksums_is_found(
 ) -> None:
     path = random_spill(tmp_path / "a.spill.arrow", [3, 0, 2])
     path.write_bytes(range_forged(Anatomy.of(path), 0, forge))
-    verification = verify_file(path)
+    verification = verified(path)
     assert isinstance(verification.first_damage, CorruptError)
     assert problem in str(verification.first_damage)
     assert verification.damaged_partitions.tolist() == [0]
@@ -85,7 +83,7 @@ def test_rows_that_the_index_does_not_know_are_found(tmp_path: Path) -> None:
     path = random_spill(tmp_path / "a.spill.arrow", [3, 0, 2])
     anatomy = Anatomy.of(path)
     path.write_bytes(anatomy.patched_index(anatomy.array("rows"), (4).to_bytes(8, "little")))
-    verification = verify_file(path)
+    verification = verified(path)
     assert "rows of the partition: expected 4, found 3" in str(verification.first_damage)
 
 
@@ -104,7 +102,7 @@ def test_of_a_cut_file_the_partitions_known_to_be_whole_are_named(
     path = random_spill(tmp_path / "a.spill.arrow", [3, 0, 2])
     anatomy = Anatomy.of(path)
     path.write_bytes(anatomy.raw[: cut(anatomy)])
-    verification = verify_file(path)
+    verification = verified(path)
     assert not verification.structure_is_sound
     assert isinstance(verification.first_damage, TruncatedError)
     assert verification.sound_partitions.tolist() == sound
@@ -115,9 +113,9 @@ def test_fast_finds_damage_of_the_structure_and_reads_no_range(tmp_path: Path) -
     anatomy = Anatomy.of(path)
     read: list[int] = []
     damaged(path, anatomy.offsets[0] + 100)
-    assert verify_file(path, fast=True, progress=read.append).first_damage is None
+    assert verified(path, fast=True, progress=read.append).first_damage is None
     damaged(path, anatomy.footer + 8)
-    verification = verify_file(path, fast=True, progress=read.append)
+    verification = verified(path, fast=True, progress=read.append)
     assert (verification.partition_count, verification.structure_is_sound, read) == (None, False, [])
 
 
@@ -127,20 +125,22 @@ def test_verdicts_of_many_files_come_in_order_and_none_stays_open(tmp_path: Path
     damaged(paths[3], Anatomy.of(paths[3]).offsets[2] + 40)
     paths[5].unlink()
     before = os.listdir("/proc/self/fd")
-    verdicts = list(verify_files(paths, threads=threads))
+    verdicts = verify(paths, threads=threads).files
     assert os.listdir("/proc/self/fd") == before
-    assert isinstance(verdicts[5], FileNotFoundError)
+    assert isinstance(verdicts[5], Failure)
+    assert isinstance(verdicts[5].error, FileNotFoundError)
     for number, verdict in enumerate(verdicts):
         if number != 5:
-            assert isinstance(verdict, Verification)
+            assert isinstance(verdict, FileVerification)
             assert (verdict.path, verdict.row_count) == (str(paths[number]), number + 7)
             assert verdict.damaged_partitions.tolist() == ([2] if number == 3 else [])
 
 
 def test_verifying_may_be_given_up(tmp_path: Path) -> None:
     before = os.listdir("/proc/self/fd")
-    verdicts = verify_files(random_spills(tmp_path, *([1, 2] for _ in range(9))), threads=3)
-    assert isinstance(next(verdicts), Verification)
+    files = find(random_spills(tmp_path, *([1, 2] for _ in range(9))))
+    verdicts = verify_each(files, fast=False, threads=3, progress=lambda _count: None)
+    assert isinstance(next(verdicts), FileVerification)
     verdicts.close()  # type: ignore[attr-defined]
     assert os.listdir("/proc/self/fd") == before
 
@@ -149,7 +149,7 @@ def test_large_files_are_cut_into_tasks_that_cover_every_partition(tmp_path: Pat
     path = random_spill(tmp_path / "a.spill.arrow", [400_000, 0, 400_000, 1, 800_000, 3])
     anatomy = Anatomy.of(path)
     damaged(path, *(anatomy.offsets[partition + 1] - 1 for partition in (0, 2, 3, 4, 5)))
-    verification = verify_file(path, threads=2)
+    verification = verified(path, threads=2)
     assert verification.damaged_partitions.tolist() == [0, 2, 3, 4, 5]
     assert verification.sound_partitions.tolist() == [1]
 
@@ -157,5 +157,6 @@ def test_large_files_are_cut_into_tasks_that_cover_every_partition(tmp_path: Pat
 def test_an_arrow_file_without_an_index_cannot_be_verified(tmp_path: Path) -> None:
     with pa.ipc.new_file(tmp_path / "plain.arrow", SCHEMA) as writer:
         writer.write_batch(batch_of(np.arange(3)))
-    with pytest.raises(NotPartitionedError):
-        verify_file(tmp_path / "plain.arrow")
+    (found,) = verify(tmp_path / "plain.arrow").files
+    assert isinstance(found, Failure)
+    assert isinstance(found.error, NotPartitionedError)

@@ -10,11 +10,12 @@ import pyarrow as pa
 import pytest
 
 from shuffle.inspecting.losses import Loss
-from shuffle.inspecting.repair import repair, salvage
+from shuffle.inspecting.salvage import salvage
 from shuffle.testing import write_spill
 from spill_format import SpillFile, SpillWriter
 from spill_format.errors import CorruptError, NotPartitionedError, SpillError, TargetExistsError, TruncatedError
 from tests.helpers.anatomy import Anatomy
+from tests.helpers.inspections import repaired
 from tests.helpers.spills import FLAT_SCHEMA, flat_batch, read_everything, write_sample
 
 # Where the parts of the sample's three messages are: partition 0 has two, of 3 and of 1 row, partition 2 one of 4 rows.
@@ -90,7 +91,7 @@ def test_a_file_whose_rows_are_whole_comes_back_byte_by_byte(
     tmp_path: Path, sound: Anatomy, damage: Callable[[Anatomy], bytes]
 ) -> None:
     (tmp_path / "damaged.arrow").write_bytes(damage(sound))
-    report = repair(tmp_path / "damaged.arrow", tmp_path / "repaired.arrow")
+    report = repaired(tmp_path / "damaged.arrow", tmp_path / "repaired.arrow")
     assert report.losses == ()
     assert report.damaged_places == ()
     assert (tmp_path / "repaired.arrow").read_bytes() == sound.raw
@@ -99,7 +100,7 @@ def test_a_file_whose_rows_are_whole_comes_back_byte_by_byte(
 def test_what_is_lost_is_told_exactly_where_the_index_is_readable(tmp_path: Path, sound: Anatomy) -> None:
     path = tmp_path / "damaged.arrow"
     path.write_bytes(flipped(sound.raw, sound.offsets[0] + 20, sound.offsets[3] - BODY_BYTES))
-    report = repair(path, tmp_path / "repaired.arrow")
+    report = repaired(path, tmp_path / "repaired.arrow")
     assert report.losses == (Loss(0, 0, 3, 1), Loss(2, 2, 4, 1))
     assert report.row_count == 1
     assert [start for start, _ in report.damaged_places] == [sound.offsets[0], sound.offsets[2]]
@@ -115,7 +116,7 @@ def test_ranges_that_lost_a_message_are_aligned_again(tmp_path: Path, alignment:
     path = write_spill({0: batches[:2], 2: batches[2:]}, tmp_path / "a.arrow", partition_count=4, alignment=alignment)
     anatomy = Anatomy.of(path)
     path.write_bytes(flipped(anatomy.raw, anatomy.offsets[1] - BODY_BYTES))
-    repair(path, tmp_path / "repaired.arrow")
+    repaired(path, tmp_path / "repaired.arrow")
     assert read_everything(tmp_path / "repaired.arrow") == pa.Table.from_batches([batches[0], *batches[2:]])
     with SpillFile(tmp_path / "repaired.arrow") as spill:
         assert spill.alignment == alignment
@@ -138,13 +139,13 @@ def test_without_an_index_losses_are_told_by_what_surrounds_them(
 ) -> None:
     path = tmp_path / "damaged.arrow"
     path.write_bytes(flipped(index_lost(sound), offset_of(sound)))
-    assert salvage(path).losses == losses
+    assert salvage(str(path)).losses == losses
 
 
 def test_a_file_cut_between_messages_may_have_lost_any_partition_behind(tmp_path: Path, sound: Anatomy) -> None:
     path = tmp_path / "cut.arrow"
     path.write_bytes(sound.raw[: sound.offsets[2]])
-    report = repair(path, tmp_path / "repaired.arrow")
+    report = repaired(path, tmp_path / "repaired.arrow")
     assert report.losses == (Loss(0, 3, None, None),)
     assert report.damaged_places == ()
     assert read_everything(tmp_path / "repaired.arrow").num_rows == 4
@@ -155,7 +156,7 @@ def test_messages_behind_bytes_that_are_missing_are_found(tmp_path: Path, sound:
     path = tmp_path / "short.arrow"
     start = sound.offsets[0] + 80
     path.write_bytes(sound.raw[:start] + sound.raw[start + missing :])
-    report = repair(path, tmp_path / "repaired.arrow")
+    report = repaired(path, tmp_path / "repaired.arrow")
     assert report.losses == (Loss(0, 0, 3, 1),)
     assert read_everything(tmp_path / "repaired.arrow").column("n").to_pylist() == [3, 4, 5, 6, 7]
 
@@ -164,11 +165,11 @@ def test_a_file_without_rows_comes_back_where_it_is_known_to_be_empty(tmp_path: 
     path = write_spill({}, tmp_path / "empty.arrow", schema=FLAT_SCHEMA, partition_count=3)
     sound = Anatomy.of(path)
     path.write_bytes(sound.raw[: sound.index])
-    assert repair(path, tmp_path / "repaired.arrow").losses == ()
+    assert repaired(path, tmp_path / "repaired.arrow").losses == ()
     assert (tmp_path / "repaired.arrow").read_bytes() == sound.raw
     path.write_bytes(sound.raw[: sound.marker])
     with pytest.raises(CorruptError, match="no record batch is whole"):
-        repair(path, tmp_path / "again.arrow")
+        repaired(path, tmp_path / "again.arrow")
     assert not (tmp_path / "again.arrow").exists()
 
 
@@ -180,7 +181,7 @@ def test_dictionaries_and_compression_come_back(tmp_path: Path) -> None:
     )
     sound = Anatomy.of(path)
     path.write_bytes(header_lost(sound)[: sound.footer])
-    repair(path, tmp_path / "repaired.arrow")
+    repaired(path, tmp_path / "repaired.arrow")
     assert (tmp_path / "repaired.arrow").read_bytes() == sound.raw
 
 
@@ -193,7 +194,7 @@ def test_a_file_inside_a_value_is_not_taken_for_the_file(tmp_path: Path, sound: 
     outer = Anatomy.of(path)
     # The metadata of the message around it and the file's index are lost, so that its bytes are looked through.
     path.write_bytes(flipped(outer.raw, outer.offsets[1] + 20, outer.index + 60))
-    report = repair(path, tmp_path / "repaired.arrow")
+    report = repaired(path, tmp_path / "repaired.arrow")
     assert report.losses == (Loss(0, 2, None, None),)
     assert read_everything(tmp_path / "repaired.arrow").column("file").to_pylist() == [b"x" * 50, b"y" * 50]
 
@@ -202,7 +203,7 @@ def test_messages_written_at_wrong_places_are_left_out(tmp_path: Path, sound: An
     first, last = sound.raw[sound.offsets[0] : sound.offsets[1]], sound.raw[sound.offsets[2] : sound.offsets[3]]
     path = tmp_path / "stale.arrow"
     path.write_bytes(sound.raw[: sound.offsets[0]] + last + first + last)
-    assert repair(path, tmp_path / "repaired.arrow").row_count == 8
+    assert repaired(path, tmp_path / "repaired.arrow").row_count == 8
     assert read_everything(tmp_path / "repaired.arrow").column("n").to_pylist() == list(range(8))
 
 
@@ -212,16 +213,16 @@ def test_the_damaged_file_is_never_written_to(tmp_path: Path, sound: Anatomy) ->
     os.link(path, tmp_path / "other-name.arrow")
     for target in (path, tmp_path / "other-name.arrow"):
         with pytest.raises(TargetExistsError, match="never repaired in place"):
-            repair(path, target, overwrite=True)
+            repaired(path, target, overwrite=True)
     assert path.read_bytes() == sound.raw[:-1]
 
 
 def test_an_existing_target_is_replaced_only_when_asked(tmp_path: Path, sound: Anatomy) -> None:
     (tmp_path / "taken.arrow").write_text("precious")
     with pytest.raises(TargetExistsError):
-        repair(tmp_path / "sound.arrow", tmp_path / "taken.arrow")
+        repaired(tmp_path / "sound.arrow", tmp_path / "taken.arrow")
     assert (tmp_path / "taken.arrow").read_text() == "precious"
-    repair(tmp_path / "sound.arrow", tmp_path / "taken.arrow", overwrite=True, durable=True)
+    repaired(tmp_path / "sound.arrow", tmp_path / "taken.arrow", overwrite=True, durable=True)
     assert (tmp_path / "taken.arrow").read_bytes() == sound.raw
 
 
@@ -234,7 +235,7 @@ def test_a_plain_arrow_file_is_refused(tmp_path: Path, row_count: int, cut: int 
             writer.write(flat_batch(3, number))
     (tmp_path / "plain.arrow").write_bytes(sink.getvalue().to_pybytes()[:cut])
     with pytest.raises(NotPartitionedError, match="without seals"):
-        repair(tmp_path / "plain.arrow", tmp_path / "repaired.arrow")
+        repaired(tmp_path / "plain.arrow", tmp_path / "repaired.arrow")
     assert os.listdir(tmp_path) == ["plain.arrow"]
 
 
@@ -242,19 +243,19 @@ def test_a_plain_arrow_file_is_refused(tmp_path: Path, row_count: int, cut: int 
 def test_nothing_recoverable_is_an_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "hopeless.arrow").write_bytes(content)
     with pytest.raises(CorruptError, match="nothing can be recovered"):
-        repair(tmp_path / "hopeless.arrow", tmp_path / "repaired.arrow")
+        repaired(tmp_path / "hopeless.arrow", tmp_path / "repaired.arrow")
     assert os.listdir(tmp_path) == ["hopeless.arrow"]
 
 
 def test_neither_directories_nor_pipes_nor_nothing_can_be_repaired(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for name, expected in (("", IsADirectoryError), ("pipe", SpillError), ("gone", FileNotFoundError)):
+    for name, expected in (("", ValueError), ("pipe", SpillError), ("gone", FileNotFoundError)):
         with pytest.raises(expected):
-            repair(tmp_path / name, tmp_path / "repaired.arrow")
+            repaired(tmp_path / name, tmp_path / "repaired.arrow")
 
 
 def test_a_sound_file_loses_nothing(tmp_path: Path, sound: Anatomy) -> None:
-    report = salvage(tmp_path / "sound.arrow")
+    report = salvage(str(tmp_path / "sound.arrow"))
     assert (report.lost_parts, report.losses, report.row_count, report.alignment) == ((), (), 8, 64)
     assert report.as_dict()["is_complete"] is True
 
@@ -266,7 +267,7 @@ def test_progress_counts_what_is_read_and_what_is_written(tmp_path: Path) -> Non
     sound = Anatomy.of(tmp_path / "a.arrow")
     (tmp_path / "a.arrow").write_bytes(index_and_footer_lost(sound))
     counts: list[int] = []
-    repair(tmp_path / "a.arrow", tmp_path / "repaired.arrow", progress=counts.append)
+    repaired(tmp_path / "a.arrow", tmp_path / "repaired.arrow", progress=counts.append)
     assert sum(counts) == 2 * (sound.marker - sound.offsets[0])
     assert max(counts) < 1 << 20
 
@@ -275,5 +276,5 @@ def test_a_repaired_cut_file_reads_where_the_cut_one_does_not(tmp_path: Path, so
     (tmp_path / "cut.arrow").write_bytes(sound.raw[: sound.marker])
     with pytest.raises(TruncatedError, match="shuffle repair"):
         SpillFile(tmp_path / "cut.arrow")
-    repair(tmp_path / "cut.arrow", tmp_path / "repaired.arrow")
+    repaired(tmp_path / "cut.arrow", tmp_path / "repaired.arrow")
     assert read_everything(tmp_path / "repaired.arrow").column("n").to_pylist() == list(range(8))

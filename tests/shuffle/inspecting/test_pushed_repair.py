@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from shuffle.inspecting.push_repair import repair_pushed, repair_pushed_directory
+from shuffle.inspecting.pushed import PushedRepair
+from shuffle.inspecting.repair import repair
 from spill_format import CorruptError, TargetExistsError
 from spill_format.spark.pushed import encode_meta, read_pushed
 from tests.helpers.commands import files_below
+from tests.helpers.inspections import repaired_pushed
 from tests.helpers.spark_files import write_pushed
 
 CHUNKS = [([0, 2], b"of two maps"), ([5], b"of one"), ([3, 4], b"and of two"), ([9], b"the last")]  # 11, 17, 27, 35
@@ -55,7 +57,7 @@ def test_every_whole_chunk_is_kept_and_the_damaged_files_are_not_touched(
 ) -> None:
     damage(data)
     before = files_below(data.parent)
-    repaired = repair_pushed(data, tmp_path / "repaired.data")
+    repaired = repaired_pushed(data, tmp_path / "repaired.data")
 
     assert_chunks(tmp_path / "repaired.data", kept)
     assert repaired.lost_chunks == tuple(number for number in range(4) if number not in kept)
@@ -68,10 +70,10 @@ def test_of_data_cut_off_anywhere_the_chunks_before_the_cut_are_kept(data: Path,
     os.truncate(data, size)
     if size < 11:
         with pytest.raises(CorruptError, match="nothing can be recovered: no chunk is whole"):
-            repair_pushed(data, tmp_path / "repaired.data")
+            repair(data, tmp_path / "repaired.data")
         assert os.listdir(tmp_path) == ["pushed"]
         return
-    repair_pushed(data, tmp_path / "repaired.data")
+    repair(data, tmp_path / "repaired.data")
 
     assert_chunks(tmp_path / "repaired.data", range(bisect_right([11, 17, 27, 35], size)))
 
@@ -79,7 +81,7 @@ def test_of_data_cut_off_anywhere_the_chunks_before_the_cut_are_kept(data: Path,
 def test_what_belongs_to_no_chunk_is_no_loss(data: Path, tmp_path: Path) -> None:
     with data.open("ab") as file:
         file.write(b"a block that was being appended")
-    repaired = repair_pushed(data, tmp_path / "repaired.data")
+    repaired = repaired_pushed(data, tmp_path / "repaired.data")
 
     assert repaired.is_complete
     assert "size of the data" in repaired.problems[0]
@@ -87,7 +89,7 @@ def test_what_belongs_to_no_chunk_is_no_loss(data: Path, tmp_path: Path) -> None
 
 
 def test_a_partition_that_nothing_was_pushed_to_is_repaired(tmp_path: Path) -> None:
-    repaired = repair_pushed(write_pushed(tmp_path / "a.data", []), tmp_path / "repaired.data")
+    repaired = repaired_pushed(write_pushed(tmp_path / "a.data", []), tmp_path / "repaired.data")
 
     assert (repaired.is_complete, read_pushed(tmp_path / "repaired.data").chunk_count) == (True, 0)
 
@@ -116,7 +118,7 @@ def test_a_file_is_never_repaired_in_place(data: Path, name_of: Callable[[Path],
     target = name_of(data)
     before = files_below(data.parent)
     with pytest.raises(TargetExistsError, match="never repaired in place"):
-        repair_pushed(data, target, overwrite=True)
+        repair(data, target, overwrite=True)
 
     assert files_below(data.parent) == before
 
@@ -124,17 +126,17 @@ def test_a_file_is_never_repaired_in_place(data: Path, name_of: Callable[[Path],
 def test_an_existing_target_is_kept_unless_told(data: Path, tmp_path: Path) -> None:
     target = write_pushed(tmp_path / "repaired.data", [([1], b"another")])
     with pytest.raises(TargetExistsError):
-        repair_pushed(data, target)
+        repair(data, target)
     assert read_pushed(target).read(0) == b"another"
 
-    repair_pushed(data, target, overwrite=True, durable=True)
+    repair(data, target, overwrite=True, durable=True)
     assert_chunks(target, range(4))
 
 
 @pytest.mark.parametrize("name", ["repaired", "repaired.index"])
 def test_a_target_that_is_no_data_file_is_a_wrong_argument(data: Path, tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match=r"ends with \.data"):
-        repair_pushed(data, tmp_path / name)
+        repair(data, tmp_path / name)
     assert os.listdir(tmp_path) == ["pushed"]
 
 
@@ -154,15 +156,16 @@ class TestDirectories:
     def test_all_that_have_something_whole_are_there_afterwards(self, home: Path, tmp_path: Path) -> None:
         (tmp_path / "repaired").mkdir()
         before = files_below(home)
-        repairs = repair_pushed_directory(home, tmp_path / "repaired")
+        repairs = repair(home, tmp_path / "repaired")
 
-        assert [(each.is_complete, each.chunk_count) for each in repairs] == [
+        kept_chunks = [each for each in repairs.files if isinstance(each, PushedRepair)]
+        assert [(each.is_complete, each.chunk_count) for each in kept_chunks] == [
             (True, 4),
             (False, 2),
             (False, 0),
             (True, 4),
         ]
-        assert repairs[2].target is None
+        assert kept_chunks[2].target is None
         for number, kept in ((7, range(4)), (8, range(2)), (10, range(4))):
             assert_chunks(tmp_path / "repaired" / f"shuffleMerged_app-1_0_0_{number}.data", kept)
         assert len(os.listdir(tmp_path / "repaired")) == 9
@@ -170,9 +173,9 @@ class TestDirectories:
 
     def test_nothing_is_written_where_a_target_exists(self, home: Path, tmp_path: Path) -> None:
         (tmp_path / "repaired").mkdir()
-        (tmp_path / "repaired" / "shuffleMerged_app-1_0_0_10.meta").touch()
-        with pytest.raises(TargetExistsError, match=r"0_10\.meta"):
-            repair_pushed_directory(home, tmp_path / "repaired")
+        (tmp_path / "repaired" / "shuffleMerged_app-1_0_0_10.data").touch()
+        with pytest.raises(TargetExistsError, match=r"0_10\.data"):
+            repair(home, tmp_path / "repaired")
 
         assert len(os.listdir(tmp_path / "repaired")) == 1
 
@@ -180,7 +183,7 @@ class TestDirectories:
     def test_a_directory_is_never_repaired_into_itself(self, home: Path, overwrite: bool) -> None:
         before = files_below(home)
         with pytest.raises(TargetExistsError, match="never repaired in place"):
-            repair_pushed_directory(home, home, overwrite=overwrite)
+            repair(home, home, overwrite=overwrite)
 
         assert files_below(home) == before
 
@@ -189,7 +192,7 @@ class TestDirectories:
         for path in home.glob("*.meta"):
             path.unlink()
         shutil.rmtree(home / "3f")
-        with pytest.raises(CorruptError, match="no chunk of any merged partition"):
-            repair_pushed_directory(home, tmp_path / "repaired")
+        with pytest.raises(CorruptError, match="nothing can be recovered of any of 4 files"):
+            repair(home, tmp_path / "repaired")
 
         assert os.listdir(tmp_path / "repaired") == []

@@ -1,0 +1,147 @@
+"""The kinds of files that the commands look into, one class each behind one interface; and which kind a path is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from os import PathLike
+from typing import Any, ClassVar, Protocol
+
+from shuffle.inspecting.arrow import ArrowFile
+from shuffle.inspecting.checking import Check, Progress
+from shuffle.inspecting.pushed import PushedFiles, select_pushed
+from shuffle.inspecting.results import FileRepair, FileResult
+from shuffle.inspecting.sizes import Order, PartitionSizes
+from shuffle.inspecting.spark import SparkFiles
+from shuffle.merging.formats import looks_like_sparks
+from spill_format.spark.outputs import DATA_SUFFIX
+
+
+class Inspected(FileResult, Protocol):
+    """What inspecting one file shows."""
+
+    format: ClassVar[str]
+
+    @property
+    def sizes(self) -> PartitionSizes | None:
+        """Of its partitions; None for a file of one partition."""
+
+    def listed(self, order: Order | None, top: int | None) -> dict[str, list[dict[str, Any]]]:
+        """The single parts as JSON has them, under what they are called: all, or the first ``top`` in an order."""
+
+
+class Kind(Protocol):
+    """A file of some kind, or the files that belong together."""
+
+    format: ClassVar[str]
+    """The name of the kind."""
+    is_repairable: ClassVar[bool]
+    """Whether anything tells what is whole in a damaged file of this kind."""
+
+    @property
+    def path(self) -> str:
+        """As it was given; of several files that belong together, that of the data."""
+
+    @property
+    def byte_count(self) -> int:
+        """How many bytes a check reads at most, for a progress bar."""
+
+    def inspect(self) -> Inspected:
+        """Read and check what the file says of itself.
+
+        Raises:
+            CorruptError: it is damaged.
+            SpillError: it is something else.
+            OSError: it cannot be read.
+        """
+
+    def check(self, *, fast: bool, progress: Progress) -> Check:
+        """Begin to check every byte, or with ``fast`` only what the file says of itself."""
+
+    def repair(self, target: str, *, overwrite: bool, durable: bool, progress: Progress) -> FileRepair:
+        """Write what is whole into a new file.
+
+        Args:
+            target: its name.
+            overwrite: replace it if it exists, but never the damaged file.
+            durable: fsync the target and its directory.
+            progress: told how many further bytes were looked at or written.
+
+        Raises:
+            TargetExistsError: the target exists, or is the damaged file.
+            CorruptError: nothing is whole.
+            SpillError, OSError: the file cannot be repaired, reading or writing failed.
+        """
+
+    def raw(self, partitions: tuple[int, int] | None, chunks: tuple[int, int] | None) -> Iterator[bytes]:
+        """The bytes of ranges as they are in the file.
+
+        Args:
+            partitions: ``[start, stop)``, or None for all.
+            chunks: likewise, of one pushed partition.
+
+        Raises:
+            ValueError: there are no such partitions or chunks.
+            SpillError, OSError: the file is damaged, or cannot be read.
+        """
+
+    @staticmethod
+    def shuffles(files: Sequence[Inspected]) -> list[dict[str, Any]]:
+        """What the files of this kind have together, a summary for each shuffle."""
+
+
+KINDS: tuple[type[Kind], ...] = (ArrowFile, SparkFiles, PushedFiles)
+
+Paths = str | PathLike[str] | Iterable[str | PathLike[str]]
+"""One path, or several."""
+
+
+def find(paths: Paths) -> list[Kind]:
+    """The files meant by paths: files as given; a directory as the Arrow files in it, or where it plainly is Spark's as
+    all of Spark's files below it.
+
+    All of Spark's directories stand at the place of the first of them, since an output may lie in several.
+
+    Raises:
+        ValueError: a directory holds no such file.
+        SpillError: the same output is there twice.
+        OSError: a directory cannot be listed.
+    """
+    listed = [os.fspath(paths)] if isinstance(paths, (str, PathLike)) else [os.fspath(path) for path in paths]
+    roots = [path for path in listed if os.path.isdir(path) and looks_like_sparks(path)]
+    found: list[Kind] = []
+    for number, path in enumerate(listed):
+        if not os.path.isdir(path):
+            found.append(_at(path))
+        elif path not in roots:
+            found += ArrowFile.below(path)
+        elif number == listed.index(roots[0]):
+            sparks: list[Kind] = [*SparkFiles.below(roots), *PushedFiles.below(roots)]
+            if not sparks:
+                raise ValueError(f"no shuffle files: looked for shuffle_*_*_*.index below {', '.join(roots)}")
+            found += sparks
+    return found
+
+
+def _at(path: str) -> Kind:
+    if PushedFiles.is_at(path):
+        return PushedFiles.at(path)
+    return SparkFiles.at(path) if path.endswith(DATA_SUFFIX) else ArrowFile(path)
+
+
+def raw(
+    path: str | PathLike[str], partitions: tuple[int, int] | None = None, chunks: tuple[int, int] | None = None
+) -> Iterator[bytes]:
+    """The bytes of ranges as they are in a file, or in the pushed partitions of one shuffle in a directory.
+
+    Arguments and errors as for ``Kind.raw``.
+    """
+    path = os.fspath(path)
+    if os.path.isdir(path) and looks_like_sparks(path) and (pushed := PushedFiles.below([path])):
+        wanted = select_pushed(pushed, partitions, path)
+        if chunks is not None and len(wanted) > 1:
+            raise ValueError(f"chunks of which of {len(wanted)} pushed partitions? Ask for one partition")
+        for each in wanted:
+            yield from each.raw(None, chunks)
+    else:
+        yield from _at(path).raw(partitions, chunks)

@@ -1,0 +1,409 @@
+"""Pushed partitions: what Spark's push-based shuffle merges of one partition, as the commands look into it.
+
+Chunks, the maps in them, codecs, damage. The files have no checksums: ``spill_format/spark/pushed_scan.py`` tells what
+damage is. A repair makes new files of the chunks that are whole.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from shuffle.inspecting.checking import Check, Progress
+from shuffle.inspecting.pieces import read_pieces, span_of
+from shuffle.inspecting.results import PROBLEMS, Failure, FileRepair, FileResult, Problem, State
+from shuffle.inspecting.sizes import Order, PartitionSizes
+from shuffle.inspecting.spark import sample_codecs
+from shuffle.merging.formats import SPARK
+from shuffle.merging.plan import plan_merge
+from shuffle.merging.sources import Source
+from shuffle.merging.target_writer import PreparedMerge, write_merged
+from shuffle.options import MergeOptions
+from shuffle.wording import as_ranges, counted, sized
+from spill_format.errors import TargetExistsError
+from spill_format.layout import PartitionLayout
+from spill_format.spark.discovery import PushedName, find_pushed, find_pushed_files_of, parse_pushed_name
+from spill_format.spark.outputs import DATA_SUFFIX, encode_index
+from spill_format.spark.publication import publish_with_companions
+from spill_format.spark.pushed import encode_meta, read_pushed
+from spill_format.spark.pushed_scan import PushedPaths, PushedScan, meta_path_of, pushed_paths_beside, scan_pushed
+from spill_format.storage.identity import FileIdentity
+from spill_format.storage.publication import is_there, open_pending
+
+
+@dataclass(frozen=True, slots=True)
+class PushedFiles:
+    """See ``Kind``. The files of one pushed partition."""
+
+    paths: PushedPaths
+    format: ClassVar = "spark-push"
+    is_repairable: ClassVar = True
+    byte_count: ClassVar = 0  # no byte of a chunk is read
+
+    @staticmethod
+    def is_at(path: str) -> bool:
+        """Whether a path is that of a data file: by its name, or since bitmaps lie beside it."""
+        return path.endswith(DATA_SUFFIX) and (parse_pushed_name(path) is not None or is_there(meta_path_of(path)))
+
+    @classmethod
+    def at(cls, path: str) -> PushedFiles:
+        """The partition with that data file."""
+        return cls(find_pushed_files_of(path))
+
+    @classmethod
+    def below(cls, roots: Sequence[str]) -> list[PushedFiles]:
+        """The pushed partitions of all shuffles below directories; errors as of ``find_pushed``."""
+        return [cls(paths) for _, paths in find_pushed(roots)]
+
+    @property
+    def path(self) -> str:
+        """See ``Kind``."""
+        return self.paths.data
+
+    @property
+    def name(self) -> PushedName | None:
+        """What the name of the files tells; None where it is none of Spark's."""
+        return parse_pushed_name(self.path)
+
+    def inspect(self) -> PushedInspection:
+        """See ``Kind``; ModuleNotFoundError where pyroaring is not installed. Damage is no exception here: all of it is
+        in the result."""
+        scan = scan_pushed(self.paths)
+        whole = list(whole_chunks(scan))
+        codecs: tuple[str, ...] = ()
+        if whole:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                starts, lengths = ([chunk[field] for chunk in whole] for field in (1, 2))
+                codecs = sample_codecs(descriptor, self.path, np.array(starts), np.array(lengths))
+            finally:
+                os.close(descriptor)
+        return PushedInspection(scan=scan, name=self.name, codecs=codecs)
+
+    def check(self, *, fast: bool, progress: Progress) -> Check:  # noqa: ARG002 (see Kind)
+        """See ``Kind``. Without checksums there is nothing to compute."""
+        return _PushedCheck(self)
+
+    def repair(self, target: str, *, overwrite: bool, durable: bool, progress: Progress) -> FileRepair:
+        """See ``Kind``. A chunk is kept where nothing is wrong with it, also behind a damaged one; of a map in two
+        chunks the first counts. Where files were cut off this is what Spark's own recovery keeps.
+
+        Args:
+            target: the data file to make; index and bitmaps beside it, the index last.
+            overwrite, durable, progress: see ``Kind``.
+
+        Raises:
+            ValueError: the target's name does not end with ``.data``.
+            TargetExistsError: the target exists, or is one of the damaged files.
+            ModuleNotFoundError: pyroaring is not installed.
+        """
+        targets = pushed_paths_beside(target)
+        _refuse_in_place(self.paths, targets)
+        scan = scan_pushed(self.paths)
+        chunks = list(whole_chunks(scan))
+        is_worth_it = bool(chunks) or not scan.defects
+        if is_worth_it:
+            _write(scan, chunks, targets, MergeOptions(overwrite=overwrite, durable=durable), progress)
+        kept = {number for chunk in chunks for number in chunk.maps}
+        return PushedRepair(
+            path=self.path,
+            target=target if is_worth_it else None,
+            chunk_count=len(chunks),
+            byte_count=sum(chunk.byte_count for chunk in chunks),
+            lost_chunks=scan.damaged_chunks,
+            lost_maps=tuple(number for number in scan.damaged_maps if number not in kept),
+            problems=tuple(str(defect.error) for defect in scan.defects),
+        )
+
+    def raw(self, partitions: tuple[int, int] | None, chunks: tuple[int, int] | None) -> Iterator[bytes]:
+        """See ``Kind``."""
+        if partitions is not None and (self.name is None or partitions != (self.name.reduce, self.name.reduce + 1)):
+            which = "one partition" if self.name is None else f"partition {self.name.reduce}"
+            raise ValueError(f"{self.path} has {which} alone, whose parts are chunks: ask for these")
+        pushed = read_pushed(self.paths)
+        start, stop = span_of(pushed.offsets, chunks, self.path, "chunk")
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            yield from read_pieces(descriptor, self.path, start, stop)
+        finally:
+            os.close(descriptor)
+
+    @staticmethod
+    def shuffles(files: Sequence[Any]) -> list[dict[str, Any]]:
+        """See ``Kind``: a line for each try of merging a shuffle."""
+        groups: dict[tuple[str | None, int | None, int | None], list[PushedInspection]] = {}
+        for file in files:
+            if isinstance(file, PushedInspection):
+                group = (None, None, None) if file.name is None else file.name[:3]
+                groups.setdefault(group, []).append(file)
+        return [_summary(group, members) for group, members in groups.items()]
+
+
+def select_pushed(
+    found: Sequence[PushedFiles], partitions: tuple[int, int] | None, directory: str
+) -> list[PushedFiles]:
+    """The pushed partitions of a directory that are asked for, in order.
+
+    Raises:
+        ValueError: they are of several shuffles, or there are none of these numbers.
+    """
+    names = {each.name: each for each in found if each.name is not None}
+    if len(shuffles := {str(name).rpartition("_")[0] for name in names}) > 1:
+        raise ValueError(f"{directory} has {', '.join(sorted(shuffles))}: give the file of one")
+    wanted = [
+        each for name, each in names.items() if partitions is None or partitions[0] <= name.reduce < partitions[1]
+    ]
+    if not wanted:
+        there = as_ranges([name.reduce for name in names])
+        raise ValueError(f"{directory} has no such pushed partition, unless it is empty; there are {there}")
+    return wanted
+
+
+class PushedChunk(NamedTuple):
+    """A chunk that is whole: its number, where its bytes are, and the maps whose blocks they are, ascending."""
+
+    number: int
+    offset: int
+    byte_count: int
+    maps: tuple[int, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The chunk as JSON has it."""
+        return {
+            "chunk": self.number,
+            "offset": self.offset,
+            "byte_count": self.byte_count,
+            "map_count": len(self.maps),
+            "maps": list(self.maps),
+        }
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)  # without slots, which leave no place for what is computed once
+class PushedInspection:
+    """What the files of a pushed partition say, sound or not.
+
+    Attributes:
+        scan: what was found in them.
+        name: what their name tells; None where it is none of Spark's.
+        codecs: how whole chunks begin, by ``recognize_codec``, in alphabetical order; up to 64 chunks were asked.
+    """
+
+    scan: PushedScan
+    name: PushedName | None
+    codecs: tuple[str, ...]
+    format: ClassVar = PushedFiles.format
+    sizes: ClassVar = None
+
+    @property
+    def state(self) -> State:
+        """The verdict."""
+        return "damaged" if self.scan.defects else "ok"
+
+    @property
+    def path(self) -> str:
+        """Of the data file, whether it exists or not."""
+        return self.scan.paths.data
+
+    @cached_property
+    def chunks(self) -> tuple[PushedChunk, ...]:
+        """Those that are whole."""
+        return tuple(whole_chunks(self.scan))
+
+    @property
+    def byte_count(self) -> int:
+        """Of all chunks that are whole."""
+        return sum(chunk.byte_count for chunk in self.chunks)
+
+    @cached_property
+    def maps(self) -> frozenset[int]:
+        """Those in chunks that are whole."""
+        return frozenset(number for chunk in self.chunks for number in chunk.maps)
+
+    @property
+    def problems(self) -> list[str]:
+        """All that is wrong, in words."""
+        return [str(defect.error) for defect in self.scan.defects]
+
+    @property
+    def problem(self) -> str | None:
+        """What is damaged, in words: the chunks first, and whose blocks they have."""
+        if not self.scan.defects:
+            return None
+        first, *further = self.scan.defects
+        damaged, maps = self.scan.damaged_chunks, self.scan.damaged_maps
+        chunks = f"{len(damaged):,} of {counted(self.scan.chunk_count, 'chunk')} ({as_ranges(damaged)})"
+        whose = f" of {counted(len(maps), 'map')} ({as_ranges(maps)})" if maps else ""
+        more = f"; {counted(len(further), 'further problem')} (--json tells all)" if further else ""
+        return f"{chunks if damaged else 'no chunk'}{whose}; {first.error}{more}"
+
+    def listed(self, order: Order | None, top: int | None) -> dict[str, list[dict[str, Any]]]:
+        """The chunks that are whole as JSON has them: in their order, or the largest first; all, or the first
+        ``top``."""
+        if order in {"rows", "batches"}:
+            raise ValueError(f"chunks of opaque bytes cannot be sorted by {order}: sort them by partition or size")
+        chunks = sorted(self.chunks, key=lambda chunk: -chunk.byte_count) if order == "size" else self.chunks
+        return {"chunks": [chunk.as_dict() for chunk in chunks[:top]]}
+
+    def as_dict(self) -> dict[str, Any]:
+        """The inspection as JSON has it, without the single chunks."""
+        scan, name = self.scan, self.name
+        found = {
+            "state": self.state,
+            "path": self.path,
+            "format": self.format,
+            "application": None if name is None else name.application,
+            "shuffle": None if name is None else name.shuffle,
+            "merge": None if name is None else name.merge,
+            "partition": None if name is None else name.reduce,
+            "byte_count": self.byte_count,
+            "chunk_count": scan.chunk_count,
+            "map_count": len(self.maps),
+            "codecs": list(self.codecs),
+            "damaged_chunks": list(scan.damaged_chunks),
+            "damaged_maps": list(scan.damaged_maps),
+            "problems": self.problems,
+        }
+        return found if self.problem is None else {**found, "problem": self.problem}
+
+    def __str__(self) -> str:
+        if self.problem is not None:
+            return f"{self.path}: damaged: {self.problem}"
+        facts = f"{counted(len(self.chunks), 'chunk')} of {counted(len(self.maps), 'map')}"
+        return f"{self.path}: ok ({facts}, no checksums to compare, {sized(self.byte_count)})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushedRepair:
+    """What was kept of a pushed partition, and what was not.
+
+    Attributes:
+        path: of the damaged data file.
+        target: of the new one; None where no chunk was whole, so that there is none.
+        chunk_count, byte_count: kept.
+        lost_chunks: numbers, in the damaged files, of those that were not whole.
+        lost_maps: numbers of the maps whose blocks were in these, as far as bitmaps tell.
+        problems: what was wrong, in words; also what cost no chunk.
+    """
+
+    path: str
+    target: str | None
+    chunk_count: int
+    byte_count: int
+    lost_chunks: tuple[int, ...]
+    lost_maps: tuple[int, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every chunk was kept."""
+        return self.target is not None and not self.lost_chunks
+
+    def as_dict(self) -> dict[str, Any]:
+        """The repair as JSON has it."""
+        return {**asdict(self), "is_complete": self.is_complete}
+
+    @property
+    def recovered(self) -> str:
+        """What was kept, in words."""
+        return f"{counted(self.chunk_count, 'chunk')}, {sized(self.byte_count)}"
+
+    @property
+    def lost(self) -> list[str]:
+        """What was lost, in words."""
+        if self.is_complete:
+            return []
+        chunks = f"lost {counted(len(self.lost_chunks), 'chunk')} ({as_ranges(self.lost_chunks)})"
+        maps = f" of {counted(len(self.lost_maps), 'map')} ({as_ranges(self.lost_maps)})" if self.lost_maps else ""
+        return [f"{'no chunk is whole' if self.target is None else chunks}{maps}; {self.problems[0]}"]
+
+
+class _PushedCheck:
+    def __init__(self, files: PushedFiles) -> None:
+        self._files = files
+
+    def tasks(self) -> Iterator[Callable[[], list[Problem]]]:
+        return iter(())
+
+    def verdict(self, findings: list[Problem]) -> FileResult:  # noqa: ARG002 (see Check)
+        try:
+            return self._files.inspect()
+        except PROBLEMS as error:
+            return Failure(self._files.path, error)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def whole_chunks(scan: PushedScan) -> Iterator[PushedChunk]:
+    """The chunks that nothing is wrong with, also those behind a damaged one."""
+    damaged = set(scan.damaged_chunks)
+    for number in range(scan.chunk_count):
+        if number not in damaged:
+            start, end = scan.offsets[number : number + 2].tolist()
+            yield PushedChunk(number, start, end - start, tuple(scan.bitmaps[number]))
+
+
+def _summary(group: tuple[str | None, int | None, int | None], members: Sequence[PushedInspection]) -> dict[str, Any]:
+    """What the pushed partitions of one try of merging a shuffle have, as JSON has it. Of empty partitions there are no
+    files, so their number is not known."""
+    maps: frozenset[int] = frozenset().union(*(each.maps for each in members))
+    sizes = PartitionSizes(np.array([each.byte_count for each in members], dtype=np.int64)).as_dict()
+    return {
+        "format": PushedFiles.format,
+        "application": group[0],
+        "shuffle": group[1],
+        "merge": group[2],
+        "file_count": sizes.pop("partition_count"),
+        "chunk_count": sum(len(each.chunks) for each in members),
+        "map_count": len(maps),
+        # A map's block was empty, or came too late.
+        "incomplete_count": sum(len(each.maps) < len(maps) for each in members),
+        **sizes,
+    }
+
+
+def _write(
+    scan: PushedScan,
+    chunks: list[PushedChunk],
+    target: PushedPaths,
+    options: MergeOptions,
+    progress: Progress,
+) -> None:
+    ends = np.cumsum([0, *(chunk.byte_count for chunk in chunks)], dtype=np.int64)
+    contents = {target.meta: encode_meta([chunk.maps for chunk in chunks]), target.index: encode_index(ends)}
+    sources = list(_runs(scan, chunks))
+    prepared = PreparedMerge(sources, SPARK, b"", plan_merge([source.layout for source in sources]))
+    with open_pending(target.data, overwrite=options.overwrite, durable=options.durable) as pending:
+        write_merged(prepared, pending, options, progress=progress)
+        publish_with_companions(pending, contents, overwrite=options.overwrite, durable=options.durable)
+
+
+def _runs(scan: PushedScan, chunks: list[PushedChunk]) -> Iterator[Source]:
+    """The data file once for each run of chunks that touch, as a source of that run alone."""
+    status = scan.status
+    assert status is not None  # without a data file there is a defect, and no chunk
+    identity = FileIdentity.of(status)
+    start = end = 0
+    for chunk in chunks:
+        if chunk.offset != end:
+            if start < end:
+                yield Source(scan.paths.data, PartitionLayout(np.array([start, end])), identity)
+            start = chunk.offset
+        end = chunk.offset + chunk.byte_count
+    yield Source(scan.paths.data, PartitionLayout(np.array([start, end])), identity)
+
+
+def _refuse_in_place(paths: PushedPaths, target: PushedPaths) -> None:
+    """Raise TargetExistsError where a file to make is one of the damaged ones."""
+    for made in filter(os.path.exists, _all_of(target)):
+        if any(os.path.samefile(made, damaged) for damaged in filter(os.path.exists, _all_of(paths))):
+            raise TargetExistsError("a file is never repaired in place", path=made, advice="choose another name")
+
+
+def _all_of(paths: PushedPaths) -> tuple[str, str, str]:
+    return paths.data, paths.index, paths.meta

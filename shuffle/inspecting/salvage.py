@@ -1,0 +1,252 @@
+"""Recovering what is whole in damaged Arrow files: look, say what is lost, write a new file with index and footer.
+
+Nothing here prints. Looking is separate from writing, since it also tells which partitions of a damaged file are sound.
+FORMAT.md section 10 is what is relied on.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.ipc
+
+from shuffle.inspecting.checking import Progress
+from shuffle.inspecting.losses import Loss, gaps_between, losses_by_index, losses_by_scan
+from shuffle.wording import counted, sized
+from spill_format.checksum import crc32c
+from spill_format.errors import ChecksumError, CorruptError, SpillError, TargetExistsError
+from spill_format.framing import (
+    FILE_START,
+    MAXIMUM_ALIGNMENT,
+    SEAL_LENGTH,
+    metadata_length_of,
+    read_batch_size,
+    read_seal,
+    sealed_crc32c,
+)
+from spill_format.message_scan import FoundMessage, MessageReader, Scan, in_order
+from spill_format.salvage import Description, describe_damaged
+from spill_format.storage.local import read_exactly
+from spill_format.storage.publication import PendingFile, open_pending
+from spill_format.writer import SpillEncoder
+
+_LISTED_LOSSES = 20
+_UNDECODABLE = (pa.ArrowException, OSError, ValueError, MemoryError)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Salvage:
+    """What can be recovered of a file, and what cannot.
+
+    Attributes:
+        path: as it was given.
+        byte_count: size of the file.
+        stored_schema, partition_count, alignment: of the file, and of one made from it.
+        lost_parts: which of ``"header"``, ``"index"``, ``"footer"`` are damaged or missing; they are made anew.
+        messages: the record batches that are whole, in file order, partitions ascending.
+        damaged_places: ``(start, end)`` in bytes of what lies among the ranges and is no whole record batch.
+        losses: which partitions lost what, ascending; empty where everything is known to be there.
+        target: the new file, or None where none was made.
+    """
+
+    path: str
+    byte_count: int
+    stored_schema: pa.Schema
+    partition_count: int
+    alignment: int
+    lost_parts: tuple[str, ...]
+    messages: Sequence[FoundMessage]
+    damaged_places: tuple[tuple[int, int], ...]
+    losses: tuple[Loss, ...]
+    target: str | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is lost."""
+        return not self.losses
+
+    @property
+    def row_count(self) -> int:
+        """Rows that are recovered."""
+        return sum(message.row_count for message in self.messages)
+
+    @property
+    def recovered_bytes(self) -> int:
+        """Bytes of the record batches that are recovered."""
+        return sum(message.end - message.offset for message in self.messages)
+
+    @property
+    def recovered(self) -> str:
+        """What is recovered, in words."""
+        rows = f"{counted(self.row_count, 'row')} in {counted(len(self.messages), 'batch')}"
+        parts = f"; made anew: {', '.join(self.lost_parts)}" if self.lost_parts else ""
+        return f"{rows}, {sized(self.recovered_bytes)}{parts}"
+
+    @property
+    def lost(self) -> list[str]:
+        """What is lost, in words: a line for each loss, as far as they are not too many."""
+        lines = [str(loss) for loss in self.losses[:_LISTED_LOSSES]]
+        if further := len(self.losses) - len(lines):
+            rows = sum(loss.row_count or 0 for loss in self.losses[_LISTED_LOSSES:])
+            lines.append(f"{further:,} further partitions lost {counted(rows, 'row')} or more (--json lists all)")
+        return lines
+
+    def as_dict(self) -> dict[str, Any]:
+        """The salvage as JSON has it."""
+        return {
+            "path": self.path,
+            "target": self.target,
+            "byte_count": self.byte_count,
+            "partition_count": self.partition_count,
+            "recovered_row_count": self.row_count,
+            "recovered_batch_count": len(self.messages),
+            "recovered_bytes": self.recovered_bytes,
+            "is_complete": self.is_complete,
+            "lost_parts": list(self.lost_parts),
+            "losses": [loss.as_dict() for loss in self.losses],
+            "damaged_places": [{"start": start, "end": end} for start, end in self.damaged_places],
+        }
+
+
+def repair(path: str, target: str, *, overwrite: bool, durable: bool, progress: Progress) -> Salvage:
+    """See ``Kind.repair``. Every whole record batch is kept; memory is needed for a few of them."""
+    if os.path.exists(target) and os.path.samefile(path, target):
+        raise TargetExistsError("a file is never repaired in place", path=target, advice="choose another name")
+    with open_pending(target, overwrite=overwrite, durable=durable) as pending, _opened(path) as descriptor:
+        found = _salvage(descriptor, path, progress)
+        if not found.messages and found.losses:
+            raise CorruptError("nothing can be recovered: no record batch is whole", path=path)
+        _write(found, descriptor, pending, progress)
+        pending.publish()
+    return replace(found, target=target)
+
+
+def salvage(path: str, progress: Progress = lambda _count: None) -> Salvage:
+    """Look what can be recovered of a file, and write nothing.
+
+    Raises:
+        CorruptError: the schema is lost.
+        NotPartitionedError: an Arrow file that was not written partitioned.
+        VersionError: written by a newer major version of the format.
+        SpillError: another kind of file.
+        OSError: it cannot be read.
+    """
+    with _opened(path) as descriptor:
+        return _salvage(descriptor, path, progress)
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # reading a directory says what it is
+            raise SpillError("a device, pipe or socket, not a file", path=path)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _salvage(descriptor: int, path: str, progress: Progress) -> Salvage:
+    byte_count = os.fstat(descriptor).st_size
+    description = describe_damaged(descriptor, path, byte_count)
+
+    is_decodable = _decoder(description.stored_schema)
+    reader = MessageReader(descriptor, path, byte_count, description.partition_count, is_decodable, progress)
+    start = description.first_offset or len(FILE_START)
+    scan = _scan(reader, description)
+    messages = in_order([message for message in scan.messages if message.is_whole])
+    partition_count = description.partition_count or 1 + max((m.partition for m in scan.messages), default=0)
+    # Without an end everything up to the end of the file may have been record batches.
+    places = gaps_between(messages, start, byte_count if scan.ranges_end is None else scan.ranges_end)
+    if description.old_index is not None:
+        losses = losses_by_index(messages, description.old_index.index)
+    else:
+        losses = losses_by_scan(scan, messages, places, partition_count)
+    return Salvage(
+        path=path,
+        byte_count=byte_count,
+        stored_schema=description.stored_schema,
+        partition_count=partition_count,
+        alignment=description.alignment or _alignment_of(messages),
+        lost_parts=description.lost_parts,
+        messages=messages,
+        damaged_places=tuple(places),
+        losses=tuple(losses),
+    )
+
+
+def _decoder(schema: pa.Schema) -> Callable[[bytes], bool]:
+    node_count = sum(_node_count(field.type) for field in schema)
+
+    def is_decodable(message: bytes) -> bool:
+        try:
+            pa.ipc.read_record_batch(pa.py_buffer(message), schema).validate()
+            # Arrow does not mind more columns than the schema has, as in messages of a file inside a value.
+            return read_batch_size(message[: metadata_length_of(message)]).node_count == node_count
+        except _UNDECODABLE:
+            return False
+
+    return is_decodable
+
+
+def _node_count(data_type: pa.DataType) -> int:
+    """How many arrays a column of a type is, nested ones and itself."""
+    storage = data_type.storage_type if isinstance(data_type, pa.BaseExtensionType) else data_type
+    return 1 + sum(_node_count(storage.field(number).type) for number in range(storage.num_fields))
+
+
+def _scan(reader: MessageReader, description: Description) -> Scan:
+    """The messages where a sound index expects them, else wherever they are."""
+    if description.old_index is None or not description.old_index.is_in_place:
+        # Where the header is lost, the first range's place is hearsay.
+        start = None if "header" in description.lost_parts else description.first_offset
+        return reader.scan(start or len(FILE_START))
+    index = description.old_index.index
+    offsets = index.message_offsets.tolist()
+    partitions = np.repeat(np.arange(index.layout.partition_count), np.diff(index.first_messages)).tolist()
+    expected = dict(zip(offsets[:-1], zip(offsets[1:], partitions, strict=True), strict=True))
+    found = reader.at_each(offsets[:-1])
+    return Scan([m for m in found if (m.end, m.partition) == expected[m.offset]], offsets[-1])
+
+
+def _alignment_of(messages: Sequence[FoundMessage]) -> int:
+    """The largest alignment that the ranges of a file have that does not say which."""
+    borders = [
+        message.offset
+        for before, message in zip((None, *messages), messages, strict=False)
+        if before is None or before.partition < message.partition
+    ]
+    return math.gcd(MAXIMUM_ALIGNMENT, *borders)
+
+
+def _write(found: Salvage, descriptor: int, target: PendingFile, progress: Progress) -> None:
+    try:
+        encoder = SpillEncoder(target, found.stored_schema, found.partition_count, None, found.alignment)
+        for message in found.messages:
+            content = memoryview(read_exactly(descriptor, message.offset, message.end - message.offset, found.path))
+            metadata, body = content[: message.metadata_length], content[message.metadata_length :]
+            seal = read_seal(metadata)
+            if seal is None or sealed_crc32c(metadata) != seal.metadata_crc32c or crc32c(body) != seal.body_crc32c:
+                raise ChecksumError(
+                    "the record batch changed while the file was repaired",
+                    path=found.path,
+                    partition=message.partition,
+                    offset=message.offset,
+                    advice="repair a copy that nobody writes to",
+                )
+            encoder.write_message(message.partition, message.row_count, metadata[:-SEAL_LENGTH], body)
+            progress(len(content))
+        encoder.finish()
+    except OSError as error:
+        if error.filename is None:  # of a system call that knows only a descriptor
+            raise OSError(error.errno, error.strerror, os.fspath(target.path)) from error
+        raise
