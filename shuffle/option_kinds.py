@@ -2,6 +2,7 @@
 
 Nothing here knows any option; they are in ``options.py``.
 """
+# PURE
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """What a merge did, for people and programs. Pure."""
+# PURE
 
 from __future__ import annotations
 

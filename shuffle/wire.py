@@ -3,6 +3,7 @@
 Pure. The answer to a request for several places is ``multipart/mixed`` whose parts each have a ``Content-Length``, so
 that a reader never has to look for the boundary.
 """
+# PURE
 
 from __future__ import annotations
 

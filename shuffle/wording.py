@@ -1,4 +1,5 @@
 """Numbers and tables as people read them, for the commands and for the one-line texts of results. Pure."""
+# PURE
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ Pure, and the only place that knows polynomials. A CRC is linear: the checksum o
 as many zero bytes as B has, XOR that of B. Advancing is a 32 × 32 matrix over GF(2) (zlib's ``crc32_combine`` describes
 it); here it is applied to whole arrays by table look-ups, four for each hexadecimal digit of the distance.
 """
+# PURE
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 Wrong arguments are ``ValueError`` or ``TypeError`` and the operating system's errors stay ``OSError``; neither is
 wrapped in these.
 """
+# PURE
 
 from __future__ import annotations
 

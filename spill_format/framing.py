@@ -3,6 +3,7 @@
 Pure, and free of pyarrow: a merge builds its output's header and footer with what is here. Section numbers are those of
 FORMAT.md. What the bytes of a schema or a record batch mean is Arrow's business; only the frame around them is ours.
 """
+# PURE
 
 from __future__ import annotations
 

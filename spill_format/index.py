@@ -3,6 +3,7 @@
 Pure. Together with the file's header the index holds all that a merge needs of a source, so that no pyarrow is asked.
 FORMAT.md section 6 is the byte layout; the names of the fields are the same there and here.
 """
+# PURE
 
 from __future__ import annotations
 

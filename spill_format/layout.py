@@ -2,6 +2,7 @@
 
 Pure: nothing here opens a file. How a layout is written to disk is ``index.py``'s business.
 """
+# PURE
 
 from __future__ import annotations
 

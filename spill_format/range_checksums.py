@@ -2,6 +2,7 @@
 
 Pure. Polynomials and their arithmetic are ``checksum.py``'s; files are ``spark.py``'s.
 """
+# PURE
 
 from __future__ import annotations
 

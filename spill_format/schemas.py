@@ -3,6 +3,7 @@
 Pure, but for pyarrow. Dictionaries are file-wide state; a merge that never decodes could not join them. FORMAT.md
 section 3 says what is stored.
 """
+# PURE
 
 from __future__ import annotations
 

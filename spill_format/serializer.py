@@ -2,6 +2,7 @@
 
 What is between messages, and where they go, is ``writer.py``'s business.
 """
+# PURE
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """Where to cut a sequence of messages so that its parts are even. Pure."""
+# PURE
 
 from __future__ import annotations
 

@@ -7,9 +7,14 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 
+import grimp
+import importlinter.configuration
 import pytest
+
+from tools.purity import PureContract, pure_modules
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("spill_format", "shuffle")
@@ -49,14 +54,23 @@ def test_a_module_that_calls_itself_pure_is_held_to_it() -> None:
     claiming = {
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         for path in python_files(*PACKAGES)
-        if re.search(r"^Pure\b", ast.get_docstring(ast.parse(path.read_text())) or "", re.MULTILINE)
+        if re.search(r"\b(Pure|PURE)\b", ast.get_docstring(ast.parse(path.read_text())) or "")
     }
-    contract = next(found for found in PROJECT["tool"]["importlinter"]["contracts"] if found["name"].startswith("pure"))
 
-    def is_held(module: str) -> bool:
-        return any(module == held or module.startswith(f"{held}.") for held in contract["source_modules"])
+    assert sorted(claiming - set(pure_modules(*PACKAGES))) == [], 'each needs a line "# PURE"'
 
-    assert [module for module in sorted(claiming) if not is_held(module)] == []
+
+def test_a_pure_module_that_imports_os_breaks_its_contract() -> None:
+    graph = grimp.build_graph(*PACKAGES, include_external_packages=True, exclude_type_checking_imports=True)
+    settings = PROJECT["tool"]["importlinter"]
+    (options,) = [each for each in settings["contracts"] if each["type"] == "pure"]
+    contract = PureContract("pure", settings, options)
+
+    importlinter.configuration.configure()
+
+    assert contract.check(deepcopy(graph), verbose=False).kept
+    graph.add_import(importer=pure_modules(*PACKAGES)[0], imported="os")
+    assert not contract.check(graph, verbose=False).kept
 
 
 def test_files_stay_short() -> None:

@@ -3,6 +3,7 @@
 Slices, missing buffers and the many layouts of one meaning (string, large_string, string_view, …) end here. Views are
 read-only and hold on to the array's memory; what lies under a null is garbage.
 """
+# PURE
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ Arithmetic only: what a value's words are, and which rows are null, is decided b
 blocks that fit the processor's cache together with a few temporaries (some 16 Ki rows), which is twice as fast
 as whole batches.
 """
+# PURE
 
 from __future__ import annotations
 

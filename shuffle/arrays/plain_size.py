@@ -2,6 +2,7 @@
 
 A batch of a few KiB can decode to GiB: whoever decodes looks here first, and takes fewer rows at once.
 """
+# PURE
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ A number is one digit, a long decimal two or four, a string one for every seven 
 a column compare as their digits do, so that whoever places rows among bounds knows one type only. Which bounds there
 are, and directions across columns, is not known here.
 """
+# PURE
 
 from __future__ import annotations
 

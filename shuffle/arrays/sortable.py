@@ -3,6 +3,7 @@
 Arrow (26) has no ``take`` for string views and run ends, and a slice of a string or list view, once serialized, brings
 along the values of all its siblings: cut into 200 partitions, a column of views would be written 200 times.
 """
+# PURE
 
 from __future__ import annotations
 

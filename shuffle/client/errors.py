@@ -2,6 +2,7 @@
 
 That of the data is a ``SpillError``, as it is for files.
 """
+# PURE
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """Which partitions of which file of which server: URLs, taken apart and put together. Pure."""
+# PURE
 
 from __future__ import annotations
 

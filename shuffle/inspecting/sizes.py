@@ -1,4 +1,5 @@
 """How large the partitions of files are, and how unevenly: arrays and what follows from them."""
+# PURE
 
 from __future__ import annotations
 

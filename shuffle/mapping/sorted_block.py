@@ -3,6 +3,7 @@
 Blocks are small because sorting is bound by the cache: taking rows in partition order from 256 Ki rows costs a third, a
 value, of what it costs from millions. Nothing here depends on how many threads call it.
 """
+# PURE
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 Pure: built from the sources' structures and the plan, without reading a range and without pyarrow.
 """
+# PURE
 
 from __future__ import annotations
 

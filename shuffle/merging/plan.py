@@ -3,6 +3,7 @@
 Pure. The target's ranges are filled partition by partition, in each by the sources in their order; a plan lists those
 pieces as segments in target order. They touch, so one number, a position in the target, says how far a copy has come.
 """
+# PURE
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 Where a batch ends follows from the rows alone: rows that were cut like this once are cut alike again. Reading, decoding
 and encoding are the business of others.
 """
+# PURE
 
 from __future__ import annotations
 

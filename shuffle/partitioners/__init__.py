@@ -2,6 +2,7 @@
 
 PURE: nothing in this package opens a file, a socket or a clock.
 """
+# PURE
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """The error of inputs: a file, a column or a condition that rows cannot be read by."""
+# PURE
 
 from __future__ import annotations
 

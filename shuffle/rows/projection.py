@@ -1,4 +1,5 @@
 """Rows of which fewer columns are written than are needed to say where they go."""
+# PURE
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ Nothing else is understood, and nothing is evaluated here. Arrow has no parser o
 more than can be pushed down to a scan. Nulls count as in SQL: a comparison with null is neither true nor false, and
 only rows for which the whole is true pass. NaN is compared as null is.
 """
+# PURE
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """The words of a condition on rows, and the error that shows a place among them. What they mean is the business of
 ``row_filter.py``.
 """
+# PURE
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 Several ranges in one request are answered with the whole, as the RFC allows: a broken download has one rest.
 """
+# PURE
 
 from __future__ import annotations
 

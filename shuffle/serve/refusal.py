@@ -1,4 +1,5 @@
 """What a request is refused with, by whoever finds out that it has to be."""
+# PURE
 
 from __future__ import annotations
 

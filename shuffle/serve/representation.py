@@ -1,4 +1,5 @@
 """The bytes of an answer: what of them is in memory and what in a file. Pure: nothing is read here."""
+# PURE
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 A path is decoded once, segment by segment, and refused unless it is the one way to write what it names: so no encoding
 leads out of the root, and nothing has two names.
 """
+# PURE
 
 from __future__ import annotations
 

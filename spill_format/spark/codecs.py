@@ -3,6 +3,7 @@
 Pure. A merge never looks at any of this: it joins bytes, and it is for the reader to know that a range is several
 streams, one behind the other.
 """
+# PURE
 
 from __future__ import annotations
 

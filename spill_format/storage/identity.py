@@ -1,4 +1,5 @@
 """Which file it is: what tells a file from another one that has its name later, and from itself rewritten. PURE."""
+# PURE
 
 from __future__ import annotations
 

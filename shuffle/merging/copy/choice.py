@@ -4,6 +4,7 @@ The measurements behind the rules were made on Linux 6.18, two cores, hot page c
 them. Copying inside the kernel between local files moves page by page through a pipe, and gathering passes it on
 ext4 at every size; what cannot be passed is sharing blocks, and a server that copies for itself.
 """
+# PURE
 
 from __future__ import annotations
 

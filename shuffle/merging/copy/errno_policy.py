@@ -3,6 +3,7 @@
 Every errno here was seen from a kernel on which reading and writing the same bytes works. Whatever is not in the table
 is final: a full disk or a quota is no better with another method.
 """
+# PURE
 
 from __future__ import annotations
 

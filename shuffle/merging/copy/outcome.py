@@ -1,4 +1,5 @@
 """What a copy method answers: done, or stopped at a position because. Pure."""
+# PURE
 
 from __future__ import annotations
 
