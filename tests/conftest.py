@@ -5,6 +5,7 @@ Helpers that a test calls by name live in modules beside this one, not here.
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, ExitStack
@@ -14,6 +15,7 @@ import hypothesis
 import pytest
 
 from shuffle.testing.file_systems import CannotMountError, loop_mounted, tmpfs_mounted, why_not_mountable
+from tests.helpers.needs import needs_of
 
 # Set where everything is installed, as in .ci/run: there a skipped test is a promise that nobody checked.
 REQUIRE_ALL = os.environ.get("SHUFFLE_TESTS_REQUIRE_ALL", "") not in {"", "0"}
@@ -21,6 +23,7 @@ REQUIRE_ALL = os.environ.get("SHUFFLE_TESTS_REQUIRE_ALL", "") not in {"", "0"}
 # No deadline: a slow moment of the machine is no defect of the code. Where everything is required the examples are
 # fixed, so that a failure there comes from the change that is tested.
 hypothesis.settings.register_profile("shuffle", deadline=None, derandomize=REQUIRE_ALL, print_blob=True)
+hypothesis.settings.register_profile("quick", parent=hypothesis.settings.get_profile("shuffle"), max_examples=10)
 hypothesis.settings.load_profile("shuffle")
 
 REQUIREMENTS: dict[str, Callable[[], str | None]] = {
@@ -28,13 +31,32 @@ REQUIREMENTS: dict[str, Callable[[], str | None]] = {
     "mount": why_not_mountable,
     "java": lambda: None if shutil.which("java") else "needs a Java runtime",
 }
-MOUNT_FIXTURES = frozenset({"reflink_dir", "xfs_dir", "btrfs_dir", "ext4_dir", "small_ext4_dir", "tmpfs_dir"})
+PROCESS_STARTS = frozenset({"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"})
+processes_started: list[str] = []
+
+
+def note_process(event: str, _arguments: object) -> None:
+    """Note, as an audit hook, that a process starts."""
+    if event in PROCESS_STARTS:
+        processes_started.append(event)
+
+
+sys.addaudithook(note_process)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if MOUNT_FIXTURES.intersection(getattr(item, "fixturenames", ())):
-            item.add_marker("mount")
+        for need in needs_of(item):
+            item.add_marker(need)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    processes_started.clear()
+    result = yield
+    if processes_started and not any(map(item.get_closest_marker, ("process", "mount", "java", "browser"))):
+        pytest.fail("a test that starts processes is marked: @pytest.mark.process")
+    return result
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -71,28 +93,29 @@ def _forbid_skipping(report: pytest.TestReport | pytest.CollectReport) -> None:
     report.longrepr = f"{report.nodeid}: {reason} (SHUFFLE_TESTS_REQUIRE_ALL forbids this)"
 
 
-def _mount_or_skip(mounting: AbstractContextManager[Path]) -> Iterator[Path]:
+def _mount_or_skip(mounting: AbstractContextManager[Path], kind: str) -> Iterator[Path]:
     with ExitStack() as stack:
         try:
             mount_point = stack.enter_context(mounting)
         except CannotMountError as error:
             pytest.skip(str(error))
+        assert f" {mount_point} {kind} " in Path("/proc/self/mounts").read_text()
         yield mount_point
 
 
 @pytest.fixture(scope="session")
 def btrfs_mount() -> Iterator[Path]:
-    yield from _mount_or_skip(loop_mounted("btrfs", 2048))
+    yield from _mount_or_skip(loop_mounted("btrfs", 2048), "btrfs")
 
 
 @pytest.fixture(scope="session")
 def ext4_mount() -> Iterator[Path]:
-    yield from _mount_or_skip(loop_mounted("ext4", 2048))
+    yield from _mount_or_skip(loop_mounted("ext4", 2048), "ext4")
 
 
 @pytest.fixture(scope="session")
 def tmpfs_mount() -> Iterator[Path]:
-    yield from _mount_or_skip(tmpfs_mounted(512))
+    yield from _mount_or_skip(tmpfs_mounted(512), "tmpfs")
 
 
 def _fresh_directory(mount_point: Path) -> Iterator[Path]:
@@ -128,7 +151,7 @@ def tmpfs_dir(tmpfs_mount: Path) -> Iterator[Path]:
 @pytest.fixture
 def small_ext4_dir() -> Iterator[Path]:
     """A disk of its own of 8 MiB, to be filled up."""
-    yield from _mount_or_skip(loop_mounted("ext4", 8))
+    yield from _mount_or_skip(loop_mounted("ext4", 8), "ext4")
 
 
 @pytest.fixture

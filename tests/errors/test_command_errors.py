@@ -10,7 +10,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from tests.errors.rows import Command, Row, each_row
-from tests.helpers.commands import command_line, error_of, run
+from tests.helpers.commands import command_line, error_of, run_process
 from tests.helpers.servers import running
 from tests.helpers.spark_files import write_pushed, write_spark
 from tests.helpers.spills import random_spill
@@ -85,7 +85,7 @@ def test_an_extra_that_is_not_there_is_named(tmp_path: Path) -> None:
     absent = "raise ModuleNotFoundError('as if it were not installed', name='aiohttp')\n"
     (tmp_path / "absent" / "aiohttp.py").write_text(absent)
 
-    completed = run("shuffle serve .", tmp_path, PYTHONPATH=str(tmp_path / "absent"))
+    completed = run_process("shuffle serve .", tmp_path, PYTHONPATH=str(tmp_path / "absent"))
 
     assert error_of(completed) == "serving needs aiohttp: pip install 'shuffle-merge[serve]'"
 

@@ -143,6 +143,7 @@ def test_an_original_schema_that_is_none_is_corruption(tmp_path: Path, metadata:
         SpillFile(tmp_path / "forged.arrow")
 
 
+@pytest.mark.slow
 def test_flipping_any_byte_is_found(sound: Anatomy, tmp_path: Path) -> None:
     path = tmp_path / "flipped.arrow"
     for position in range(len(sound.raw)):
@@ -151,6 +152,7 @@ def test_flipping_any_byte_is_found(sound: Anatomy, tmp_path: Path) -> None:
             read_everything(path)
 
 
+@pytest.mark.slow
 def test_cutting_at_any_byte_is_found(sound: Anatomy, tmp_path: Path) -> None:
     path = tmp_path / "cut.arrow"
     for length in range(len(sound.raw)):

@@ -1,13 +1,19 @@
-"""The commands as their users run them: real processes, in a directory, with what they print and how they end."""
+"""The commands as their users run them: in a directory, with what they print and how they end."""
 
 import json
 import os
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
+from unittest import mock
+
+from shuffle.cli import main, merge_main
 
 SCRIPTS = Path(sys.executable).parent
 """Where the console scripts of this environment are."""
@@ -21,21 +27,33 @@ def command_line(command: str) -> list[str]:
     return [str(SCRIPTS / script), *arguments]
 
 
-def run(
-    command: str,
-    directory: Path,
-    *,
-    obey_permissions: bool = False,
-    **environment: str,
-) -> subprocess.CompletedProcess[str]:
-    """Run a command in a directory; its words are split as a shell does.
+def run(command: str, directory: Path, **environment: str) -> CompletedProcess[str]:
+    """Run a command in this process, with files for stdout and stderr.
 
     Args:
-        command: begins with ``shuffle`` or ``shuffle-merge``.
+        command: begins with ``shuffle`` or ``shuffle-merge``; its words are split as a shell does.
         directory: the working directory.
-        obey_permissions: permissions hold for root, too.
         environment: variables to add.
     """
+    script, *arguments = shlex.split(command)
+    with (
+        tempfile.TemporaryFile("w+") as stdout,
+        tempfile.TemporaryFile("w+") as stderr,
+        chdir(directory),
+        mock.patch.dict(os.environ, environment_with(**environment), clear=True),
+        redirect_stdout(stdout),
+        redirect_stderr(stderr),
+    ):
+        code = {"shuffle": main, "shuffle-merge": merge_main}[script](arguments)
+        for stream in (stdout, stderr):
+            stream.seek(0)
+        return CompletedProcess(command, code, stdout.read(), stderr.read())
+
+
+def run_process(
+    command: str, directory: Path, *, obey_permissions: bool = False, **environment: str
+) -> CompletedProcess[str]:
+    """Run a command in a process of its own, in which permissions can hold for root, too."""
     prefix: Sequence[str] = _NO_OVERRIDE if obey_permissions and os.geteuid() == 0 else ()
     return subprocess.run(
         [*prefix, *command_line(command)],
@@ -67,7 +85,7 @@ def json_of(command: str, directory: Path) -> Any:
     return json.loads(succeeded(command, directory))
 
 
-def error_of(completed: subprocess.CompletedProcess[str]) -> str:
+def error_of(completed: CompletedProcess[str]) -> str:
     """The error that a command ended with: one line on stderr, nothing on stdout, exit code 2."""
     assert completed.returncode == 2, completed
     assert completed.stdout == ""

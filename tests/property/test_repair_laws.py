@@ -63,6 +63,7 @@ def recovered(directory: Path, content: bytes) -> tuple[Salvage, list[int]] | No
     return report, [first for _, first in batches]
 
 
+@pytest.mark.slow
 def test_cut_at_any_byte_all_whole_messages_before_the_cut_come_back(
     directory: Path, sound: Anatomy, messages: list[tuple[int, int, int, int]]
 ) -> None:

@@ -9,7 +9,7 @@ import pyarrow.parquet
 import pytest
 
 from spill_format import SpillWriter
-from tests.helpers.commands import error_of, files_below, run
+from tests.helpers.commands import error_of, files_below, run, run_process
 from tests.helpers.spills import random_spill, random_spills
 
 OTHER_SCHEMA = pa.schema([("key", pa.string()), ("text", pa.string())])
@@ -232,13 +232,13 @@ def test_an_error_is_one_line_and_nothing_is_written(inputs: Path, command: str,
 def test_a_directory_without_permission_is_named(tmp_path: Path, command: str) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0)
-    assert error_of(run(command, tmp_path, obey_permissions=True)) == "closed: Permission denied"
+    assert error_of(run_process(command, tmp_path, obey_permissions=True)) == "closed: Permission denied"
     assert list(tmp_path.iterdir()) == [closed]
 
 
 def test_a_target_directory_without_permission_is_named(inputs: Path, tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    message = error_of(run(f"shuffle-merge spills -o {tmp_path}/new.arrow", inputs, obey_permissions=True))
+    message = error_of(run_process(f"shuffle-merge spills -o {tmp_path}/new.arrow", inputs, obey_permissions=True))
     assert message == f"{tmp_path}: Permission denied"
 
 

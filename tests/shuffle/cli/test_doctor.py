@@ -9,7 +9,7 @@ import pytest
 
 from shuffle.inspecting.doctor import RANGE_BYTES
 from shuffle.options import METHOD_NAMES
-from tests.helpers.commands import error_of, json_of, run, succeeded
+from tests.helpers.commands import error_of, json_of, run, run_process, succeeded
 
 
 @pytest.mark.mount
@@ -53,6 +53,6 @@ def test_a_directory_that_is_missing_is_an_error_in_one_line(tmp_path: Path) -> 
 @pytest.mark.root
 def test_a_directory_that_may_not_be_written_is_an_error_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "others").mkdir(mode=0o555)
-    completed = run("shuffle doctor others", tmp_path, obey_permissions=True)
+    completed = run_process("shuffle doctor others", tmp_path, obey_permissions=True)
     assert error_of(completed).endswith("others: Permission denied")
     assert os.listdir(tmp_path / "others") == []

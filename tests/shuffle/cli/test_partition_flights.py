@@ -139,6 +139,7 @@ def test_directories_of_origins_and_months_are_columns(inputs: Path, tmp_path: P
     assert rows.set_column(1, "month", rows["month"].cast(table["month"].type)).equals(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "source_and_flags",
     [

@@ -11,7 +11,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from tests.helpers.commands import error_of, run, succeeded
+from tests.helpers.commands import error_of, run, run_process, succeeded
 from tests.helpers.spills import random_spill, random_spills
 
 SKEWED_RED = (0xCC, 0x33, 0x11)
@@ -100,5 +100,7 @@ def test_without_matplotlib_the_extra_is_named(tmp_path: Path) -> None:
     random_spill(tmp_path / "a.spill.arrow", [1, 2])
     (tmp_path / "absent").mkdir()
     (tmp_path / "absent" / "matplotlib.py").write_text("raise ImportError('as if it were not installed')\n")
-    completed = run("shuffle inspect a.spill.arrow --plot sizes.png", tmp_path, PYTHONPATH=str(tmp_path / "absent"))
+    completed = run_process(
+        "shuffle inspect a.spill.arrow --plot sizes.png", tmp_path, PYTHONPATH=str(tmp_path / "absent")
+    )
     assert error_of(completed) == "pictures need matplotlib: pip install 'shuffle-merge[plot]'"

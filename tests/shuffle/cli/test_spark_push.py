@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.commands import error_of, files_below, json_of, run, succeeded
+from tests.helpers.commands import error_of, files_below, json_of, run, run_process, succeeded
 from tests.helpers.spark_files import write_pushed, write_spark
 
 CHUNKS = {
@@ -149,7 +149,7 @@ class TestVerify:
 
     def test_what_cannot_be_read_is_not_called_damaged(self, tmp_path: Path, merged: Path) -> None:
         (merged / "1b" / "shuffleMerged_app-1_3_0_0.index").chmod(0)
-        completed = run("shuffle verify merge_manager", tmp_path, obey_permissions=True)
+        completed = run_process("shuffle verify merge_manager", tmp_path, obey_permissions=True)
 
         assert completed.returncode == 2
         assert "Permission denied" in completed.stderr
@@ -250,7 +250,7 @@ def test_without_pyroaring_it_is_said_what_to_install(tmp_path: Path, command: s
     absent = "raise ModuleNotFoundError('as if it were not installed', name='pyroaring')\n"
     (tmp_path / "absent").mkdir()
     (tmp_path / "absent" / "pyroaring.py").write_text(absent)
-    completed = run(f"shuffle {command}", tmp_path, PYTHONPATH=str(tmp_path / "absent"))
+    completed = run_process(f"shuffle {command}", tmp_path, PYTHONPATH=str(tmp_path / "absent"))
 
     assert completed.returncode == 2
     assert "pip install 'shuffle-merge[spark]'" in completed.stderr

@@ -14,7 +14,7 @@ from shuffle.cli import COMMANDS
 from shuffle.cli.terminal import describe
 from shuffle.rows.errors import InputError
 from spill_format.errors import PositionError, TargetExistsError
-from tests.helpers.commands import SCRIPTS, command_line, environment_with, error_of, run, succeeded
+from tests.helpers.commands import SCRIPTS, command_line, environment_with, error_of, run, run_process, succeeded
 from tests.helpers.spills import random_spills
 
 
@@ -122,7 +122,9 @@ def test_bytes_are_not_written_to_a_terminal(tmp_path: Path, spills: list[Path],
 
 def test_a_warning_is_one_line_and_no_failure(tmp_path: Path, spills: list[Path]) -> None:
     (tmp_path / "spills").chmod(0o500)
-    completed = run("shuffle-merge spills -o merged.arrow --delete-sources --quiet", tmp_path, obey_permissions=True)
+    completed = run_process(
+        "shuffle-merge spills -o merged.arrow --delete-sources --quiet", tmp_path, obey_permissions=True
+    )
     assert completed.returncode == 0
     assert completed.stderr.splitlines() == [
         f"shuffle: warning: the source spills/spill-{number}.spill.arrow could not be deleted: Permission denied"
@@ -138,7 +140,7 @@ def test_an_unexpected_error_is_one_line_that_names_debug(tmp_path: Path, spills
         "import sys\nsys.modules['shuffle.merging.merge'].prepare_merge = broken\n"
     )
     path = os.pathsep.join(filter(None, [str(tmp_path / "shuffle_defect"), os.environ.get("PYTHONPATH")]))
-    message = error_of(run("shuffle-merge spills -o merged.arrow", tmp_path, PYTHONPATH=path))
+    message = error_of(run_process("shuffle-merge spills -o merged.arrow", tmp_path, PYTHONPATH=path))
     assert message == "unexpected KeyError: 'lost'; this is a defect of shuffle: --debug shows where"
 
 

@@ -52,6 +52,7 @@ def test_every_damaged_partition_is_named_and_so_is_every_sound_one(tmp_path: Pa
     assert (verification.first_damage.partition, verification.first_damage.offset) == (1, offsets[1])
 
 
+@pytest.mark.slow
 def test_no_byte_of_a_file_can_change_unnoticed(tmp_path: Path) -> None:
     path = random_spill(tmp_path / "a.spill.arrow", [3, 0, 2])
     sound = path.read_bytes()

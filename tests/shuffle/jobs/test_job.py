@@ -47,7 +47,7 @@ def fail(partition: int, rows: pa.Table) -> None:
     raise LookupError(f"partition {partition} of {rows.num_rows} rows")
 
 
-@pytest.fixture(params=EXECUTORS)
+@pytest.fixture(params=["here", "threads", pytest.param("processes", marks=pytest.mark.process)])
 def executor(request: pytest.FixtureRequest) -> Iterator[Executor | None]:
     with EXECUTORS[request.param]() as made:
         yield made

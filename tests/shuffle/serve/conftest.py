@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from spill_format import SpillFile
 from tests.helpers.servers import Authority, Server, running
 from tests.helpers.spills import random_spill
 
@@ -19,7 +20,9 @@ def shared_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("root")
     (root / "deep").mkdir()
     random_spill(root / "a.arrow", [30, 0, 500, 7, 0, 2000])
-    random_spill(root / "deep" / "large.arrow", [5, 600_000, 5])
+    with SpillFile(random_spill(root / "deep" / "large.arrow", [5, 600_000, 5])) as large:
+        start, stop = large.range_of(1)
+        assert stop - start > 10 << 20
     (root / "secret.txt").write_text("secret")
     (root.parent / "outside.arrow").write_bytes((root / "a.arrow").read_bytes())
     return root
