@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, get_args
 from shuffle.machine.cores import usable_cores
 from shuffle.option_kinds import Count, Flag, Memory, Seconds, Size, check_choice, check_options, check_size
 from shuffle.wire import clean_token
-from spill_format.framing import check_alignment
+from spill_format.messages import check_alignment
 
 TransferTo = Literal["auto", "on", "off"]
 MethodName = Literal["clone", "copy_file_range", "sendfile", "gather", "buffered"]

@@ -20,6 +20,7 @@ from .errors import (
     VersionError,
 )
 from .layout import PartitionLayout
+from .partitioner import PartitionerDescription
 
 if TYPE_CHECKING:
     from .reader import SpillFile
@@ -31,6 +32,7 @@ __all__ = [
     "MismatchError",
     "NotPartitionedError",
     "PartitionLayout",
+    "PartitionerDescription",
     "PositionError",
     "SpillError",
     "SpillFile",

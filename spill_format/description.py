@@ -1,21 +1,20 @@
-"""What a partitioned file says of itself, wherever it is: the part that local and remote files share.
-
-Nothing here reads a record batch.
-"""
+"""What a partitioned file says of itself, wherever it is; no record batch is read."""
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
 
 from .errors import CorruptError
+from .index_reader import ReadAt
 from .layout import Int64Array, PartitionLayout
+from .partitioner import PartitionerDescription, read_partitioner
 from .schemas import original_schema
-from .structure import FileStructure
+from .spill_set import SpillSet
+from .structure import Outline
 
 # What Arrow raises when it is given bytes that it cannot decode: its own errors, OSError from decompression, ValueError
 # from names that are not UTF-8, MemoryError for a decompressed length that is absurd.
@@ -26,16 +25,20 @@ class DescribedFile:
     """The description of a partitioned file.
 
     Args:
-        structure: read and checked.
+        outline: read and checked.
+        read: gives the bytes of the index section that the outline does not have.
 
     Raises:
-        CorruptError: the schema cannot be decoded.
+        CorruptError: the schema or the partitioner's description cannot be decoded.
     """
 
-    def __init__(self, structure: FileStructure) -> None:
-        self.path = structure.path
-        self._structure = structure
+    def __init__(self, outline: Outline, read: ReadAt) -> None:
+        self.path = outline.path
+        self._outline = outline
+        self._read = read
+        self._layout: PartitionLayout | None = None
         self._stored_schema, self._schema = self._read_schemas()
+        self._partitioner = read_partitioner(outline.index.partitioner, outline.path)
 
     @property
     def schema(self) -> pa.Schema:
@@ -44,28 +47,45 @@ class DescribedFile:
 
     @property
     def layout(self) -> PartitionLayout:
-        """Offsets, rows and checksums of the partitions."""
-        return self._structure.index.layout
+        """Offsets, rows and checksums of all partitions; read and checked when first asked for."""
+        if self._layout is None:
+            self._layout = self._outline.index.layout(self._read)
+        return self._layout
 
     @property
     def partition_count(self) -> int:
         """P."""
-        return self.layout.partition_count
+        return self._outline.index.summary.partition_count
+
+    @property
+    def partitioner(self) -> PartitionerDescription | None:
+        """What placed the rows, or None where the file does not say."""
+        return self._partitioner
+
+    @property
+    def spill_set(self) -> SpillSet | None:
+        """Which of a map task's spills the file is, or None where it is none of a set."""
+        return self._outline.index.spill_set
+
+    @property
+    def membership_offset(self) -> int:
+        """Where the file's membership in a set is written, by ``encode_membership``, before publication."""
+        return self._outline.index.summary.membership_offset
 
     @property
     def alignment(self) -> int:
         """Bytes; every range starts at a multiple of it."""
-        return self._structure.index.alignment
+        return self._outline.index.summary.alignment
 
     @property
     def byte_count(self) -> int:
         """Size of the file."""
-        return self._structure.byte_count
+        return self._outline.byte_count
 
     @property
     def batch_counts(self) -> Int64Array:
         """Record batches in each partition, ``int64[P]``."""
-        return np.diff(self._structure.index.first_messages)
+        return self._outline.index.message_counts(self._read)
 
     def range_of(self, first: int, last: int | None = None) -> tuple[int, int]:
         """Where the bytes of one partition, or of partitions ``first`` … ``last - 1``, start and end in the file.
@@ -74,7 +94,9 @@ class DescribedFile:
             IndexError: there is no such partition.
         """
         first, last = self._partitions(first, last)
-        start, end = self.layout.offsets[[first, last]].tolist()
+        if self._layout is None:
+            return self._outline.index.bounds(self._read, first, last)
+        start, end = self._layout.offsets[[first, last]].tolist()
         return start, end
 
     def _partitions(self, first: int, last: int | None) -> tuple[int, int]:
@@ -88,7 +110,7 @@ class DescribedFile:
     def _read_schemas(self) -> tuple[pa.Schema, pa.Schema]:
         """The schema that is stored, and that of the rows: the same object where they are the same."""
         try:
-            stored = pa.ipc.read_schema(pa.py_buffer(self._structure.schema_message))
+            stored = pa.ipc.read_schema(pa.py_buffer(self._outline.schema_message))
             return stored, original_schema(stored)
         except UNDECODABLE as error:
             raise CorruptError(f"the schema message cannot be decoded ({error})", path=self.path, offset=8) from error

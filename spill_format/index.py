@@ -1,4 +1,4 @@
-"""The index section: the layout of a file and the lengths of its messages, encoded, decoded and checked.
+"""The index section: where partitions and messages are, in blocks that have a checksum each.
 
 Pure. Together with the file's header the index holds all that a merge needs of a source, so that no pyarrow is asked.
 FORMAT.md section 6 is the byte layout; the names of the fields are the same there and here.
@@ -8,7 +8,7 @@ FORMAT.md section 6 is the byte layout; the names of the fields are the same the
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .checksum import crc32c
-from .errors import REPAIR_ADVICE, ChecksumError, CorruptError, TruncatedError, VersionError
-from .framing import BLOCK_DTYPE, SMALLEST_METADATA_LENGTH, Blocks, is_alignment
-from .layout import Int64Array, PartitionLayout, find_defect
+from .footer import BLOCK_DTYPE, Blocks
+from .layout import Int64Array, PartitionLayout
+from .messages import END_OF_STREAM
+from .spill_set import MEMBERSHIP_LENGTH
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -28,14 +29,45 @@ if TYPE_CHECKING:
 MAJOR_VERSION = 1
 MINOR_VERSION = 0
 
-MAGIC = b"SPILLIDX"
-_HEAD = struct.Struct("<8sHHIQQQII")
-_CHECKSUM = struct.Struct("<4xI")
-_CHECKSUM_LENGTH = 4
+SECTION_MAGIC = b"SPILLIDX"
+SUMMARY_MAGIC = b"SPILLSUM"
+LARGEST_SCHEMA_LENGTH = 1 << 28
+"""Bytes of a schema message, and of all that the section holds beside its blocks: what opening reads before a checksum
+can be right. FORMAT.md section 6.4 has the limit."""
+
+SUMMARY_STRUCT = struct.Struct("<8sHHIQQQQQIIII4xI")
+SUMMARY_LENGTH = SUMMARY_STRUCT.size
+CHECKSUM_LENGTH = 4
+
+PARTITION_DTYPE = np.dtype([("offset", "<i8"), ("rows", "<i8"), ("first_message", "<u4"), ("crc32c", "<u4")])
+MESSAGE_DTYPE = np.dtype([("body_length", "<i8"), ("metadata_length", "<i4")])
 
 
-class _Head(NamedTuple):
-    """The fields of ``_HEAD`` (FORMAT.md section 6.1)."""
+_BLOCKS_AT_ONCE = 1 << 16  # of the footer, 1.5 MiB
+
+
+class Table(NamedTuple):
+    """Entries of one kind, in blocks that have a checksum each (FORMAT.md section 6.2)."""
+
+    start: int  # bytes from the start of the section
+    entry_count: int
+    dtype: np.dtype[Any]
+    block_entries: int
+    first_block: int  # its number among the checksums
+
+    @property
+    def length(self) -> int:
+        """Bytes of all entries."""
+        return self.entry_count * self.dtype.itemsize
+
+    @property
+    def block_count(self) -> int:
+        """Blocks, the last one perhaps not full."""
+        return -(-self.entry_count // self.block_entries)
+
+
+class Summary(NamedTuple):
+    """The end of the section, from which all else in it is found (FORMAT.md section 6.4)."""
 
     magic: bytes
     major: int
@@ -44,40 +76,51 @@ class _Head(NamedTuple):
     section_length: int
     partition_count: int
     batch_count: int
+    first_offset: int
+    ranges_end: int
+    details_length: int
     footer_template_length: int
-    reserved: int
+    partitioner_length: int
+    details_crc32c: int
+    summary_crc32c: int
 
-    def element_counts(self) -> Mapping[str, int]:
-        """Elements of each array of ``_ARRAYS``."""
-        partitions, batches = self.partition_count, self.batch_count
-        return {
-            "offsets": partitions + 1,
-            "rows": partitions,
-            "body_lengths": batches,
-            "crc32c": partitions,
-            "metadata_lengths": batches,
-        }
+    @property
+    def partitions(self) -> Table:
+        """P + 1 entries: the last one is the end of the last range."""
+        return Table(len(SECTION_MAGIC), self.partition_count + 1, PARTITION_DTYPE, 2048, 0)
 
-    def content_length(self) -> int:
-        """Bytes between head and checksum."""
-        counts = self.element_counts()
-        length = sum(counts[name] * dtype.itemsize for name, dtype in _ARRAYS.items()) + self.footer_template_length
-        return length + -length % 8
+    @property
+    def messages(self) -> Table:
+        """B entries."""
+        partitions = self.partitions
+        start = partitions.start + partitions.length
+        return Table(start, self.batch_count, MESSAGE_DTYPE, 4096, partitions.block_count)
 
+    @property
+    def details_start(self) -> int:
+        """Where the details are, in bytes from the start of the section."""
+        return self.messages.start + self.messages.length
 
-# The arrays behind the head, in this order: those of eight bytes first, so that each is aligned (FORMAT.md, 6.2).
-_ARRAYS: Mapping[str, np.dtype[Any]] = {
-    "offsets": np.dtype("<i8"),
-    "rows": np.dtype("<i8"),
-    "body_lengths": np.dtype("<i8"),
-    "crc32c": np.dtype("<u4"),
-    "metadata_lengths": np.dtype("<i4"),
-}
+    @property
+    def needed_details_length(self) -> int:
+        """Bytes of the details that this version knows, without their padding."""
+        block_count = self.partitions.block_count + self.messages.block_count
+        return 4 * block_count + self.footer_template_length + self.partitioner_length
+
+    @property
+    def section_offset(self) -> int:
+        """Where the section starts in the file."""
+        return self.ranges_end + len(END_OF_STREAM)
+
+    @property
+    def membership_offset(self) -> int:
+        """Where the set membership is in the file."""
+        return self.section_offset + self.details_start + self.details_length
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PartitionIndex:
-    """What a file says of its own partitions.
+    """What a file says of its own partitions, of all or of some neighbours.
 
     Attributes:
         layout: ranges, rows and checksums; all three arrays present.
@@ -85,6 +128,7 @@ class PartitionIndex:
         metadata_lengths: ``int32[B]``, bytes of each message's metadata, prefix included, in file order.
         body_lengths: ``int64[B]``, bytes of each message's body.
         footer_template: an Arrow footer without record batches.
+        partitioner: the description of the partitioner as it is stored; empty where it is unknown.
     """
 
     layout: PartitionLayout
@@ -92,6 +136,7 @@ class PartitionIndex:
     metadata_lengths: npt.NDArray[np.int32]
     body_lengths: Int64Array
     footer_template: bytes
+    partitioner: bytes = b""
 
     @property
     def message_lengths(self) -> Int64Array:
@@ -110,209 +155,96 @@ class PartitionIndex:
     @property
     def first_messages(self) -> Int64Array:
         """Partition p holds the messages ``[first_messages[p], first_messages[p + 1])``: ``int64[P + 1]``."""
-        return np.searchsorted(self.message_offsets, self.layout.offsets)
+        offsets = self.layout.offsets
+        first_messages = np.full(len(offsets), len(self.body_lengths))
+        message, found = 0, 0
+        for blocks in self.blocks():
+            stop = int(np.searchsorted(offsets, blocks["offset"][-1], side="right"))
+            first_messages[found:stop] = message + np.searchsorted(blocks["offset"], offsets[found:stop])
+            message, found = message + len(blocks), stop
+        return first_messages
 
-    def blocks(self) -> Blocks:
-        """The record batches as an Arrow footer lists them."""
-        blocks = np.zeros(len(self.body_lengths), dtype=BLOCK_DTYPE)
-        blocks["offset"] = self.message_offsets[:-1]
-        blocks["metadata_length"] = self.metadata_lengths
-        blocks["body_length"] = self.body_lengths
-        return blocks
+    def blocks(self) -> Iterator[Blocks]:
+        """The record batches as an Arrow footer lists them, some at a time."""
+        position = int(self.layout.offsets[0])
+        for start in range(0, len(self.body_lengths), _BLOCKS_AT_ONCE):
+            some = slice(start, start + _BLOCKS_AT_ONCE)
+            blocks = np.zeros(len(self.body_lengths[some]), dtype=BLOCK_DTYPE)
+            blocks["metadata_length"] = self.metadata_lengths[some]
+            blocks["body_length"] = self.body_lengths[some]
+            ends = np.cumsum(blocks["metadata_length"] + blocks["body_length"])
+            blocks["offset"][0] = position
+            blocks["offset"][1:] = ends[:-1] + position
+            position += int(ends[-1])
+            yield blocks
 
     def encode(self) -> bytes:
         """The index section's bytes; their number is a multiple of 8."""
         return b"".join(self.encode_pieces())
 
-    def encode_pieces(self) -> Iterator[bytes | memoryview]:
-        """The same, piece by piece: views of the arrays instead of copies."""
+    def encode_pieces(self) -> Iterator[bytes]:
+        """The same, piece by piece; no piece grows with the number of partitions or messages."""
         layout = self.layout
         if layout.rows is None or layout.crc32c is None:
             raise ValueError("an index section needs the rows and checksums of every partition")
-        arrays: Mapping[str, npt.NDArray[Any]] = {
-            "offsets": layout.offsets,
-            "rows": layout.rows,
-            "body_lengths": self.body_lengths,
-            "crc32c": layout.crc32c,
-            "metadata_lengths": self.metadata_lengths,
+        summary = self._summary()
+        checksums: list[int] = []
+        yield SECTION_MAGIC
+        columns: dict[str, npt.NDArray[Any]] = {
+            "offset": layout.offsets,
+            "rows": np.append(layout.rows, 0),
+            "first_message": self.first_messages,
+            "crc32c": np.append(layout.crc32c, np.uint32(0)),
         }
-        head = self._head()
-        stored = [np.ascontiguousarray(arrays[name], dtype).view(np.uint8).data for name, dtype in _ARRAYS.items()]
-        padding = bytes(head.content_length() - sum(map(len, stored)) - len(self.footer_template))
-        reserved = _CHECKSUM.pack(0)[:-_CHECKSUM_LENGTH]
-        checksum = 0
-        pieces: list[bytes | memoryview] = [_HEAD.pack(*head), *stored, self.footer_template, padding, reserved]
-        for piece in pieces:
-            checksum = crc32c(piece, checksum)
-            yield piece
-        yield checksum.to_bytes(_CHECKSUM_LENGTH, "little")
+        lengths: dict[str, npt.NDArray[Any]] = {
+            "body_length": self.body_lengths,
+            "metadata_length": self.metadata_lengths,
+        }
+        for table, arrays in ((summary.partitions, columns), (summary.messages, lengths)):
+            for block in _blocks_of(table, arrays):
+                checksums.append(crc32c(block))
+                yield block
+        details = b"".join((np.array(checksums, "<u4").tobytes(), self.footer_template, self.partitioner))
+        details += bytes(summary.details_length - len(details))
+        yield details
+        yield bytes(MEMBERSHIP_LENGTH)
+        unchecked = SUMMARY_STRUCT.pack(*summary._replace(details_crc32c=crc32c(details)))[:-CHECKSUM_LENGTH]
+        yield unchecked + crc32c(unchecked).to_bytes(CHECKSUM_LENGTH, "little")
 
     @property
     def encoded_length(self) -> int:
         """Bytes of the index section."""
-        return self._head().section_length
+        return self._summary().section_length
 
-    def _head(self) -> _Head:
-        head = _Head(
-            magic=MAGIC,
+    def _summary(self) -> Summary:
+        """The summary but for its checksums."""
+        summary = Summary(
+            magic=SUMMARY_MAGIC,
             major=MAJOR_VERSION,
             minor=MINOR_VERSION,
             alignment=self.alignment,
             section_length=0,
             partition_count=self.layout.partition_count,
             batch_count=len(self.body_lengths),
+            first_offset=int(self.layout.offsets[0]),
+            ranges_end=int(self.layout.offsets[-1]),
+            details_length=0,
             footer_template_length=len(self.footer_template),
-            reserved=0,
+            partitioner_length=len(self.partitioner),
+            details_crc32c=0,
+            summary_crc32c=0,
         )
-        return head._replace(section_length=_HEAD.size + head.content_length() + _CHECKSUM.size)
+        needed = summary.needed_details_length
+        if needed > LARGEST_SCHEMA_LENGTH:
+            raise ValueError(f"schema and partitioner take {needed} bytes of {LARGEST_SCHEMA_LENGTH} that there may be")
+        summary = summary._replace(details_length=needed + -(summary.details_start + needed) % 8)
+        length = summary.details_start + summary.details_length + MEMBERSHIP_LENGTH + SUMMARY_LENGTH
+        return summary._replace(section_length=length)
 
 
-class _Place(NamedTuple):
-    """Where a section comes from, for errors."""
-
-    path: Path
-    offset: int
-
-    def corrupt(self, problem: str, expected: object, actual: object, partition: int | None = None) -> CorruptError:
-        return CorruptError(
-            f"index section: {problem}",
-            path=self.path,
-            partition=partition,
-            offset=self.offset,
-            expected=expected,
-            actual=actual,
-            advice=REPAIR_ADVICE,
-        )
-
-
-def decode(section: bytes, path: Path = None, section_offset: int = 0) -> PartitionIndex:
-    """Read an index section, checking length, magic, version, checksum and meaning, in that order.
-
-    Args:
-        section: the bytes that the footer names; the arrays of the index are views of them.
-        path, section_offset: where they came from, for errors.
-
-    Raises:
-        TruncatedError, CorruptError, VersionError, ChecksumError: the first defect found.
-    """
-    place = _Place(path, section_offset)
-    head = _check_frame(section, place)
-    if head.partition_count < 1:
-        raise place.corrupt("number of partitions", "1 or more", head.partition_count)
-    needed, there = head.content_length(), len(section) - _HEAD.size - _CHECKSUM.size
-    # A newer minor version may put more behind what this one knows.
-    if there < needed or (there > needed and head.minor <= MINOR_VERSION):
-        raise place.corrupt("its length differs from that of its arrays", needed, there)
-    if not is_alignment(head.alignment):
-        raise place.corrupt("alignment", "a power of two from 8 to 65536", head.alignment)
-
-    arrays: dict[str, npt.NDArray[Any]] = {}
-    position = _HEAD.size
-    for name, count in head.element_counts().items():
-        stored = np.frombuffer(section, dtype=_ARRAYS[name], count=count, offset=position)
-        arrays[name] = stored.astype(stored.dtype.newbyteorder("="), copy=False)
-        position += stored.nbytes
-    if (defect := find_defect(arrays["offsets"], arrays["rows"])) is not None:
-        raise place.corrupt(defect.problem, defect.expected, defect.actual, defect.partition)
-    index = PartitionIndex(
-        layout=PartitionLayout(arrays["offsets"], arrays["rows"], arrays["crc32c"]),
-        alignment=head.alignment,
-        metadata_lengths=arrays["metadata_lengths"],
-        body_lengths=arrays["body_lengths"],
-        footer_template=section[position : position + head.footer_template_length],
-    )
-    _check_messages(index, place)
-    return index
-
-
-def version_of(section: bytes) -> tuple[int, int]:
-    """Major and minor version in the head of a section that ``decode`` has found right."""
-    head = _Head(*_HEAD.unpack_from(section))
-    return head.major, head.minor
-
-
-def check_version(major: int, minor: int, path: Path, offset: int | None = None) -> None:
-    """Raise VersionError unless this release reads files of version ``major.minor``."""
-    if major != MAJOR_VERSION:
-        newer = "the file was written by a newer release; upgrade to read it"
-        older = "no release has written such a version"
-        raise VersionError(
-            "version of the format",
-            path=path,
-            offset=offset,
-            expected=f"{MAJOR_VERSION}.x",
-            actual=f"{major}.{minor}",
-            advice=newer if major > MAJOR_VERSION else older,
-        )
-
-
-def _check_frame(section: bytes, place: _Place) -> _Head:
-    """The head, after length, magic, version and checksum have been found right."""
-    smallest = _HEAD.size + _CHECKSUM.size
-    if len(section) < smallest:
-        raise TruncatedError(
-            "index section: its length in bytes",
-            path=place.path,
-            offset=place.offset,
-            expected=f"{smallest} or more",
-            actual=len(section),
-            advice=REPAIR_ADVICE,
-        )
-    head = _Head(*_HEAD.unpack_from(section))
-    if head.magic != MAGIC:
-        raise place.corrupt("magic", MAGIC, head.magic)
-    check_version(head.major, head.minor, place.path, place.offset)
-    if head.section_length != len(section):
-        raise place.corrupt("its length differs from the footer's", len(section), head.section_length)
-    recorded = int.from_bytes(section[-_CHECKSUM_LENGTH:], "little")
-    computed = crc32c(memoryview(section)[:-_CHECKSUM_LENGTH])
-    if computed != recorded:
-        raise ChecksumError(
-            "index section: CRC-32C",
-            path=place.path,
-            offset=place.offset,
-            expected=f"{recorded:08x}",
-            actual=f"{computed:08x}",
-            advice=REPAIR_ADVICE,
-        )
-    return head
-
-
-def _check_messages(index: PartitionIndex, place: _Place) -> None:
-    """Ranges are aligned, and messages fill them exactly."""
-    offsets = index.layout.offsets
-    unaligned = offsets & (index.alignment - 1) != 0
-    if unaligned.any():
-        border = int(np.argmax(unaligned))
-        partition = min(border, index.layout.partition_count - 1)
-        expected = f"a multiple of {index.alignment}"
-        raise place.corrupt("the range is not aligned", expected, int(offsets[border]), partition)
-
-    metadata_lengths, body_lengths = index.metadata_lengths, index.body_lengths
-    unsound = (metadata_lengths < SMALLEST_METADATA_LENGTH) | (body_lengths < 0)
-    unsound |= (metadata_lengths & 7 != 0) | (body_lengths & 7 != 0)
-    if unsound.any():
-        batch = int(np.argmax(unsound))
-        expected = f"multiples of 8, for the metadata from {SMALLEST_METADATA_LENGTH} on"
-        actual = f"{metadata_lengths[batch]} and {body_lengths[batch]}"
-        raise place.corrupt(f"lengths of metadata and body of record batch {batch}", expected, actual)
-
-    reached = index.message_offsets
-    # Lengths are positive: a sum that does not grow has passed 2**63, and wrapped around.
-    if (reached[1:] <= reached[:-1]).any():
-        batch = int(np.argmax(reached[1:] <= reached[:-1]))
-        raise place.corrupt(
-            f"body length of record batch {batch}", "one that ends before 2**63", int(body_lengths[batch])
-        )
-    ends = reached[np.searchsorted(reached, offsets).clip(max=len(reached) - 1)]
-    missed = ends != offsets
-    if missed.any():
-        border = int(np.argmax(missed))
-        raise place.corrupt(
-            "the messages do not fill the range",
-            f"one that ends at {int(offsets[border])}",
-            f"one that ends at {int(ends[border])}",
-            border - 1,
-        )
-    if reached[-1] != offsets[-1]:
-        raise place.corrupt("the messages overrun the ranges: their end", int(offsets[-1]), int(reached[-1]))
+def _blocks_of(table: Table, arrays: dict[str, npt.NDArray[Any]]) -> Iterator[bytes]:
+    for start in range(0, table.entry_count, table.block_entries):
+        entries = np.empty(min(table.entry_count - start, table.block_entries), dtype=table.dtype)
+        for name, array in arrays.items():
+            entries[name] = array[start : start + table.block_entries]
+        yield entries.tobytes()

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from .checksum import crc32c
-from .framing import (
+from .index import SECTION_MAGIC
+from .messages import (
     END_OF_STREAM,
     PREFIX_LENGTH,
     SEAL_LENGTH,
@@ -23,7 +24,6 @@ from .framing import (
     read_seal,
     sealed_crc32c,
 )
-from .index import MAGIC as INDEX_MAGIC
 from .storage.local import read_exactly
 
 _WINDOW_BYTES = 1 << 20
@@ -159,7 +159,7 @@ class MessageReader:
             message = self.at(candidate)
             if message is not None:
                 return message, None
-            if self._read(candidate, 16) == END_OF_STREAM + INDEX_MAGIC:
+            if self._read(candidate, 16) == END_OF_STREAM + SECTION_MAGIC:
                 ranges_end = candidate  # the last one, since a file inside a value has such an end, too
         return None, ranges_end
 

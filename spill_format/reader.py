@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import mmap
-import os
+import weakref
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from os import PathLike
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import pyarrow as pa
 import pyarrow.ipc
 
 from .checksum import crc32c
-from .description import UNDECODABLE, DescribedFile, selected_fields
+from .decoder import Decoder, SelectingDecoder
+from .description import UNDECODABLE, DescribedFile
 from .errors import REPAIR_ADVICE, ChecksumError, CorruptError, TruncatedError
-from .framing import metadata_length_of, read_seal, sealed_crc32c
-from .layout import UInt32Array
-from .schemas import from_storage
+from .index import PartitionIndex
+from .layout import Int64Array, UInt32Array
+from .messages import metadata_length_of, read_seal, sealed_crc32c
 from .slices import PartitionSlice, even_cuts
-from .structure import read_structure
+from .storage.local import LOCAL
+from .structure import Outline, read_outline, read_structure_by
+
+_FEW_MESSAGES = 1 << 14  # 192 KiB of index
+_WIDE_PARTITIONS = 2048  # a block of the index has as many
+_PARTS_KEPT = 4
 
 
 class SpillFile(DescribedFile):
     """A partitioned file, a spill or a merge's output, open for reading.
 
     Args:
-        path: the file. All but its ranges is read and checked now; the ranges' bytes only when asked for.
+        path: the file. Its ends, its schema and the outline of its index are read and checked now; partitions with
+            what the index says of them when they are asked for.
 
     Raises:
         CorruptError, TruncatedError, ChecksumError: the structure is damaged.
@@ -40,26 +47,19 @@ class SpillFile(DescribedFile):
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        # Without blocking, since opening a pipe would wait for its writer instead of being refused below.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        self._file = LOCAL.open(path)
+        self._close_file = weakref.finalize(self, self._file.close)
         try:
-            structure = read_structure(descriptor, path)
-            mapped = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
-        finally:
-            os.close(descriptor)
-        if len(mapped) < structure.byte_count:
-            raise TruncatedError(
-                "the file was cut short while it was opened",
-                path=structure.path,
-                expected=f"{structure.byte_count} bytes",
-                actual=len(mapped),
-                advice="open it when nobody writes to it",
+            super().__init__(
+                read_outline(self._file.read_at, self._file.path, self._file.byte_count), self._file.read_at
             )
-        super().__init__(structure)
+            mapped = _mapped_whole(self._file.descriptor, self._outline)
+        except BaseException:
+            self._close_file()
+            raise
         self._map: pa.Buffer | None = pa.py_buffer(mapped)
         self._mapped: mmap.mmap | None = mapped
-        self._message_offsets = structure.index.message_offsets
-        self._first_messages = structure.index.first_messages
+        self._parts: list[_Part] = []  # that were read last
 
     def read(self, first: int, last: int | None = None, *, columns: Sequence[str] | None = None) -> pa.Table:
         """The rows of one partition, or of partitions ``first`` … ``last - 1``, in file order.
@@ -108,8 +108,9 @@ class SpillFile(DescribedFile):
         partition, _ = self._partitions(partition, partition + 1)
         if count < 1:
             raise ValueError(f"a partition is cut into 1 slice or more, not {count}")
-        start, end = self._first_messages[partition : partition + 2].tolist()
-        offsets = self._message_offsets[start : end + 1]
+        part = self._part(partition, partition + 1)
+        start, end = part.messages_of(partition)
+        offsets = part.message_offsets[start : end + 1]
         cuts = even_cuts(offsets, count)
         return [
             PartitionSlice(partition, first, last, int(offsets[last] - offsets[first]))
@@ -124,7 +125,8 @@ class SpillFile(DescribedFile):
             ValueError, ChecksumError, CorruptError: as for ``read``.
         """
         partition, _ = self._partitions(part.partition, part.partition + 1)
-        start, end = self._first_messages[partition : partition + 2].tolist()
+        index = self._part(partition, partition + 1)
+        start, end = index.messages_of(partition)
         if not 0 <= part.first_batch <= part.last_batch <= end - start:
             raise IndexError(
                 f"{self.path}: partition {partition} has {end - start} batches: there are no "
@@ -132,7 +134,7 @@ class SpillFile(DescribedFile):
             )
         decode = self._decoder(columns)
         messages = range(start + part.first_batch, start + part.last_batch)
-        read = [batch for message in messages for batch in self._read_message(message, partition, decode)]
+        read = [batch for message in messages for batch in self._read_message(index, message, partition, decode)]
         return pa.Table.from_batches(read, schema=decode.schema)
 
     def will_need(self, first: int, last: int | None = None) -> None:
@@ -149,11 +151,13 @@ class SpillFile(DescribedFile):
             self._mapped.madvise(mmap.MADV_WILLNEED, start, end - start)
 
     def verify(self) -> None:
-        """Recompute every range's checksum; all other bytes of the file were checked when it was opened.
+        """Check every byte of the file: all that describes it, and each range's checksum.
 
         Raises:
             ChecksumError: a range's bytes are not those that were written; it names file, partition and range.
+            CorruptError: what describes the file is damaged where opening it does not look.
         """
+        read_structure_by(self._file.read_at, self.path, self.byte_count)
         for partition in range(self.partition_count):
             self.verify_partition(partition)
 
@@ -184,6 +188,7 @@ class SpillFile(DescribedFile):
     def close(self) -> None:
         """Let go of the file. Tables and batches read from it stay valid."""
         self._map = self._mapped = None
+        self._close_file()
 
     def __enter__(self) -> Self:
         return self
@@ -198,41 +203,68 @@ class SpillFile(DescribedFile):
             raise ValueError(f"{self.path}: the file is closed")
         return self._map.slice(start, end - start)
 
-    def _batches(self, first: int, last: int, decode: _Decoder) -> Iterator[pa.RecordBatch]:
+    def _batches(self, first: int, last: int, decode: Decoder) -> Iterator[pa.RecordBatch]:
         for partition in range(first, last):
-            start, end = self._first_messages[partition : partition + 2].tolist()
+            part = self._part(partition, last)
+            start, end = part.messages_of(partition)
             rows = 0
             for message in range(start, end):
-                for batch in self._read_message(message, partition, decode):
+                for batch in self._read_message(part, message, partition, decode):
                     rows += batch.num_rows
                     yield batch
-            assert self.layout.rows is not None  # an index always has them
-            if rows != self.layout.rows[partition]:
+            layout, place = part.of_these.layout, partition - part.start
+            assert layout.rows is not None  # an index always has them
+            if rows != layout.rows[place]:
                 raise CorruptError(
                     "number of rows of the partition",
                     path=self.path,
                     partition=partition,
-                    offset=int(self.layout.offsets[partition]),
-                    expected=int(self.layout.rows[partition]),
+                    offset=int(layout.offsets[place]),
+                    expected=int(layout.rows[place]),
                     actual=rows,
                     advice=REPAIR_ADVICE,
                 )
 
-    def _decoder(self, columns: Sequence[str] | None) -> _Decoder:
+    def _decoder(self, columns: Sequence[str] | None) -> Decoder:
         if columns is None:
-            return _Decoder(self._stored_schema, self.schema)
+            return Decoder(self._stored_schema, self.schema)
         if self._map is None:
             raise ValueError(f"{self.path}: the file is closed")
-        return _SelectingDecoder(self._stored_schema, self.schema, columns, self._map)
+        return SelectingDecoder(self._outline, self._stored_schema, self.schema, columns)
 
-    def _read_message(self, message: int, partition: int, decode: _Decoder) -> list[pa.RecordBatch]:
+    def _part(self, start: int, stop: int) -> _Part:
+        """The index of the partitions ``[start, stop)``, and of others where that costs little."""
+        if self._map is None:
+            raise ValueError(f"{self.path}: the file is closed")
+        for part in self._parts:
+            if part.start <= start and stop <= part.stop:
+                return part
+        start, stop = self._widened(start, stop)
+        index = self._outline.index.part(self._read, start, stop)
+        part = _Part(start, stop, index, index.message_offsets, index.first_messages)
+        self._parts = [part, *self._parts[: _PARTS_KEPT - 1]]
+        return part
+
+    def _widened(self, start: int, stop: int) -> tuple[int, int]:
+        """The partitions whose index is read where that of ``[start, stop)`` is needed: those near them whose messages
+        are few, so that reading partition after partition does not begin anew with each."""
+        summary = self._outline.index.summary
+        count = summary.partition_count
+        if max(count, summary.batch_count) <= _FEW_MESSAGES:
+            return 0, count
+        if summary.batch_count <= count * _FEW_MESSAGES // _WIDE_PARTITIONS:
+            return start - start % _WIDE_PARTITIONS, min(stop + -stop % _WIDE_PARTITIONS, count)
+        return start, stop
+
+    def _read_message(self, part: _Part, message: int, partition: int, decode: Decoder) -> list[pa.RecordBatch]:
         """The rows of one message, after its frame and seal have been found right."""
-        start, end = self._message_offsets[message : message + 2].tolist()
+        start, end = part.message_offsets[message : message + 2].tolist()
         encapsulated = self._bytes(start, end)
-        metadata = memoryview(encapsulated)[: int(self._structure.index.metadata_lengths[message])]
+        metadata_length = int(part.of_these.metadata_lengths[message])
+        metadata = memoryview(encapsulated)[:metadata_length]
         self._check_metadata(metadata, start, partition)
         try:
-            return decode(message, encapsulated)
+            return decode(encapsulated, metadata_length)
         except UNDECODABLE as error:
             problem = f"the record batch cannot be decoded ({error})"
             raise CorruptError(
@@ -284,39 +316,29 @@ class SpillFile(DescribedFile):
             )
 
 
-class _Decoder:
-    """Makes rows of messages, all columns of them."""
-
-    def __init__(self, stored_schema: pa.Schema, schema: pa.Schema) -> None:
-        self._stored_schema = stored_schema
-        self.schema = schema
-
-    def __call__(self, message: int, encapsulated: pa.Buffer) -> list[pa.RecordBatch]:
-        batch = self._stored_batch(message, encapsulated)
-        batch.validate()
-        return [batch] if self.schema is self._stored_schema else from_storage(batch, self.schema)
-
-    def _stored_batch(self, _message: int, encapsulated: pa.Buffer) -> pa.RecordBatch:
-        return pa.ipc.read_record_batch(encapsulated, self._stored_schema)
+def _mapped_whole(descriptor: int, outline: Outline) -> mmap.mmap:
+    mapped = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+    if len(mapped) < outline.byte_count:
+        raise TruncatedError(
+            "the file was cut short while it was opened",
+            path=outline.path,
+            expected=f"{outline.byte_count} bytes",
+            actual=len(mapped),
+            advice="open it when nobody writes to it",
+        )
+    return mapped
 
 
-class _SelectingDecoder(_Decoder):
-    """Makes rows with some of the columns; the buffers of the others are never looked at.
+class _Part(NamedTuple):
+    """The index ``of_these``, the partitions ``[start, stop)``, and where their messages are, counted from 0 here."""
 
-    Only Arrow's readers of whole files and streams can leave columns out, so the map is read as the Arrow file it is.
-    """
+    start: int
+    stop: int
+    of_these: PartitionIndex
+    message_offsets: Int64Array
+    first_messages: Int64Array
 
-    def __init__(self, stored_schema: pa.Schema, schema: pa.Schema, columns: Sequence[str], mapped: pa.Buffer) -> None:
-        positions = selected_fields(schema, columns)
-        stored = pa.schema([stored_schema.field(position) for position in positions], stored_schema.metadata)
-        selected = pa.schema([schema.field(position) for position in positions], schema.metadata)
-        super().__init__(stored, stored if schema is stored_schema else selected)
-        options = pa.ipc.IpcReadOptions(included_fields=positions)
-        self._file = pa.ipc.open_file(mapped, options=options)
-        # Arrow gives them in the file's order, whatever the order asked for.
-        self._order = [sorted(positions).index(position) for position in positions]
-
-    def _stored_batch(self, message: int, _encapsulated: pa.Buffer) -> pa.RecordBatch:
-        batch = self._file.get_batch(message)
-        columns = [batch.column(position) for position in self._order]
-        return pa.RecordBatch.from_arrays(columns, schema=self._stored_schema)
+    def messages_of(self, partition: int) -> tuple[int, int]:
+        """The messages ``[first, last)`` of a partition."""
+        first, last = self.first_messages[partition - self.start : partition - self.start + 2].tolist()
+        return first, last

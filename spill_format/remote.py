@@ -15,10 +15,10 @@ import pyarrow as pa
 
 from spill_format.checksum import concatenate
 from spill_format.description import DescribedFile
-from spill_format.framing import END_OF_STREAM
+from spill_format.messages import END_OF_STREAM
 from spill_format.storage.remote import ReadWindows, RemoteStorage
 from spill_format.stream import check_ranges, decode_stream
-from spill_format.structure import read_structure_by
+from spill_format.structure import read_outline
 
 
 class RemoteSpillFile(DescribedFile):
@@ -39,7 +39,7 @@ class RemoteSpillFile(DescribedFile):
         self._file = RemoteStorage(filesystem).open(path)
         try:
             windows = ReadWindows(self._file.read_at, self._file.byte_count)
-            super().__init__(read_structure_by(windows, self._file.path, self._file.byte_count))
+            super().__init__(read_outline(windows, self._file.path, self._file.byte_count), windows)
         except BaseException:
             self._file.close()
             raise
@@ -60,14 +60,14 @@ class RemoteSpillFile(DescribedFile):
         """
         first, last = self._partitions(first, last)
         start, end = self.range_of(first, last)
-        ranges = self._file.read_at(start, end - start) if start < end else b""
-        checksums = self.layout.crc32c
-        assert checksums is not None  # an index always has them
-        (recorded,) = concatenate(
-            checksums[first:last], self.layout.lengths[first:last], np.array([last - first])
-        ).tolist()
+        if start == end:
+            return decode_stream(self._outline.schema_message + END_OF_STREAM, self.path, columns)
+        ranges = self._file.read_at(start, end - start)
+        layout = self._outline.index.layout(self._read, first, last)
+        assert layout.crc32c is not None  # an index always has them
+        (recorded,) = concatenate(layout.crc32c, layout.lengths, np.array([last - first])).tolist()
         check_ranges(ranges, recorded, self.path, first)
-        stream = b"".join((self._structure.schema_message, ranges, END_OF_STREAM))
+        stream = b"".join((self._outline.schema_message, ranges, END_OF_STREAM))
         return decode_stream(stream, self.path, columns)
 
     def batches(

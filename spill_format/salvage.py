@@ -8,33 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.ipc
 
 from .checksum import crc32c
-from .errors import CorruptError, NotPartitionedError, SpillError, VersionError
-from .framing import (
+from .errors import CorruptError, NotPartitionedError, SpillError, TruncatedError, VersionError
+from .footer import FOOTER_TAIL_LENGTH, decode_place, find_place_note, read_blocks
+from .index import SUMMARY_LENGTH, SUMMARY_MAGIC, PartitionIndex
+from .index_reader import IndexReader, recorded_section_end
+from .messages import (
     END_OF_STREAM,
     FILE_START,
-    FOOTER_TAIL_LENGTH,
     MAGIC,
     PREFIX_LENGTH,
-    decode_place,
-    find_place_note,
     metadata_length_of,
-    read_blocks,
     read_header_seal,
     read_seal,
     sealed_crc32c,
 )
-from .index import MAGIC as INDEX_MAGIC
-from .index import PartitionIndex, decode
 from .storage.local import read_exactly
 
 _WINDOW_BYTES = 1 << 20
-_SECTION_LENGTH = slice(16, 24)  # where an index section has it (FORMAT.md section 6.1)
 _UNREADABLE = (pa.ArrowException, OSError, ValueError, MemoryError)  # what Arrow raises for bytes that are no schema
 
 
@@ -134,12 +131,7 @@ def _describe_by_footer(file: _File, footer: bytes, schema: pa.Schema, lost: tup
     except CorruptError:
         return Description(schema, None, None, None, None, lost)
     place = None if note is None else decode_place(note)
-    partition_count = None
-    if place is not None:
-        # The section's length (FORMAT.md section 6) less all that is known of it leaves 20 bytes a partition; paddings
-        # of up to 7 bytes in section and footer are not known, and too small to matter.
-        template_length = len(footer) - 4 - blocks.nbytes
-        partition_count = round((place.length - 64 - 12 * len(blocks) - template_length) / 20)
+    partition_count = None if place is None else place.partition_count
     first_offset = int(blocks["offset"][0]) if len(blocks) else None
     if first_offset is not None and not len(FILE_START) < first_offset < file.byte_count:
         first_offset = None
@@ -210,35 +202,44 @@ def _schema_of_footer(footer: bytes) -> pa.Schema | None:
 
 def _find_index(file: _File, footer_offset: int | None) -> OldIndex | None:
     """The index section, wherever it is: the last sound one that belongs to this file and not to one inside a value."""
-    for offset in _index_candidates(file):
-        head = file.read(offset, _SECTION_LENGTH.stop)
-        length = int.from_bytes(head[_SECTION_LENGTH], "little")
-        if len(head) < _SECTION_LENGTH.stop or not 0 < length <= file.byte_count - offset:
+    for offset in _summary_candidates(file):
+        raw = file.read(offset, SUMMARY_LENGTH)
+        if len(raw) < SUMMARY_LENGTH:
             continue
-        section = file.read(offset, length)
+        end = offset + SUMMARY_LENGTH
+        recorded_end = recorded_section_end(raw)
+        moved = end - recorded_end
+        read = partial(_read_moved, file, moved)
         try:
-            index = decode(section, file.path, offset)
+            index = IndexReader.open(read, file.path, recorded_end).whole(read)
         except VersionError:
-            if crc32c(memoryview(section)[:-4]) == int.from_bytes(section[-4:], "little"):
+            if crc32c(memoryview(raw)[:-4]) == int.from_bytes(raw[-4:], "little"):
                 raise
             continue  # the version is what is damaged
         except SpillError:
             continue
-        is_in_place = int(index.layout.offsets[-1]) + len(END_OF_STREAM) == offset
-        if is_in_place or offset + length == footer_offset:
-            return OldIndex(index, is_in_place)
+        if not moved or end == footer_offset:
+            return OldIndex(index, is_in_place=not moved)
     return None
 
 
-def _index_candidates(file: _File) -> Iterator[int]:
-    """Where the index section's magic is, from the end of the file on."""
-    overlap = len(INDEX_MAGIC) - 1
+def _read_moved(file: _File, moved: int, offset: int, byte_count: int) -> bytes:
+    """The bytes that stood at ``offset`` before all from there on was moved by ``moved`` bytes."""
+    content = file.read(max(offset + moved, 0), byte_count)
+    if len(content) < byte_count:
+        raise TruncatedError("the file ends too early", path=file.path, offset=offset + moved)
+    return content
+
+
+def _summary_candidates(file: _File) -> Iterator[int]:
+    """Where an index section's summary may be, from the end of the file on."""
+    overlap = len(SUMMARY_MAGIC) - 1
     end = file.byte_count
     while end > 0:
         start = max(end - _WINDOW_BYTES, 0)
         window = file.read(start, end - start + overlap)
-        found = window.rfind(INDEX_MAGIC)
+        found = window.rfind(SUMMARY_MAGIC)
         while found >= 0:
             yield start + found
-            found = window.rfind(INDEX_MAGIC, 0, found + overlap)
+            found = window.rfind(SUMMARY_MAGIC, 0, found + overlap)
         end = start

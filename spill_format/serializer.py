@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.ipc
 
-from .framing import metadata_length_of
+from .messages import metadata_length_of
 
 _COPIED_BYTES = 4 << 20  # up to here, one copy costs less than a call for each buffer; beyond, it would cost memory
 

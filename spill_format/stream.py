@@ -14,7 +14,7 @@ import pyarrow.ipc
 from .checksum import crc32c
 from .description import UNDECODABLE, selected_fields
 from .errors import ChecksumError, CorruptError, TruncatedError
-from .framing import END_OF_STREAM, PREFIX_LENGTH, metadata_length_of, read_header_seal, sealed_crc32c
+from .messages import END_OF_STREAM, PREFIX_LENGTH, metadata_length_of, read_header_seal, sealed_crc32c
 from .schemas import from_storage, original_schema
 
 Bytes = bytes | bytearray | memoryview

@@ -1,60 +1,62 @@
-"""The parts of a file that describe it, start, schema, footer and index: read and checked, from wherever the file is.
+"""The parts of a file that describe it, start, schema, index and footer: read and checked, from wherever the file is.
 
-This is all that a merge reads of a source before it copies: no pyarrow, no record batch. ``reader.py`` adds the rows.
+``Outline`` is what opening a file reads: little, whatever the file's size. ``FileStructure`` is all of it, as a merge
+and a check need it. No pyarrow, and no record batch: ``reader.py`` adds the rows.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from os import PathLike
 
 import numpy as np
 
-from . import index as index_section
 from .errors import REPAIR_ADVICE, ChecksumError, CorruptError, NotPartitionedError, TruncatedError
-from .framing import (
-    END_OF_STREAM,
-    FILE_START,
-    FOOTER_TAIL_LENGTH,
-    MAGIC,
-    IndexPlace,
-    decode_place,
-    decode_place_version,
-    encode_footer,
-    encode_place,
-    find_place_note,
-    metadata_length_of,
-    read_blocks,
-    read_header_seal,
-    sealed_crc32c,
-)
-from .index import PartitionIndex
+from .footer import FOOTER_TAIL_LENGTH, IndexPlace, decode_place, decode_place_version, encode_place, find_place_note
+from .index import LARGEST_SCHEMA_LENGTH, SECTION_MAGIC, PartitionIndex, Summary
+from .index_reader import IndexReader, ReadAt, SectionMissingError, check_version
+from .messages import END_OF_STREAM, FILE_START, MAGIC, metadata_length_of, read_header_seal, sealed_crc32c
+from .spill_set import SpillSet
 from .storage.local import check_regular, read_exactly
+from .trailer import TrailerContent
 
-ReadAt = Callable[[int, int], bytes]
-"""What gives ``byte_count`` bytes from ``offset`` of a file, both in this order, or raises; never fewer."""
+_FOOTER_START_BYTES = 1 << 20  # a footer's note lies before its list of record batches
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FileStructure:
-    """What describes a file.
+class Outline:
+    """What opening a file reads and checks: its ends, the index section's summary and details, the schema message.
 
     Attributes:
         path: as it was given.
         byte_count: size of the file.
         schema_message: Arrow's message, with its padding and seal: the bytes from 8 to the first range.
+        index: finds partitions and messages in the index section.
+    """
+
+    path: str
+    byte_count: int
+    schema_message: bytes
+    index: IndexReader
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FileStructure:
+    """All that describes a file.
+
+    Attributes:
+        path, byte_count, schema_message: as in ``Outline``.
         index: the decoded index section.
-        index_place: where the index section is.
+        spill_set: the set that the file belongs to, or None.
     """
 
     path: str
     byte_count: int
     schema_message: bytes
     index: PartitionIndex
-    index_place: IndexPlace
+    spill_set: SpillSet | None
 
 
 def read_structure(descriptor: int, path: str | PathLike[str]) -> FileStructure:
@@ -75,21 +77,26 @@ def read_structure(descriptor: int, path: str | PathLike[str]) -> FileStructure:
 
 
 def read_structure_by(read: ReadAt, path: str, byte_count: int) -> FileStructure:
-    """As ``read_structure``, of a file of ``byte_count`` bytes that is wherever ``read`` finds it.
-
-    What is read: 8 bytes at the start, the footer, the index section before it, and all that precedes the first range.
-    """
-    footer_offset, footer = _read_footer(read, path, byte_count)
-    place = _index_place(footer, footer_offset, path)
-    section = read(place.offset, place.length)
-    index = index_section.decode(section, path, place.offset)
-    _check_footer(footer, encode_place(*index_section.version_of(section), place), index, footer_offset, path)
-    schema_message = _read_schema_message(read, path, index, place)
-    return FileStructure(path, byte_count, schema_message, index, place)
+    """As ``read_structure``, of a file of ``byte_count`` bytes that is wherever ``read`` finds it."""
+    outline = read_outline(read, path, byte_count)
+    index = outline.index.whole(read)
+    _check_marker(read, path, outline.index.summary)
+    _check_footer(read, outline, index)
+    return FileStructure(path, byte_count, outline.schema_message, index, outline.index.spill_set)
 
 
-def _read_footer(read: ReadAt, path: str, byte_count: int) -> tuple[int, bytes]:
-    """Offset and bytes of the footer, after the magic at both ends has been found right."""
+def read_outline(read: ReadAt, path: str, byte_count: int) -> Outline:
+    """Read and check what opening a file does: steps 1 to 5 of FORMAT.md section 8; as ``read_structure_by``."""
+    footer_offset = _find_footer(read, path, byte_count)
+    try:
+        index = IndexReader.open(read, path, footer_offset)
+    except SectionMissingError as error:
+        raise _without_section(read, path, footer_offset, byte_count, error) from error
+    return Outline(path, byte_count, _read_schema_message(read, path, index.summary), index)
+
+
+def _find_footer(read: ReadAt, path: str, byte_count: int) -> int:
+    """Offset of the footer, after the magic at both ends has been found right."""
     if byte_count == 0:
         raise TruncatedError("the file is empty", path=path, expected="an Arrow IPC file", actual="0 bytes")
     start = read(0, min(byte_count, len(FILE_START)))
@@ -121,119 +128,102 @@ def _read_footer(read: ReadAt, path: str, byte_count: int) -> tuple[int, bytes]:
             actual=length,
             advice=REPAIR_ADVICE,
         )
-    return tail_offset - length, read(tail_offset - length, length)
+    return tail_offset - length
 
 
-def _index_place(footer: bytes, footer_offset: int, path: str) -> IndexPlace:
-    """The place of the index, from the footer's note, after the version there has been found right."""
-    note = find_place_note(footer, path)
+def _without_section(read: ReadAt, path: str, footer_offset: int, byte_count: int, missing: CorruptError) -> Exception:
+    """The error of a file that has no index section before its footer: the footer's note tells why."""
+    footer_length = byte_count - FOOTER_TAIL_LENGTH - footer_offset
+    note = find_place_note(read(footer_offset, min(footer_length, _FOOTER_START_BYTES)), path)
     if note is None:
-        raise NotPartitionedError(
+        return NotPartitionedError(
             "an Arrow file without a partition index",
             path=path,
             advice="`shuffle partition FILE --by COLUMN --partitions P -o OUT` makes one with it",
         )
     version = decode_place_version(note)
     if version is not None:
-        index_section.check_version(*version, path)
+        check_version(*version, path)
     place = decode_place(note)
     if version is None or place is None:
-        raise CorruptError(
+        return CorruptError(
             "the footer's note of the index section",
             path=path,
-            expected=encode_place(1, 0, IndexPlace(0, 0)).strip(),
-            actual=repr(note[:100]),
+            expected=encode_place(1, 0, IndexPlace(0, 0, 1)).strip(),
+            actual=repr(note[:120]),
             advice=REPAIR_ADVICE,
         )
-    if place.offset < len(FILE_START) or place.offset + place.length != footer_offset:
-        raise CorruptError(
-            "the footer's note names another place for the index section than the bytes before the footer",
-            path=path,
-            offset=place.offset,
-            expected=f"an end at {footer_offset}",
-            actual=f"{place.offset} + {place.length}",
-            advice=REPAIR_ADVICE,
-        )
-    return place
-
-
-def _check_footer(footer: bytes, note: str, index: PartitionIndex, footer_offset: int, path: str) -> None:
-    """The footer is what the index makes of its template, byte by byte: Arrow's readers see what we see."""
-    try:
-        expected = encode_footer(index.footer_template, note, index.blocks())[:-FOOTER_TAIL_LENGTH]
-    except ValueError as error:
-        raise CorruptError(f"index section: its footer template ({error})", path=path, advice=REPAIR_ADVICE) from error
-    if footer == expected:
-        return
-    blocks, expected_blocks = read_blocks(footer, path), index.blocks()
-    if len(blocks) != len(expected_blocks):
-        problem = "record batches in the Arrow footer"
-        raise CorruptError(problem, path=path, expected=len(expected_blocks), actual=len(blocks), advice=REPAIR_ADVICE)
-    different = np.zeros(len(blocks), dtype=bool)
-    for name in expected_blocks.dtype.names or ():
-        different |= blocks[name] != expected_blocks[name]
-    if different.any():
-        batch = int(np.argmax(different))
-        raise CorruptError(
-            f"the Arrow footer and the index disagree on record batch {batch}",
-            path=path,
-            partition=int(np.searchsorted(index.first_messages, batch, side="right")) - 1,
-            offset=int(expected_blocks[batch]["offset"]),
-            expected=expected_blocks[batch].tolist(),
-            actual=blocks[batch].tolist(),
-            advice=REPAIR_ADVICE,
-        )
-    common = min(len(footer), len(expected))
-    unequal = np.frombuffer(footer, np.uint8, common) != np.frombuffer(expected, np.uint8, common)
-    position = int(np.argmax(unequal)) if unequal.any() else common
-    raise CorruptError(
-        "the Arrow footer is not the one that the index describes",
+    missing.advice = REPAIR_ADVICE
+    return CorruptError(
+        missing.problem,
         path=path,
-        offset=footer_offset + position,
-        expected=expected[position : position + 8].hex(" "),
-        actual=footer[position : position + 8].hex(" "),
+        offset=missing.offset,
+        expected=missing.expected,
+        actual=missing.actual,
         advice=REPAIR_ADVICE,
     )
 
 
-def _read_schema_message(read: ReadAt, path: str, index: PartitionIndex, place: IndexPlace) -> bytes:
-    """The schema message, after checking that it, the ranges, the end-of-stream marker and the index are in line."""
-    offsets = index.layout.offsets
-    ranges_end = int(offsets[-1])
-    if ranges_end + len(END_OF_STREAM) != place.offset:
+def _check_footer(read: ReadAt, outline: Outline, index: PartitionIndex) -> None:
+    """The footer is what the index makes of its template, byte by byte: Arrow's readers see what we see."""
+    path, summary = outline.path, outline.index.summary
+    try:
+        place = IndexPlace(summary.section_offset, summary.section_length, summary.partition_count)
+        trailer = TrailerContent(index, encode_place(summary.major, summary.minor, place))
+    except ValueError as error:
+        raise CorruptError(f"index section: its footer template ({error})", path=path, advice=REPAIR_ADVICE) from error
+    position = summary.section_offset + summary.section_length
+    if position + trailer.footer_length != outline.byte_count:
+        problem = "length of the Arrow footer that the index describes"
+        actual = outline.byte_count - position
         raise CorruptError(
-            "the index section does not follow the ranges",
-            path=path,
-            partition=index.layout.partition_count - 1,
-            offset=place.offset,
-            expected=f"ranges that end at {place.offset - len(END_OF_STREAM)}",
-            actual=ranges_end,
-            advice=REPAIR_ADVICE,
+            problem, path=path, offset=position, expected=trailer.footer_length, actual=actual, advice=REPAIR_ADVICE
         )
-    marker = read(ranges_end, len(END_OF_STREAM))
-    if marker != END_OF_STREAM:
+    for expected in trailer.footer_pieces():
+        footer = read(position, len(expected))
+        if footer != expected:
+            unequal = np.frombuffer(footer, np.uint8) != np.frombuffer(expected, np.uint8)
+            first = int(np.argmax(unequal))
+            raise CorruptError(
+                "the Arrow footer is not the one that the index describes",
+                path=path,
+                offset=position + first,
+                expected=bytes(expected[first : first + 8]).hex(" "),
+                actual=footer[first : first + 8].hex(" "),
+                advice=REPAIR_ADVICE,
+            )
+        position += len(expected)
+
+
+def _check_marker(read: ReadAt, path: str, summary: Summary) -> None:
+    """The end-of-stream marker stands behind the last range, and the index section begins behind it."""
+    expected = END_OF_STREAM + SECTION_MAGIC
+    marker = read(summary.ranges_end, len(expected))
+    if marker != expected:
         raise CorruptError(
             "end-of-stream marker behind the last range",
             path=path,
-            offset=ranges_end,
-            expected=END_OF_STREAM.hex(" "),
+            offset=summary.ranges_end,
+            expected=expected.hex(" "),
             actual=marker.hex(" "),
             advice=REPAIR_ADVICE,
         )
-    message = read(len(FILE_START), max(int(offsets[0]) - len(FILE_START), 0))
-    _check_schema_message(message, path, index)
-    return message
 
 
-def _check_schema_message(message: bytes, path: str, index: PartitionIndex) -> None:
-    """The schema message ends where the first range starts, is undamaged, and its seal agrees with the index."""
+def _read_schema_message(read: ReadAt, path: str, summary: Summary) -> bytes:
+    """The schema message, which ends where the first range starts, is undamaged, and agrees with the index."""
     place = len(FILE_START)
+    length = summary.first_offset - place
+    if length > LARGEST_SCHEMA_LENGTH:
+        problem, most = "length of the schema message", f"{LARGEST_SCHEMA_LENGTH} or less"
+        raise CorruptError(problem, path=path, offset=place, expected=most, actual=length, advice=REPAIR_ADVICE)
+    message = read(place, length)
     try:
         end = place + metadata_length_of(message)
     except ValueError as error:
         problem = f"the schema message cannot be read ({error})"
         raise CorruptError(problem, path=path, offset=place, advice=REPAIR_ADVICE) from error
-    first = int(index.layout.offsets[0])
+    first = summary.first_offset
     if end != first:
         problem = "the first range does not follow the schema message"
         raise CorruptError(
@@ -252,11 +242,12 @@ def _check_schema_message(message: bytes, path: str, index: PartitionIndex) -> N
             advice=REPAIR_ADVICE,
         )
     for name, of_index, of_seal in (
-        ("number of partitions", index.layout.partition_count, seal.partition_count),
-        ("alignment", index.alignment, seal.alignment),
+        ("number of partitions", summary.partition_count, seal.partition_count),
+        ("alignment", summary.alignment, seal.alignment),
     ):
         if of_index != of_seal:
             problem = f"the schema message's seal and the index disagree on the {name}"
             raise CorruptError(
                 problem, path=path, offset=place, expected=of_index, actual=of_seal, advice=REPAIR_ADVICE
             )
+    return message

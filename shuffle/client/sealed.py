@@ -12,8 +12,8 @@ import pyarrow.ipc
 
 from spill_format.checksum import crc32c
 from spill_format.errors import ChecksumError, CorruptError, SpillError
-from spill_format.framing import END_OF_STREAM, PREFIX_LENGTH, metadata_length_of, read_batch_size, read_seal
-from spill_format.framing import sealed_crc32c as crc32c_of_metadata
+from spill_format.messages import END_OF_STREAM, PREFIX_LENGTH, metadata_length_of, read_batch_size, read_seal
+from spill_format.messages import sealed_crc32c as crc32c_of_metadata
 from spill_format.stream import check_schema_message
 
 

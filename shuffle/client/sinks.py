@@ -19,7 +19,7 @@ from shuffle.client.exchange import Answer, Connection
 from shuffle.client.sealed import SealedMessages
 from spill_format.checksum import crc32c
 from spill_format.errors import SpillError, TruncatedError
-from spill_format.framing import END_OF_STREAM, PREFIX_LENGTH, metadata_length_of
+from spill_format.messages import END_OF_STREAM, PREFIX_LENGTH, metadata_length_of
 from spill_format.stream import check_crc32c, check_ranges, check_values, ranges_within
 
 _PIECE_BYTES = 1 << 20

@@ -24,9 +24,9 @@ from shuffle.machine.file_systems import FileSystem, file_system_of
 from shuffle.merging.copy.choice import CLONED_BYTES
 from shuffle.merging.sources import natural_order
 from spill_format.errors import CorruptError, SpillError
-from spill_format.framing import FILE_START, MAGIC, read_codec
 from spill_format.index import PartitionIndex
 from spill_format.layout import Int64Array
+from spill_format.messages import FILE_START, MAGIC, read_codec
 from spill_format.storage.local import read_exactly
 from spill_format.structure import FileStructure, read_structure
 

@@ -13,8 +13,8 @@ import pyarrow.ipc
 
 from spill_format.checksum import crc32c
 from spill_format.errors import ChecksumError, CorruptError
-from spill_format.framing import metadata_length_of, read_batch_size, read_seal, sealed_crc32c
 from spill_format.layout import Int64Array
+from spill_format.messages import metadata_length_of, read_batch_size, read_seal, sealed_crc32c
 from spill_format.schemas import original_schema
 from spill_format.storage.local import read_exactly
 from spill_format.structure import FileStructure

@@ -22,8 +22,10 @@ from shuffle.inspecting.checking import Progress
 from shuffle.inspecting.losses import Loss, gaps_between, losses_by_index, losses_by_scan
 from shuffle.wording import counted, sized
 from spill_format.checksum import crc32c
+from spill_format.encoder import SpillEncoder
 from spill_format.errors import ChecksumError, CorruptError, SpillError, TargetExistsError
-from spill_format.framing import (
+from spill_format.message_scan import FoundMessage, MessageReader, Scan, in_order
+from spill_format.messages import (
     FILE_START,
     MAXIMUM_ALIGNMENT,
     SEAL_LENGTH,
@@ -32,11 +34,9 @@ from spill_format.framing import (
     read_seal,
     sealed_crc32c,
 )
-from spill_format.message_scan import FoundMessage, MessageReader, Scan, in_order
 from spill_format.salvage import Description, describe_damaged
 from spill_format.storage.local import read_exactly
 from spill_format.storage.publication import PendingFile, open_pending
-from spill_format.writer import SpillEncoder
 
 _LISTED_LOSSES = 20
 _UNDECODABLE = (pa.ArrowException, OSError, ValueError, MemoryError)

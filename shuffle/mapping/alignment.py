@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from os import PathLike
 
 from shuffle.machine.kernel import Kernel, SystemKernel
-from spill_format.framing import is_alignment
+from spill_format.messages import is_alignment
 from spill_format.storage.publication import PendingFile, open_pending
 
 SMALL_ALIGNMENT = 64

@@ -43,10 +43,10 @@ from shuffle.options import MapKeywords, MapOptions
 from shuffle.partitioners import Partitioner
 from shuffle.partitioners.protocol import PartitionNumbers, check_partitioner
 from shuffle.report import MapReport, MergeReport
+from spill_format.encoder import SpillEncoder
 from spill_format.layout import PartitionLayout
 from spill_format.schemas import describe_difference, storage_schema, to_storage
 from spill_format.storage.publication import PendingFile, open_pending
-from spill_format.writer import SpillEncoder
 
 # Of the budget, a block takes at most one part in 32; 22 parts hold sorted blocks, and the other ten are for a block
 # that gathers, for those being sorted, whose unsorted rows are still there, and for what malloc cannot give back.

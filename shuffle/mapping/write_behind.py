@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
-from spill_format.writer import Bytes, WritableFile, write_pieces
+from spill_format.encoder import Bytes, WritableFile, write_pieces
 
 
 class WriteBehind:

@@ -1,4 +1,4 @@
-"""What surrounds the ranges in a merged Arrow file: its header before them, and behind them index and footer.
+"""What surrounds the ranges in a merged Arrow file: its header before them, and the index of what follows them.
 
 Pure: built from the sources' structures and the plan, without reading a range and without pyarrow.
 """
@@ -6,7 +6,7 @@ Pure: built from the sources' structures and the plan, without reading a range a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -14,21 +14,12 @@ import numpy.typing as npt
 
 from shuffle.merging.plan import MergePlan
 from spill_format import checksum
-from spill_format.framing import (
-    BLOCK_DTYPE,
-    END_OF_STREAM,
-    IndexPlace,
-    encode_footer_frame,
-    encode_header,
-    encode_place,
-)
-from spill_format.index import MAJOR_VERSION, MINOR_VERSION, PartitionIndex
+from spill_format.index import PartitionIndex
 from spill_format.layout import PartitionLayout
+from spill_format.messages import encode_header
 
 if TYPE_CHECKING:
     from spill_format.structure import FileStructure
-
-_BLOCKS_AT_ONCE = 1 << 16  # 1.5 MiB
 
 _Number = TypeVar("_Number", np.int64, np.uint32)
 
@@ -41,43 +32,6 @@ def target_alignment(structures: Sequence[FileStructure]) -> int:
 def target_header(structures: Sequence[FileStructure]) -> bytes:
     """The target up to its first range: the first source's schema message, padded for the common alignment."""
     return encode_header(structures[0].schema_message, target_alignment(structures))
-
-
-class TrailerContent:
-    """The target's bytes behind the last range: end-of-stream marker, index, footer; iterable, in pieces."""
-
-    def __init__(self, index: PartitionIndex) -> None:
-        self._index = index
-        place = IndexPlace(int(index.layout.offsets[-1]) + len(END_OF_STREAM), index.encoded_length)
-        note = encode_place(MAJOR_VERSION, MINOR_VERSION, place)
-        self._footer = encode_footer_frame(index.footer_template, note, len(index.body_lengths))
-
-    def __len__(self) -> int:
-        blocks_length = len(self._index.body_lengths) * BLOCK_DTYPE.itemsize
-        footer_length = len(self._footer.start) + blocks_length + len(self._footer.end)
-        return len(END_OF_STREAM) + self._index.encoded_length + footer_length
-
-    def __iter__(self) -> Iterator[bytes | memoryview]:
-        yield END_OF_STREAM
-        yield from self._index.encode_pieces()
-        yield self._footer.start
-        yield from self._blocks()
-        yield self._footer.end
-
-    def _blocks(self) -> Iterator[memoryview]:
-        """The record batches as the footer lists them, some at a time."""
-        index = self._index
-        position = int(index.layout.offsets[0])
-        for first in range(0, len(index.body_lengths), _BLOCKS_AT_ONCE):
-            some = slice(first, first + _BLOCKS_AT_ONCE)
-            blocks = np.zeros(len(index.body_lengths[some]), dtype=BLOCK_DTYPE)
-            blocks["metadata_length"] = index.metadata_lengths[some]
-            blocks["body_length"] = index.body_lengths[some]
-            ends = np.cumsum(blocks["metadata_length"] + blocks["body_length"])
-            blocks["offset"][0] = position
-            blocks["offset"][1:] = ends[:-1] + position
-            position += int(ends[-1])
-            yield blocks.view(np.uint8).data
 
 
 def target_index(structures: Sequence[FileStructure], plan: MergePlan) -> PartitionIndex:
@@ -110,7 +64,15 @@ def target_index(structures: Sequence[FileStructure], plan: MergePlan) -> Partit
         metadata_lengths,
         body_lengths,
         indexes[0].footer_template,
+        target_partitioner(structures),
     )
+
+
+def target_partitioner(structures: Sequence[FileStructure]) -> bytes:
+    """The description of the target's partitioner as it is stored: the sources', or none where one is unknown or they
+    differ, since nothing true of all rows can be said then."""
+    stored = {structure.index.partitioner for structure in structures}
+    return stored.pop() if len(stored) == 1 else b""
 
 
 def _present(array: npt.NDArray[_Number] | None) -> npt.NDArray[_Number]:

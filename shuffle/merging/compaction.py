@@ -27,11 +27,11 @@ from shuffle.merging.target_writer import PreparedMerge, Progress, check_room
 from shuffle.merging.verification import verify_checksums
 from shuffle.options import COMPACTION_MEMORY_BYTES, MergeOptions
 from shuffle.report import Compaction, MergeReport
+from spill_format.encoder import SpillEncoder
 from spill_format.layout import PartitionLayout
 from spill_format.range_checksums import CRC32C, RangeChecksums
 from spill_format.serializer import Serializer
 from spill_format.storage.publication import PendingFile
-from spill_format.writer import SpillEncoder
 
 _LARGEST_UNIT_BYTES = 2 << 20  # read and decoded at once: a system call a source; more leaves the cache
 _UNITS_IN_BUDGET = 64

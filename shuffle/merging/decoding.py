@@ -21,15 +21,8 @@ from shuffle.merging.sources import Source
 from spill_format.checksum import crc32c
 from spill_format.description import UNDECODABLE
 from spill_format.errors import ChecksumError, CorruptError, SpillError
-from spill_format.framing import (
-    END_OF_STREAM,
-    SEAL_LENGTH,
-    metadata_length_of,
-    read_codec,
-    read_seal,
-    sealed_crc32c,
-)
 from spill_format.layout import PartitionLayout
+from spill_format.messages import END_OF_STREAM, SEAL_LENGTH, metadata_length_of, read_codec, read_seal, sealed_crc32c
 from spill_format.reader import SpillFile
 from spill_format.structure import FileStructure
 

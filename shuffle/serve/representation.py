@@ -11,7 +11,7 @@ import numpy as np
 from shuffle.serve.refusal import Refusal
 from shuffle.serve.resource import PartitionsResource
 from spill_format.checksum import concatenate
-from spill_format.framing import END_OF_STREAM
+from spill_format.messages import END_OF_STREAM
 
 if TYPE_CHECKING:
     from shuffle.serve.catalog import ServedFile

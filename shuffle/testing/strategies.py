@@ -16,7 +16,7 @@ import pyarrow as pa
 from shuffle.testing.rows import to_batches
 from spill_format import PartitionLayout
 from spill_format.checksum import crc32c
-from spill_format.writer import COMPRESSIONS
+from spill_format.encoder import COMPRESSIONS
 
 _FLAT_TYPES: tuple[pa.DataType, ...] = (
     *(pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64()),

@@ -18,7 +18,7 @@ ReadAt = Callable[[int, int], bytes]
 
 _HEAD_BYTES = 8 << 10  # magic and schema message of most files
 _TAIL_BYTES = 64 << 10  # footer and index of some 500 partitions of a batch each
-_MARGIN_BYTES = 64  # an index read on its own brings the end-of-stream marker before it along
+_MARGIN_BYTES = 64 << 10  # what is read before bytes asked for: an index section is read from its end on
 
 
 class RemoteStorage:

@@ -11,7 +11,7 @@ from shuffle.inspecting.repair import repair
 from spill_format import (
     SpillFile,
 )
-from spill_format.framing import IndexPlace, encode_place
+from spill_format.footer import IndexPlace, encode_place
 from spill_format.stream import decode_stream, ranges_within
 from tests.helpers.anatomy import Anatomy
 from tests.helpers.forgeries import (
@@ -20,7 +20,7 @@ from tests.helpers.forgeries import (
 from tests.helpers.inspections import verified
 from tests.helpers.spills import write_sample
 
-NOTE = encode_place(1, 0, IndexPlace(1000, 2000))
+NOTE = encode_place(1, 0, IndexPlace(1000, 2000, 7))
 COMPRESSED_WITH_9 = struct.pack(
     # A Message, its header a RecordBatch, its compression a BodyCompression of codec 9; vtables before tables.
     "<I 5H2x iI 6H iI 3H2x iB3x",

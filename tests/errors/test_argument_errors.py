@@ -8,7 +8,7 @@ import spill_format
 from shuffle import FetchOptions, HashPartitioner, MapOptions, MapWriter, MergeOptions, ServeOptions, run
 from shuffle.reduce import read_partition
 from spill_format import SpillFile, SpillWriter
-from spill_format.framing import check_alignment, metadata_length_of
+from spill_format.messages import check_alignment, metadata_length_of
 from tests.errors.rows import Raised, Row, each_row, wrong
 from tests.helpers.spills import random_spill
 

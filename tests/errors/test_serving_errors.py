@@ -114,7 +114,7 @@ ANSWERS = [
     Answer(405, "PUT is not allowed here: GET, HEAD, POST are", get("/", "PUT")),
     Answer(401, "a bearer token is needed, and the right one", get("/a.arrow")),
     Answer(404, "no partitioned file has this name", get("/b.arrow/partitions/0")),
-    Answer(500, "the file is damaged: index section: magic", get("/damaged.arrow/partitions/0")),
+    Answer(500, "the file is damaged: end-of-stream marker behind the last range", get("/damaged.arrow/partitions/0")),
     Answer(408, "the request's body did not arrive in time", post(b"", Content_Length=10), ("--header-seconds", "0.2")),
     Answer(413, "the request's body is too large", post(b'["' + b"x" * 2_000_000 + b'"]')),
     Answer(400, "the request's body is cut off, or not encoded as it says", post(b"no gzip", Content_Encoding="gzip")),

@@ -56,13 +56,13 @@ DAMAGES: list[tuple[str, Damage, type[SpillError], list[str]]] = [
     ),
     (
         "rows fewer than the index says",
-        lambda s: s.patched_index(s.array("rows"), i64(9)),
+        lambda s: s.patched_index(s.of_partition(0, "rows"), i64(9)),
         CorruptError,
         ["partition 0, offset {0}", "rows of the partition", "expected 9, found 4"],
     ),
     (
         "recorded checksum",
-        lambda s: s.patched_index(s.array("crc32c") + 8, u32(1)),
+        lambda s: s.patched_index(s.of_partition(2, "crc32c"), u32(1)),
         ChecksumError,
         ["partition 2, offset {2}", "CRC-32C of the range", "expected 00000001"],
     ),

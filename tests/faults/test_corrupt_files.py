@@ -1,4 +1,4 @@
-"""A file whose structure is damaged or forged, one case a defect: which error opening it gives, and what it says."""
+"""A file whose structure is damaged or forged, one case a defect: which error a check gives, and what it says."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from spill_format import (
     TruncatedError,
     VersionError,
 )
-from spill_format.framing import IndexPlace, encode_place
+from spill_format.footer import IndexPlace, encode_place
+from spill_format.structure import FileStructure, read_structure
 from tests.helpers.anatomy import Anatomy
 from tests.helpers.forgeries import (
     Damage,
@@ -24,9 +25,11 @@ from tests.helpers.forgeries import (
     first_block,
     footer_field,
     footer_replaced,
+    forged_membership,
     header_resealed,
     i64,
     index_pushed,
+    no_section,
     note_replaced,
     u32,
 )
@@ -64,203 +67,182 @@ STRUCTURE: list[tuple[str, Damage, type[SpillError], list[str]]] = [
     ("footer length absurd", lambda s: s.patched(-10, u32(2**31 - 1)), CorruptError, ["found 2147483647"]),
     ("footer shorter", lambda s: s.patched(-10, u32(8)), CorruptError, ["footer is not a readable flatbuffer"]),
     ("footer of 1 byte", lambda s: s.patched(-10, u32(1)), CorruptError, ["footer is not a readable flatbuffer"]),
-    ("footer root far out", lambda s: s.patched(s.footer, u32(2**32 - 1)), CorruptError, ["readable flatbuffer"]),
-    ("footer all ones", lambda s: footer_replaced(s, b"\xff" * 400), CorruptError, ["readable flatbuffer"]),
+    (
+        "footer root far out",
+        lambda s: s.patched(s.footer, u32(2**32 - 1)),
+        CorruptError,
+        ["not the one that the"],
+    ),
+    ("footer all ones", lambda s: footer_replaced(s, b"\xff" * 400), CorruptError, ["length of the Arrow footer that"]),
+    ("footer metadata far out", lambda s: s.patched(footer_field(s, 4), u32(2**32 - 8)), CorruptError, ["not the one"]),
+    (
+        "footer all ones, no index",
+        lambda s: no_section(s, footer_replaced(s, b"\xff" * 400)),
+        CorruptError,
+        ["footer is not a readable flatbuffer"],
+    ),
     (
         "footer vtable before it",
-        lambda s: footer_replaced(s, u32(4) + u32(2**31 - 1) + bytes(64)),
+        lambda s: no_section(s, footer_replaced(s, u32(4) + u32(2**31 - 1) + bytes(64))),
         CorruptError,
         ["vt"],
     ),
-    ("footer all zeroes", lambda s: footer_replaced(s, bytes(400)), NotPartitionedError, ["without a partition index"]),
-    ("metadata far out", lambda s: s.patched(footer_field(s, 4), u32(2**32 - 8)), CorruptError, ["flatbuffer"]),
-    ("no index", arrow_file_without_index, NotPartitionedError, ["without a partition index", "shuffle partition"]),
-    # note
     (
-        "note's key",
-        lambda s: s.patched(s.raw.index(b"spill_format", s.footer), b"spoil"),
+        "footer all zeroes, no index",
+        lambda s: no_section(s, footer_replaced(s, bytes(400))),
         NotPartitionedError,
         ["without a partition index"],
     ),
-    ("note empty", lambda s: note_replaced(s, ""), CorruptError, ["note of the index section", '{"version":"1.0"']),
-    ("note garbled", lambda s: note_replaced(s, "\0" * 88), CorruptError, ["note of the index section"]),
+    ("no index", arrow_file_without_index, NotPartitionedError, ["without a partition index", "shuffle partition"]),
+    # note: read where there is no index before the footer, and compared where there is one
     (
-        "note of floats",
-        lambda s: note_replaced(s, '{"version":"1.0","offset":1e400,"length":8}'),
-        CorruptError,
-        ["note"],
+        "note's key",
+        lambda s: no_section(s, s.patched(s.raw.index(b"spill_format", s.footer), b"spoil")),
+        NotPartitionedError,
+        ["without a partition index"],
     ),
-    ("note negative", lambda s: note_replaced(s, '{"version":"1.0","offset":-8,"length":8}'), CorruptError, ["note"]),
-    ("note half", lambda s: note_replaced(s, '{"version":"1.0","offset":8}'), CorruptError, ["note"]),
-    ("note nested", lambda s: note_replaced(s, "[" * 88), CorruptError, ["note"]),
+    ("note empty", lambda s: no_section(s, note_replaced(s, "")), CorruptError, ["note of the index section"]),
+    ("note nested", lambda s: no_section(s, note_replaced(s, "[" * 112)), CorruptError, ["note of the index section"]),
     (
         "note newer major",
-        lambda s: note_replaced(s, '{"version":"2.0","place":[]}'),
+        lambda s: no_section(s, note_replaced(s, '{"version":"2.0","place":[]}')),
         VersionError,
         ["1.x", "2.0", "newer"],
     ),
-    ("note older major", lambda s: note_replaced(s, '{"version":"0.9","place":[]}'), VersionError, ["0.9"]),
     (
         "note other minor than the index",
-        lambda s: note_replaced(s, encode_place(1, 7, IndexPlace(s.index, s.footer - s.index))),
+        lambda s: note_replaced(s, encode_place(1, 7, IndexPlace(s.index, s.footer - s.index, 4))),
         CorruptError,
         ["footer is not the one that the index describes"],
     ),
+    ("section magic", lambda s: s.patched(s.index, b"X"), CorruptError, ["end-of-stream marker behind the last range"]),
+    # summary: magic, version, checksum, meaning
+    ("summary magic", lambda s: s.patched(s.summary, b"X"), CorruptError, ["magic of its summary", "XPILLSUM"]),
+    ("newer major", lambda s: s.patched(s.summary + 8, b"\2"), VersionError, ["version of the format", "2.0", "newer"]),
+    ("summary checksum", lambda s: s.patched(s.footer - 4, b"1234"), ChecksumError, ["CRC-32C of its summary"]),
+    ("no partitions", lambda s: s.patched_index(s.summary + 24, i64(0)), CorruptError, ["partitions", "found 0"]),
+    ("absurd partitions", lambda s: s.patched_index(s.summary + 24, b"\xff" * 8), CorruptError, ["length of its d"]),
+    ("absurd batches", lambda s: s.patched_index(s.summary + 32, b"\xff" * 8), CorruptError, ["length of its details"]),
+    ("fewer batches", lambda s: s.patched_index(s.summary + 32, i64(1)), CorruptError, ["that of its parts"]),
+    ("absurd template", lambda s: s.patched_index(s.summary + 60, u32(2**32 - 1)), CorruptError, ["of its details"]),
+    ("section length", lambda s: s.patched_index(s.summary + 16, i64(8)), CorruptError, ["that of its parts"]),
+    ("ranges end", lambda s: s.patched_index(s.summary + 48, i64(64)), CorruptError, ["does not follow the ranges"]),
+    ("first offset", lambda s: s.patched_index(s.summary + 40, i64(2**40)), CorruptError, ["do not fit the ranges"]),
+    ("alignment 48", lambda s: s.patched_index(s.summary + 12, u32(48)), CorruptError, ["power of two", "found 48"]),
+    ("alignment larger", lambda s: s.patched_index(s.summary + 12, u32(65536)), CorruptError, ["alignment", "65536"]),
+    ("details damaged", lambda s: s.patched(s.template, b"\x7f"), ChecksumError, ["CRC-32C of its details"]),
+    # set membership
+    ("membership damaged", lambda s: s.patched(s.membership, b"\x7f"), ChecksumError, ["set membership"]),
     (
-        "note nowhere",
-        lambda s: note_replaced(s, '{"version":"1.0","offset":0,"length":0}'),
+        "membership of nothing",
+        lambda s: s.patched(s.membership, forged_membership(3, 3)),
         CorruptError,
-        ["another place"],
+        ["number of the spill", "below 3, found 3"],
     ),
+    # blocks: checksum, meaning
     (
-        "note behind the file",
-        lambda s: note_replaced(s, f'{{"version":"1.0","offset":{10**19 - 1},"length":{10**19 - 1}}}'),
-        CorruptError,
-        ["another place", "9999999999999999999"],
-    ),
-    (
-        "note to bytes that are no index",
-        lambda s: note_replaced(s, f'{{"version":"1.0","offset":{s.index + 8},"length":{s.footer - s.index - 8}}}'),
-        CorruptError,
-        ["index section: magic"],
-    ),
-    (
-        "note to nothing",
-        lambda s: note_replaced(s, f'{{"version":"1.0","offset":{s.footer},"length":0}}'),
-        TruncatedError,
-        ["index section: its length in bytes", "found 0"],
-    ),
-    # index section: magic, version, length, checksum
-    ("index magic", lambda s: s.patched(s.index, b"X"), CorruptError, ["index section: magic", "XPILLIDX"]),
-    (
-        "index newer major",
-        lambda s: s.patched(s.index + 8, b"\2"),
-        VersionError,
-        ["version of the format", "2.0", "newer"],
-    ),
-    ("index length", lambda s: s.patched(s.index + 16, i64(8)), CorruptError, ["its length differs", "found 8"]),
-    (
-        "index checksum",
-        lambda s: s.patched(s.footer - 4, b"1234"),
+        "partitions damaged",
+        lambda s: s.patched(s.of_partition(0, "rows"), b"\x7f"),
         ChecksumError,
-        ["index section: CRC-32C", "34333231"],
+        ["CRC-32C of a block"],
     ),
-    ("index damaged", lambda s: s.patched(s.array("rows"), b"\x7f"), ChecksumError, ["index section: CRC-32C"]),
-    # index section: meaning
-    (
-        "no partitions",
-        lambda s: s.patched_index(s.index + 24, i64(0)),
-        CorruptError,
-        ["number of partitions", "found 0"],
-    ),
-    (
-        "absurd partitions",
-        lambda s: s.patched_index(s.index + 24, b"\xff" * 8),
-        CorruptError,
-        ["its length differs from that of its arrays"],
-    ),
-    (
-        "absurd batches",
-        lambda s: s.patched_index(s.index + 32, b"\xff" * 8),
-        CorruptError,
-        ["its length differs from that of its arrays"],
-    ),
-    (
-        "fewer batches",
-        lambda s: s.patched_index(s.index + 32, i64(1)),
-        CorruptError,
-        ["its length differs from that of its arrays"],
-    ),
-    (
-        "absurd template",
-        lambda s: s.patched_index(s.index + 40, u32(2**32 - 1)),
-        CorruptError,
-        ["its length differs from that of its arrays"],
-    ),
-    ("alignment 0", lambda s: s.patched_index(s.index + 12, u32(0)), CorruptError, ["alignment", "found 0"]),
-    ("alignment 48", lambda s: s.patched_index(s.index + 12, u32(48)), CorruptError, ["power of two", "found 48"]),
-    ("alignment larger", lambda s: s.patched_index(s.index + 12, u32(65536)), CorruptError, ["not aligned", "65536"]),
+    ("messages damaged", lambda s: s.patched(s.messages, b"\x7f"), ChecksumError, ["CRC-32C of a block"]),
     (
         "offset negative",
-        lambda s: s.patched_index(s.array("offsets"), i64(-64)),
+        lambda s: s.patched_index(s.of_partition(0, "offset"), i64(-64)),
         CorruptError,
-        ["before the file", "-64"],
+        ["offset: expected 32 or more", "-64"],
+    ),
+    (
+        "offset at first another",
+        lambda s: s.patched_index(s.of_partition(0, "offset"), i64(s.offsets[0] - 64)),
+        CorruptError,
+        ["do not reach from header to marker"],
     ),
     (
         "offsets decrease",
-        lambda s: s.patched_index(s.array("offsets") + 16, i64(64)),
+        lambda s: s.patched_index(s.of_partition(2, "offset"), i64(64)),
         CorruptError,
         ["partition 1", "ends before it starts", "found 64"],
     ),
     (
-        "offsets wrap around",
-        lambda s: s.patched_index(s.array("offsets"), i64(2**63 - 64, -(2**63))),
-        CorruptError,
-        ["partition 0", "ends before it starts"],
-    ),
-    (
         "offset unaligned",
-        lambda s: s.patched_index(s.array("offsets") + 32, i64(s.offsets[-1] + 8)),
+        lambda s: s.patched_index(s.of_partition(1, "offset"), i64(s.offsets[1] - 8)),
         CorruptError,
-        ["partition 3", "not aligned"],
-    ),
-    (
-        "offsets overrun the messages",
-        lambda s: s.patched_index(s.array("offsets") + 32, i64(s.offsets[-1] + 64)),
-        CorruptError,
-        ["partition 3", "do not fill the range"],
+        ["partition 1", "not aligned"],
     ),
     (
         "border within a message",
-        lambda s: s.patched_index(s.array("offsets") + 8, i64(s.offsets[1] - 64)),
+        lambda s: s.patched_index(s.of_partition(1, "offset"), i64(s.offsets[1] - 64)),
         CorruptError,
         ["partition 0", "do not fill the range"],
     ),
     (
-        "offsets end early",
-        lambda s: s.patched_index(s.array("offsets") + 16, i64(*[s.offsets[1]] * 3) + i64(4, 0, 0)),
+        "messages of another partition",
+        lambda s: s.patched_index(s.of_partition(1, "first_message"), u32(1)),
         CorruptError,
-        ["messages overrun the ranges"],
+        ["partition 0", "do not fill the range"],
+    ),
+    (
+        "first messages decrease",
+        lambda s: s.patched_index(s.of_partition(1, "first_message"), u32(2**32 - 1)),
+        CorruptError,
+        ["numbers of first messages"],
+    ),
+    (
+        "first messages end early",
+        lambda s: s.patched_index(s.of_partition(4, "first_message"), u32(2)),
+        CorruptError,
+        ["numbers of first messages"],
     ),
     (
         "rows negative",
-        lambda s: s.patched_index(s.array("rows"), i64(-1)),
+        lambda s: s.patched_index(s.of_partition(0, "rows"), i64(-1)),
         CorruptError,
         ["partition 0", "negative", "-1"],
     ),
     (
         "rows of nothing",
-        lambda s: s.patched_index(s.array("rows") + 8, i64(5)),
+        lambda s: s.patched_index(s.of_partition(1, "rows"), i64(5)),
         CorruptError,
         ["partition 1", "has rows"],
     ),
     (
         "rows absurd",
-        lambda s: s.patched_index(s.array("rows"), i64(2**63 - 1)),
+        lambda s: s.patched_index(s.of_partition(0, "rows"), i64(2**63 - 1)),
         CorruptError,
         ["partition 0", "row count is absurd"],
     ),
     (
         "body negative",
-        lambda s: s.patched_index(s.array("body_lengths"), i64(-8)),
+        lambda s: s.patched_index(s.of_message(0, "body_length"), i64(-8)),
         CorruptError,
-        ["record batch 0", "-8"],
+        ["lengths of metadata and body of record batch 0", "-8"],
     ),
     (
         "body absurd",
-        lambda s: s.patched_index(s.array("body_lengths"), i64(2**63 - 8)),
+        lambda s: s.patched_index(s.of_message(0, "body_length"), i64(2**63 - 8)),
         CorruptError,
-        ["record batch 0"],
+        ["body length of record batch 0", "2**63"],
     ),
-    ("body not ×8", lambda s: s.patched_index(s.array("body_lengths"), i64(1)), CorruptError, ["multiples of 8"]),
-    ("metadata 0", lambda s: s.patched_index(s.array("metadata_lengths"), u32(0)), CorruptError, ["record batch 0"]),
-    ("metadata negative", lambda s: s.patched_index(s.array("metadata_lengths"), u32(2**31)), CorruptError, ["-21474"]),
+    (
+        "body not ×8",
+        lambda s: s.patched_index(s.of_message(0, "body_length"), i64(1)),
+        CorruptError,
+        ["multiples of 8"],
+    ),
+    (
+        "metadata 0",
+        lambda s: s.patched_index(s.of_message(0, "metadata_length"), u32(0)),
+        CorruptError,
+        ["metadata length: expected 32 or more"],
+    ),
     # what must agree
     (
         "template unreadable",
-        lambda s: s.patched_index(s.array("footer_template"), b"\xff" * 4),
+        lambda s: s.patched_index(s.template, b"\xff" * 4),
         CorruptError,
-        ["footer template", "readable flatbuffer"],
+        ["index section: its footer template", "readable flatbuffer"],
     ),
     (
         "template without a note",
@@ -268,23 +250,10 @@ STRUCTURE: list[tuple[str, Damage, type[SpillError], list[str]]] = [
         CorruptError,
         ["footer template", "no room"],
     ),
-    ("block offset", lambda s: s.patched(first_block(s), i64(8)), CorruptError, ["disagree on record batch 0", "(8, "]),
-    ("block of the third", lambda s: s.patched(-10 - 24, i64(8)), CorruptError, ["record batch 2", "partition 2"]),
-    ("block length", lambda s: s.patched(-10 - 8, i64(8)), CorruptError, ["disagree on record batch 2", "partition 2"]),
+    ("block offset", lambda s: s.patched(first_block(s), i64(8)), CorruptError, ["not the one that the"]),
     ("block padding", lambda s: s.patched(-10 - 12, b"\1"), CorruptError, ["not the one that the index describes"]),
-    ("fewer blocks", lambda s: s.patched(first_block(s) - 4, u32(2)), CorruptError, ["record batches in", "found 2"]),
-    (
-        "absurd blocks",
-        lambda s: s.patched(first_block(s) - 4, u32(2**32 - 1)),
-        CorruptError,
-        ["list of record batches"],
-    ),
-    (
-        "blocks nowhere",
-        lambda s: s.patched(footer_field(s, 3), u32(2**32 - 1)),
-        CorruptError,
-        ["list of record batches"],
-    ),
+    ("fewer blocks", lambda s: s.patched(first_block(s) - 4, u32(2)), CorruptError, ["not the one that the"]),
+    ("blocks nowhere", lambda s: s.patched(footer_field(s, 3), u32(2**32 - 1)), CorruptError, ["not the one that the"]),
     (
         "marker",
         lambda s: s.patched(s.marker + 4, b"\1"),
@@ -292,7 +261,12 @@ STRUCTURE: list[tuple[str, Damage, type[SpillError], list[str]]] = [
         ["end-of-stream marker", "ff ff ff ff 01 00 00 00"],
     ),
     ("bytes before the index", index_pushed, CorruptError, ["does not follow the ranges"]),
-    ("bytes before the footer", lambda s: s.spliced(s.footer, s.footer, bytes(8)), CorruptError, ["another place"]),
+    (
+        "bytes before the footer",
+        lambda s: s.spliced(s.footer, s.footer, bytes(8)),
+        CorruptError,
+        ["magic of"],
+    ),
     # schema message
     ("schema prefix", lambda s: s.patched(8, b"\0"), CorruptError, ["schema message cannot be read", "offset 8"]),
     ("schema length 0", lambda s: s.patched(12, u32(0)), CorruptError, ["schema message cannot be read"]),
@@ -306,19 +280,32 @@ STRUCTURE: list[tuple[str, Damage, type[SpillError], list[str]]] = [
     ("schema damaged", lambda s: s.patched(40, b"\x55"), ChecksumError, ["CRC-32C of the schema message"]),
     ("header seal's magic", lambda s: s.patched(s.offsets[0] - 16, b"h"), CorruptError, ["has no seal"]),
     ("header seal's checksum", lambda s: s.patched(s.offsets[0] - 4, b"1234"), ChecksumError, ["schema message"]),
-    ("header's partitions", lambda s: header_resealed(s, 5, 64), CorruptError, ["disagree", "4, found 5"]),
+    (
+        "header's partitions",
+        lambda s: header_resealed(s, 5, 64),
+        CorruptError,
+        ["seal and the index disagree on"],
+    ),
     ("header's alignment", lambda s: header_resealed(s, 4, 128), CorruptError, ["alignment", "64, found 128"]),
 ]
 
 
+def check_all(path: Path) -> FileStructure:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return read_structure(descriptor, path)
+    finally:
+        os.close(descriptor)
+
+
 @pytest.mark.parametrize(("damage", "error", "fragments"), [c[1:] for c in STRUCTURE], ids=[c[0] for c in STRUCTURE])
-def test_opening_says_what_is_wrong(
+def test_checking_says_what_is_wrong(
     sound: Anatomy, tmp_path: Path, damage: Damage, error: type[SpillError], fragments: list[str]
 ) -> None:
     path = tmp_path / "damaged.arrow"
     path.write_bytes(damage(sound))
     with pytest.raises(SpillError) as caught:
-        SpillFile(path)
+        check_all(path)
     assert type(caught.value) is error
     for fragment in [str(path), *fragments]:
         assert fragment in str(caught.value)

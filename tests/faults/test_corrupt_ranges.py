@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from shuffle.testing import write_spill
 from spill_format import ChecksumError, CorruptError, SpillError, SpillFile, TruncatedError
-from spill_format.framing import metadata_length_of
+from spill_format.messages import metadata_length_of
 from spill_format.schemas import ORIGINAL_SCHEMA_KEY, storage_schema
 from tests.helpers.anatomy import Anatomy
 from tests.helpers.forgeries import Damage, i64, range_forged, sealed_for, u32, with_flatbuffer
@@ -74,13 +74,13 @@ RANGES: list[tuple[str, Damage, Found, Found]] = [
     ),
     (
         "rows fewer than the index says",
-        lambda s: s.patched_index(s.array("rows"), i64(9)),
+        lambda s: s.patched_index(s.of_partition(0, "rows"), i64(9)),
         (CorruptError, ["partition 0", "rows of the partition", "expected 9, found 4"]),
         None,
     ),
     (
         "recorded checksum",
-        lambda s: s.patched_index(s.array("crc32c") + 8, u32(1)),
+        lambda s: s.patched_index(s.of_partition(2, "crc32c"), u32(1)),
         None,
         (ChecksumError, ["partition 2", "CRC-32C of the range", "expected 00000001"]),
     ),
@@ -121,7 +121,7 @@ def test_an_absurd_decompressed_length_is_corruption(tmp_path: Path, compression
 @pytest.fixture
 def forging(monkeypatch: pytest.MonkeyPatch) -> None:
     """Schemas are written as they are given, though a writer would leave out what contradicts them."""
-    monkeypatch.setattr("spill_format.writer.storage_schema", lambda schema: schema)
+    monkeypatch.setattr("spill_format.encoder.storage_schema", lambda schema: schema)
 
 
 @pytest.mark.usefixtures("forging")

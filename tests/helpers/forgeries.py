@@ -9,7 +9,8 @@ import pyarrow as pa
 from crc32c import crc32c
 
 from spill_format.checksum import mask
-from spill_format.framing import IndexPlace, encode_place, metadata_length_of, read_seal, seal_metadata
+from spill_format.footer import IndexPlace, encode_place
+from spill_format.messages import metadata_length_of, read_seal, seal_metadata
 from tests.helpers.anatomy import Anatomy
 from tests.helpers.spills import flat_batch
 
@@ -27,7 +28,18 @@ def u32(value: int) -> bytes:
 def note_replaced(sound: Anatomy, note: str) -> bytes:
     """The file with another note of the index in its footer."""
     start = sound.raw.index(b'{"version"', sound.footer)
-    return sound.patched(start, note.ljust(88).encode())
+    return sound.patched(start, note.ljust(112).encode())
+
+
+def no_section(sound: Anatomy, raw: bytes) -> bytes:
+    """The file with nothing that looks like an index section before its footer."""
+    return raw[: sound.summary] + bytes(8) + raw[sound.summary + 8 :]
+
+
+def forged_membership(number: int, count: int) -> bytes:
+    """A file's membership in a set that the code would not write, under a right checksum."""
+    fields = struct.pack("<16sII4x", b"set", number, count)
+    return fields + u32(crc32c(fields))
 
 
 def footer_replaced(sound: Anatomy, footer: bytes) -> bytes:
@@ -62,7 +74,7 @@ def header_resealed(sound: Anatomy, partition_count: int, alignment: int) -> byt
 
 def index_pushed(sound: Anatomy) -> bytes:
     """Eight bytes between end-of-stream marker and index, and a note that says where the index now is."""
-    note = encode_place(1, 0, IndexPlace(sound.index + 8, sound.footer - sound.index))
+    note = encode_place(1, 0, IndexPlace(sound.index + 8, sound.footer - sound.index, sound.partition_count))
     pushed = note_replaced(sound, note)
     return pushed[: sound.index] + bytes(8) + pushed[sound.index :]
 
@@ -72,7 +84,7 @@ def range_forged(sound: Anatomy, partition: int, forge: Callable[[bytes], bytes]
     start, end = sound.offsets[partition : partition + 2]
     forged = Anatomy.cut(sound.patched(start, forge(sound.raw[start:end])))
     checksum = crc32c(forged.raw[start:end])
-    return forged.patched_index(forged.array("crc32c") + 4 * partition, u32(checksum))
+    return forged.patched_index(forged.of_partition(partition, "crc32c"), u32(checksum))
 
 
 def sealed_for(partition: int) -> Callable[[bytes], bytes]:

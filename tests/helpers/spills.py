@@ -11,6 +11,8 @@ import pyarrow as pa
 
 from shuffle.testing import write_spill
 from spill_format import SpillFile
+from spill_format.index import PartitionIndex
+from spill_format.structure import read_structure_by
 
 FLAT_SCHEMA = pa.schema([("n", pa.int64()), ("s", pa.string())])
 SCHEMA = pa.schema([("key", pa.int64()), ("text", pa.string())])
@@ -42,6 +44,11 @@ def random_spills(directory: Path, *rows: Sequence[int], alignment: int = 64) ->
         random_spill(directory / f"spill-{number}.spill.arrow", counts, alignment=alignment)
         for number, counts in enumerate(rows)
     ]
+
+
+def index_of(raw: bytes) -> PartitionIndex:
+    """The index of a sound file."""
+    return read_structure_by(lambda offset, count: raw[offset : offset + count], "bytes", len(raw)).index
 
 
 def ranges_of(path: Path) -> list[bytes]:

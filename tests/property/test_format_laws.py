@@ -15,19 +15,18 @@ from shuffle.testing import write_spill
 from shuffle.testing.strategies import alignments, compressions, partitions
 from spill_format import PartitionLayout, SpillFile
 from spill_format.checksum import concatenate, mask, unmask
-from spill_format.framing import IndexPlace, decode_place, decode_place_version, encode_place, read_seal
-from spill_format.index import PartitionIndex, decode
+from spill_format.footer import IndexPlace, decode_place, decode_place_version, encode_place
+from spill_format.index import PartitionIndex
+from spill_format.index_reader import IndexReader
 from spill_format.layout import concatenate as concatenate_layouts
+from spill_format.messages import read_seal
 from tests.helpers.anatomy import Anatomy
+from tests.helpers.spills import index_of
 
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("laws")
-
-
-def index_of(anatomy: Anatomy) -> PartitionIndex:
-    return decode(anatomy.raw[anatomy.index : anatomy.footer])
 
 
 @given(partitions=partitions(allow_nan=False), compression=compressions, alignment=alignments)
@@ -72,7 +71,7 @@ def test_only_the_last_message_of_a_range_is_padded_and_each_says_its_partition(
         path = directory / f"{name}.arrow"
         path.unlink(missing_ok=True)
         raw = write_spill(partitions, path, alignment=chosen).read_bytes()
-        index = index_of(Anatomy.cut(raw))
+        index = index_of(raw)
         message_lengths.append(index.message_lengths)
         partition_of = np.repeat(np.arange(len(partitions)), np.diff(index.first_messages)).tolist()
         for partition, start, metadata_length, length in zip(
@@ -115,11 +114,12 @@ def test_concatenated_ranges_tile_the_target(partition_count: int, lengths: list
     assert np.diff(offsets).tolist() == [sum(source[p] for source in lengths) for p in range(partition_count)]
 
 
-@given(offset=st.integers(0, 2**63 - 1), length=st.integers(0, 2**63 - 1))
-def test_the_note_of_a_place_has_one_width_and_is_read_back(offset: int, length: int) -> None:
-    note = encode_place(1, 0, IndexPlace(offset, length))
-    assert len(note) == 88
-    assert decode_place(note.encode()) == (offset, length)
+@given(offset=st.integers(0, 2**63 - 1), length=st.integers(0, 2**63 - 1), count=st.integers(1, 2**31 - 1))
+def test_the_note_of_a_place_has_one_width_and_is_read_back(offset: int, length: int, count: int) -> None:
+    place = IndexPlace(offset, length, count)
+    note = encode_place(1, 0, place)
+    assert len(note) == 112
+    assert decode_place(note.encode()) == place
     assert decode_place_version(note.encode()) == (1, 0)
 
 
@@ -128,8 +128,12 @@ def test_the_note_of_a_place_has_one_width_and_is_read_back(offset: int, length:
         st.lists(st.tuples(st.integers(4, 100), st.integers(0, 2**50)), max_size=4), min_size=1, max_size=6
     ),
     template=st.binary(max_size=30),
+    partitioner=st.binary(max_size=30),
+    data=st.data(),
 )
-def test_an_index_is_decoded_as_it_was_encoded(lengths: list[list[tuple[int, int]]], template: bytes) -> None:
+def test_any_part_of_an_index_is_decoded_as_it_was_encoded(
+    lengths: list[list[tuple[int, int]]], template: bytes, partitioner: bytes, data: st.DataObject
+) -> None:
     messages = [message for partition in lengths for message in partition]
     offsets = np.cumsum([64, *(8 * sum(map(sum, partition)) for partition in lengths)], dtype=np.int64)
     index = PartitionIndex(
@@ -142,11 +146,20 @@ def test_an_index_is_decoded_as_it_was_encoded(lengths: list[list[tuple[int, int
         metadata_lengths=np.array([8 * metadata for metadata, _ in messages], dtype=np.int32),
         body_lengths=np.array([8 * body for _, body in messages], dtype=np.int64),
         footer_template=template,
+        partitioner=partitioner,
     )
-    section = index.encode()
+    section, start = index.encode(), int(offsets[-1]) + 8
     assert len(section) % 8 == 0
-    decoded = decode(section)
-    assert decoded.encode() == section
-    assert decoded.footer_template == template
-    assert decoded.first_messages.tolist() == np.cumsum([0, *map(len, lengths)]).tolist()
-    assert decoded.layout.offsets.tolist() == offsets.tolist()
+    assert len(section) == index.encoded_length
+
+    def read(offset: int, byte_count: int) -> bytes:
+        return section[offset - start : offset - start + byte_count]
+
+    reader = IndexReader.open(read, "x", start + len(section))
+    assert reader.whole(read).encode() == section
+    first = data.draw(st.integers(0, len(lengths) - 1))
+    last = data.draw(st.integers(first + 1, len(lengths)))
+    part = reader.part(read, first, last)
+    assert part.layout.offsets.tolist() == offsets[first : last + 1].tolist()
+    assert part.message_lengths.tolist() == [8 * sum(each) for partition in lengths[first:last] for each in partition]
+    assert reader.bounds(read, first, last) == (offsets[first], offsets[last])

@@ -16,10 +16,9 @@ from shuffle.inspecting.salvage import Salvage, salvage
 from shuffle.testing import write_spill
 from spill_format import SpillFile
 from spill_format.errors import CorruptError
-from spill_format.index import decode
 from tests.helpers.anatomy import Anatomy
 from tests.helpers.inspections import repaired
-from tests.helpers.spills import flat_batch, read_everything
+from tests.helpers.spills import flat_batch, index_of, read_everything
 
 BATCHES = {0: [flat_batch(3), flat_batch(2, 3)], 2: [flat_batch(4, 5)], 3: [flat_batch(1, 9), flat_batch(2, 10)]}
 PARTITION_COUNT = 5
@@ -38,7 +37,7 @@ def sound(directory: Path) -> Anatomy:
 @pytest.fixture(scope="module")
 def messages(sound: Anatomy) -> list[tuple[int, int, int, int]]:
     """Start, end, partition and first number of each record batch."""
-    index = decode(sound.raw[sound.index : sound.footer])
+    index = index_of(sound.raw)
     flat = [(partition, batch) for partition, batches in BATCHES.items() for batch in batches]
     borders = pairwise(index.message_offsets.tolist())
     return [(start, end, p, batch["n"][0].as_py()) for (start, end), (p, batch) in zip(borders, flat, strict=True)]

@@ -14,10 +14,9 @@ import pytest
 from hypothesis import given
 
 from shuffle.testing import write_spill
-from spill_format.index import decode
 from spill_format.message_scan import FoundMessage, MessageReader, in_order
 from tests.helpers.anatomy import Anatomy
-from tests.helpers.spills import flat_batch, write_sample
+from tests.helpers.spills import flat_batch, index_of, write_sample
 
 
 @contextmanager
@@ -37,7 +36,7 @@ def sound(tmp_path: Path) -> Anatomy:
 
 
 def offsets_of(file: Anatomy) -> list[int]:
-    return [int(offset) for offset in decode(file.raw[file.index : file.footer]).message_offsets]
+    return [int(offset) for offset in index_of(file.raw).message_offsets]
 
 
 def test_a_message_says_where_it_belongs_and_how_many_rows_it_has(tmp_path: Path, sound: Anatomy) -> None:

@@ -69,19 +69,19 @@ def test_a_small_file_takes_one_request_to_open_and_one_a_read(path: Path, serve
         assert server.requests == []
 
 
-@pytest.mark.parametrize(("partition_count", "requests"), [(500, 3), (20_000, 5)])
+@pytest.mark.parametrize(("partition_count", "requests"), [(500, 3), (20_000, 4)])
 def test_a_large_file_is_opened_by_few_requests(
     verified_dir: Path, server: HttpFiles, partition_count: int, requests: int
 ) -> None:
     partitions = {partition: [flat_batch(2, partition)] for partition in range(0, partition_count, 2)}
     path = write_spill(partitions, verified_dir / "x.arrow", partition_count=partition_count)
     with RemoteSpillFile(f"{server.url}/x.arrow") as remote, SpillFile(path) as local:
-        assert len(server.requests) == requests  # size, end and start; where the end was too short, footer and index
+        assert len(server.requests) == requests  # size, end and start; where the end was too short, the index's
         ranges_bytes = local.layout.byte_count
         read_bytes = sum(count for method, _, count in server.requests if method == "GET")
         assert read_bytes < path.stat().st_size - ranges_bytes + (72 << 10) + 100
         assert remote.read(7, 12) == local.read(7, 12)
-        assert len(server.requests) == requests + 1
+        assert len(server.requests) == requests + (2 if partition_count > 2048 else 1)  # a block, and the ranges
 
 
 def test_dictionaries_have_their_types_again(verified_dir: Path, server: HttpFiles) -> None:

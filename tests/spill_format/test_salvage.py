@@ -53,7 +53,7 @@ def test_any_sound_part_tells_schema_partition_count_and_alignment(
 
 @pytest.mark.parametrize("partition_count", [1, 2, 3, 4, 5, 6, 7, 8, 100, 1001])
 @pytest.mark.parametrize("batch_count", [0, 1, 2, 3, 20])
-def test_the_footer_alone_tells_the_partition_count_by_the_length_of_the_index(
+def test_the_footer_alone_tells_the_partition_count_by_its_note(
     tmp_path: Path, partition_count: int, batch_count: int
 ) -> None:
     batches = [flat_batch(1)] * batch_count
@@ -85,8 +85,8 @@ def test_a_sound_index_of_a_newer_version_is_refused_and_a_damaged_version_is_da
     tmp_path: Path, sound: Anatomy
 ) -> None:
     with pytest.raises(VersionError):
-        described(tmp_path / "a.arrow", sound.patched_index(sound.index + 8, b"\x02"))
-    description = described(tmp_path / "a.arrow", sound.patched(sound.index + 8, b"\x02"))
+        described(tmp_path / "a.arrow", sound.patched_index(sound.summary + 8, b"\x02"))
+    description = described(tmp_path / "a.arrow", sound.patched(sound.summary + 8, b"\x02"))
     assert description.lost_parts == ("index",)
 
 

@@ -32,7 +32,6 @@ def test_the_structure_is_that_of_the_file(verified_dir: Path) -> None:
     assert structure.path == str(path)
     assert structure.byte_count == len(anatomy.raw)
     assert structure.schema_message == anatomy.raw[8 : anatomy.offsets[0]]
-    assert structure.index_place == (anatomy.index, anatomy.footer - anatomy.index)
     assert structure.index.layout.offsets.tolist() == list(anatomy.offsets)
 
 

@@ -16,7 +16,7 @@ import pytest
 
 import spill_format
 from spill_format import SpillFile, SpillWriter, TargetExistsError
-from spill_format.writer import SpillEncoder
+from spill_format.encoder import SpillEncoder
 from tests.helpers.spills import FLAT_SCHEMA, flat_batch, read_everything
 
 UNION_OF_DICTIONARIES = pa.sparse_union([pa.field("d", pa.dictionary(pa.int8(), pa.string()))])

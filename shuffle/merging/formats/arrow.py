@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from os import PathLike
 
-from shuffle.merging.arrow_target import TrailerContent, target_header, target_index
+from shuffle.merging.arrow_target import target_header, target_index
 from shuffle.merging.formats.protocol import TargetState, Trailer
 from shuffle.merging.plan import MergePlan
 from shuffle.merging.sources import Source, find_sources
@@ -17,6 +17,7 @@ from spill_format.storage.identity import FileIdentity
 from spill_format.storage.local import LOCAL
 from spill_format.storage.publication import PendingFile
 from spill_format.structure import FileStructure, read_structure
+from spill_format.trailer import TrailerContent
 
 
 class ArrowFormat:

@@ -18,7 +18,7 @@ from shuffle.wire import CHECKSUM_HEADER
 from spill_format import CorruptError, SpillError, SpillFile, SpillWriter
 from spill_format.checksum import crc32c
 from spill_format.errors import ChecksumError, TruncatedError
-from spill_format.framing import END_OF_STREAM, encode_header, metadata_length_of, read_batch_size, seal_metadata
+from spill_format.messages import END_OF_STREAM, encode_header, metadata_length_of, read_batch_size, seal_metadata
 from spill_format.stream import ranges_within
 from tests.helpers.proxies import scripted_server
 

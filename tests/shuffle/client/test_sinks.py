@@ -7,7 +7,7 @@ import pytest
 from shuffle.client.sinks import RangesChecksum
 from spill_format import ChecksumError
 from spill_format.checksum import crc32c
-from spill_format.framing import END_OF_STREAM
+from spill_format.messages import END_OF_STREAM
 
 SCHEMA_MESSAGE = b"\xff\xff\xff\xff\x10\0\0\0" + bytes(range(16))
 RANGES = bytes(range(256)) * 3

@@ -83,7 +83,7 @@ def test_a_batch_that_is_wrong_under_right_checksums_is_found(
 def test_rows_that_the_index_does_not_know_are_found(tmp_path: Path) -> None:
     path = random_spill(tmp_path / "a.spill.arrow", [3, 0, 2])
     anatomy = Anatomy.of(path)
-    path.write_bytes(anatomy.patched_index(anatomy.array("rows"), (4).to_bytes(8, "little")))
+    path.write_bytes(anatomy.patched_index(anatomy.of_partition(0, "rows"), (4).to_bytes(8, "little")))
     verification = verified(path)
     assert "rows of the partition: expected 4, found 3" in str(verification.first_damage)
 

@@ -4,13 +4,12 @@ import tracemalloc
 from pathlib import Path
 
 import numpy as np
-import pytest
 
-from shuffle.merging import arrow_target
-from shuffle.merging.arrow_target import TrailerContent, target_header, target_index
+from shuffle.merging.arrow_target import target_header, target_index
 from shuffle.merging.formats.arrow import ARROW
 from shuffle.merging.plan import MergePlan, plan_merge
 from spill_format.structure import FileStructure
+from spill_format.trailer import TrailerContent
 from tests.helpers.spills import random_spill
 
 
@@ -54,15 +53,11 @@ def test_messages_are_those_of_the_sources_partition_by_partition(tmp_path: Path
     assert index.alignment == 8
 
 
-@pytest.mark.parametrize("blocks_at_once", [1, 2, 3, 1000])
-def test_the_content_may_be_asked_for_in_pieces_of_any_size_and_again(
-    tmp_path: Path, blocks_at_once: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_content_may_be_asked_for_again(tmp_path: Path) -> None:
     structures = structures_of(tmp_path, [20, 0, 3], [7, 8, 9])
     content = TrailerContent(target_index(structures, plan_of(structures)))
     expected = b"".join(content)
-    monkeypatch.setattr(arrow_target, "_BLOCKS_AT_ONCE", blocks_at_once)
-    assert b"".join(content) == b"".join(content) == expected
+    assert b"".join(content) == expected
     assert len(content) == len(expected)
 
 

@@ -17,10 +17,10 @@ from shuffle.merging.rebatching import BATCH_BYTES
 from shuffle.report import Compaction
 from shuffle.testing import assert_same_rows
 from spill_format import SpillFile, SpillWriter, TargetExistsError
-from spill_format.framing import read_codec
+from spill_format.messages import read_codec
 from tests.helpers.columns import COLUMNS
 from tests.helpers.spark_files import write_spark
-from tests.helpers.spills import SCHEMA, open_files_in, random_spill, random_spills
+from tests.helpers.spills import SCHEMA, index_of, open_files_in, random_spill, random_spills
 
 COMPACT = MergeOptions(compact=True)
 
@@ -50,10 +50,9 @@ def codecs_of(path: Path) -> set[str | None]:
     with pa.ipc.open_file(content) as file:
         count = file.num_record_batches
     with SpillFile(path) as spill:
+        index = index_of(content)
         start, codecs = int(spill.layout.offsets[0]), set()
-        for metadata_length, body_length in zip(
-            spill._structure.index.metadata_lengths, spill._structure.index.body_lengths, strict=True
-        ):
+        for metadata_length, body_length in zip(index.metadata_lengths, index.body_lengths, strict=True):
             codecs.add(read_codec(content[start : start + metadata_length]))
             start += int(metadata_length) + int(body_length)
         assert spill.batch_counts.sum() == count

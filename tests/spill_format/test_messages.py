@@ -1,43 +1,25 @@
-"""Header, seals, note and footer as bytes."""
+"""Header, frames and seals of messages as bytes."""
 
 from __future__ import annotations
 
-import struct
-
-import numpy as np
 import pyarrow as pa
 import pytest
 
-from spill_format import CorruptError
-from spill_format.framing import (
-    BLOCK_DTYPE,
+from spill_format.encoder import describe_schema
+from spill_format.messages import (
     FILE_START,
-    IndexPlace,
     check_alignment,
-    decode_place,
-    encode_footer,
     encode_header,
-    encode_place,
-    find_place_note,
     metadata_length_of,
     read_batch_size,
-    read_blocks,
     read_header_seal,
     read_seal,
     seal_metadata,
     sealed_crc32c,
 )
-from spill_format.writer import describe_schema
 from tests.helpers.spills import FLAT_SCHEMA, flat_batch
 
-SCHEMA_MESSAGE, TEMPLATE = describe_schema(FLAT_SCHEMA)
-NOTE = encode_place(1, 0, IndexPlace(1000, 2000))
-
-
-def blocks_of(*offsets: int) -> np.ndarray:
-    blocks = np.zeros(len(offsets), dtype=BLOCK_DTYPE)
-    blocks["offset"], blocks["metadata_length"], blocks["body_length"] = offsets, 64, 8
-    return blocks
+SCHEMA_MESSAGE, _ = describe_schema(FLAT_SCHEMA)
 
 
 @pytest.mark.parametrize("alignment", [8, 64, 4096, 65536])
@@ -97,70 +79,6 @@ def test_where_there_is_no_seal_none_is_read(metadata: bytes) -> None:
 def test_what_is_no_message_has_no_length(message: bytes) -> None:
     with pytest.raises(ValueError, match="message"):
         metadata_length_of(message)
-
-
-@pytest.mark.parametrize("count", [0, 1, 5])
-def test_a_footer_lists_what_it_was_given(count: int) -> None:
-    blocks = blocks_of(*range(64, 64 + 8 * count, 8))
-    tail = encode_footer(TEMPLATE, NOTE, blocks)
-    assert tail[-6:] == b"ARROW1"
-    (length,) = struct.unpack_from("<i", tail, len(tail) - 10)
-    footer = tail[:-10]
-    assert length == len(footer)
-    assert (len(footer) - blocks.nbytes) % 8 == 0
-    assert read_blocks(footer, "x").tobytes() == blocks.tobytes()
-    note = find_place_note(footer, "x")
-    assert note is not None
-    assert decode_place(note) == (1000, 2000)
-
-
-def test_an_empty_footer_has_no_blocks() -> None:
-    assert len(read_blocks(TEMPLATE, "x")) == 0
-
-
-@pytest.mark.parametrize(
-    ("template", "note", "message"),
-    [
-        (b"", NOTE, "not a readable flatbuffer"),
-        (b"\xff" * 100, NOTE, "not a readable flatbuffer"),
-        (bytes(100), NOTE, "no room for 88 bytes"),
-        (TEMPLATE, "short", "no room for 5 bytes"),
-    ],
-)
-def test_what_is_no_template_is_refused(template: bytes, note: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        encode_footer(template, note, blocks_of())
-
-
-def test_a_footer_has_a_limit() -> None:
-    absurd = np.broadcast_to(blocks_of(64), (2**31 // 24 + 1,))
-    with pytest.raises(ValueError, match="89478486 record batches do not fit a footer"):
-        encode_footer(TEMPLATE, NOTE, absurd)
-
-
-@pytest.mark.parametrize(
-    "footer",
-    [b"", b"\0", b"\xff" * 4, struct.pack("<Ii", 4, 100) + bytes(8), TEMPLATE[:64]],
-    ids=["empty", "a byte", "root outside", "vtable before it", "cut"],
-)
-def test_what_is_no_footer_is_corrupt(footer: bytes) -> None:
-    with pytest.raises(CorruptError, match="x: the Arrow footer is not a readable flatbuffer"):
-        find_place_note(footer, "x")
-
-
-@pytest.mark.parametrize(
-    "note",
-    [
-        "",
-        "{}",
-        '{"version":"1.0","offset":1,"length":2',
-        '{"version":"1.0","offset":1e3,"length":2}',
-        '{"version":"1.0","offset":-1,"length":2}',
-        '{"version":"1.0","offset":1,"length":2} x',
-    ],
-)
-def test_what_is_no_note_names_no_place(note: str) -> None:
-    assert decode_place(note.encode()) is None
 
 
 @pytest.mark.parametrize("row_count", [0, 1, 1000])
