@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from shuffle.mapping.map_writer import MapWriter
     from shuffle.mapping.partition_files import partition_files
     from shuffle.merging.merge import merge
-    from shuffle.options import FetchOptions, MapOptions, MergeOptions, ServeOptions
+    from shuffle.options import CsvOptions, FetchOptions, MapOptions, MergeOptions, ServeOptions
     from shuffle.partitioners import CallablePartitioner, HashPartitioner, RangePartitioner, RoundRobinPartitioner
     from shuffle.reduce import read_partition
     from shuffle.report import MapReport, MergeReport
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CallablePartitioner",
+    "CsvOptions",
     "FetchOptions",
     "HashPartitioner",
     "MapOptions",
@@ -46,6 +47,7 @@ __all__ = [
 
 _LAZY = {
     "CallablePartitioner": "shuffle.partitioners",
+    "CsvOptions": "shuffle.options",
     "FetchOptions": "shuffle.options",
     "HashPartitioner": "shuffle.partitioners",
     "MapOptions": "shuffle.options",

@@ -6,8 +6,9 @@ object of these. A keyword class beside each options class tells type checkers t
 
 from __future__ import annotations
 
+import codecs
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, get_args
 
@@ -199,6 +200,38 @@ class MapOptions:
             durable=self.durable,
             verify=self.verify,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CsvOptions:
+    """How CSV files are written that are read.
+
+    Attributes:
+        delimiter: the character between values.
+        header: the first line has the columns' names. Off: columns are called f0, f1, ….
+        nulls: what stands for null, unless it is quoted; by default an empty field. A quoted ``""`` is an empty text.
+        types: the type of columns by name, as ``"string"``, ``"decimal(15,2)"`` or a ``pyarrow.DataType``. Others are
+            guessed from the first MiB of the first file; where a number would change a text (007, or more digits than
+            it holds), the column is text, with a warning.
+        encoding: of the text, as Python calls it: utf-8, latin-1, cp1252, ….
+    """
+
+    delimiter: str = ","
+    header: Flag = True
+    nulls: Sequence[str] = ("",)
+    types: Mapping[str, object] = field(default_factory=dict)
+    encoding: str = "utf-8"
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if len(self.delimiter.encode()) != 1 or self.delimiter in '"\r\n':
+            raise ValueError(f"delimiter must be one ASCII character, not {self.delimiter!r}")
+        if isinstance(self.nulls, str):
+            raise TypeError(f"nulls takes several, in a list: not {self.nulls!r}")
+        try:
+            codecs.lookup(self.encoding)
+        except LookupError:
+            raise ValueError(f"encoding must be one that Python knows, not {self.encoding!r}") from None
 
 
 class ServeKeywords(TypedDict, total=False):

@@ -9,12 +9,13 @@ from typing import Literal, TypeVar, get_args
 
 import click
 
+from shuffle.cli.csv_options import csv_options
 from shuffle.cli.help_sections import SectionedCommand
 from shuffle.cli.keys import Columns, SortKeys
 from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, Size, json_option, merge_options, output_options
 from shuffle.cli.terminal import progress_bar, say
 from shuffle.option_kinds import MINIMUM_MEMORY_BYTES
-from shuffle.options import MapOptions, MergeOptions
+from shuffle.options import CsvOptions, MapOptions, MergeOptions
 from shuffle.report import MapReport
 from shuffle.rows.placement import SortKey
 from shuffle.wording import as_json_text, counted, sized
@@ -24,6 +25,7 @@ Item = TypeVar("Item")
 
 _SECTIONS = {
     "Rows": ["columns", "condition"],
+    "CSV inputs": ["csv_delimiter", "csv_header", "csv_nulls", "csv_types", "csv_encoding"],
     "Partitions": ["by", "sort_keys", "round_robin", "partition_count"],
     "Output": ["target", "overwrite", "durable", "verify", "compression", "alignment"],
     "Memory, spills, threads": ["memory_bytes", "spill_directories", "keep_spills", "spills_only", "threads"],
@@ -66,6 +68,7 @@ Examples:
 @click.option(
     "--where", "condition", metavar="CONDITION", help="Rows to write: those for which it is true.  [default: all]"
 )
+@csv_options
 @click.option(
     "--by",
     multiple=True,
@@ -149,6 +152,7 @@ def command(  # noqa: PLR0913 (one argument an option)
     *,
     columns: tuple[tuple[str, ...], ...],
     condition: str | None,
+    csv: CsvOptions | None,
     by: tuple[tuple[str, ...], ...],
     sort_keys: tuple[tuple[SortKey, ...], ...],
     round_robin: bool,
@@ -209,6 +213,7 @@ def command(  # noqa: PLR0913 (one argument an option)
         round_robin=round_robin,
         columns=_joined(columns),
         where=condition,
+        csv=csv,
         progress=functools.partial(progress_bar, shown=output.bar_shown),
         options=map_options,
     )

@@ -173,7 +173,7 @@ def describe(error: BaseException) -> str:
         case OSError(strerror=str()) | MemoryError():
             text = in_words(error)
         case InputError(argument=str() as argument):
-            text = f"--{argument}: {error.problem}"
+            text = f"--{argument.replace(' ', '-')}: {error.problem}"
         case SpillError(advice=str() as advice):
             text = str(error).removesuffix(advice) + _KEYWORD.sub(_flag_of, advice)
         # Arrow's errors are told from their module, so that nobody imports it to ask.

@@ -14,7 +14,7 @@ import pyarrow as pa
 from shuffle.mapping.map_writer import MapWriter
 from shuffle.mapping.spill_store import kept_spills, spill_directories
 from shuffle.option_kinds import options_of
-from shuffle.options import MapKeywords, MapOptions
+from shuffle.options import CsvOptions, MapKeywords, MapOptions
 from shuffle.partitioners import HashPartitioner, Partitioner, RoundRobinPartitioner
 from shuffle.report import MapReport
 from shuffle.rows.bounds import range_partitioner
@@ -38,6 +38,7 @@ def partition_files(  # noqa: PLR0913 (one argument an option of the command)
     round_robin: bool = False,
     columns: Sequence[str] | None = None,
     where: str | pc.Expression | None = None,
+    csv: CsvOptions | None = None,
     progress: Stage = unwatched,
     options: MapOptions | None = None,
     **keywords: Unpack[MapKeywords],
@@ -58,6 +59,7 @@ def partition_files(  # noqa: PLR0913 (one argument an option of the command)
         columns: the columns to write, in this order; None: all.
         where: the rows to write: text as ``shuffle partition --where`` takes it, or a ``pyarrow.compute.Expression``,
             which has Arrow's meaning of nulls and NaN. None: all rows.
+        csv: how CSV files are written; see ``CsvOptions``.
         progress: watches sampling and partitioning; see ``Stage``.
         options, keywords: see ``MapOptions``; each option is also a keyword, as in ``memory_bytes="1GiB"``.
 
@@ -70,7 +72,7 @@ def partition_files(  # noqa: PLR0913 (one argument an option of the command)
     paths = [inputs] if isinstance(inputs, (str, PathLike)) else list(inputs)
     if not paths:
         raise InputError("there are no inputs")
-    rows = Inputs([os.fspath(path) for path in paths], where)
+    rows = Inputs([os.fspath(path) for path in paths], where, csv)
     with _decoding_threads(options.threads):
         return _partition(rows, columns or (), placement, os.fspath(target), options, progress)
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.dataset as ds
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from shuffle.arrays.plain_size import plain_bytes
-from shuffle.rows.json_lines import check_integers, json_batches
+from shuffle.options import CsvOptions
+from shuffle.rows.csv_files import csv_batches
+from shuffle.rows.json_lines import json_batches
 
 # As large as usual row groups, of which TPC-H's have 100,000 rows: their rests would make batches of their own.
 _BATCH_ROWS = 1 << 17
@@ -24,7 +25,12 @@ _READ_BYTES = 256 << 10  # at once of a Parquet file's column, which else is rea
 
 
 def file_batches(
-    part: ds.Fragment, schema: pa.Schema, columns: Sequence[str], encoded: Sequence[str], most_bytes: int
+    part: ds.Fragment,
+    schema: pa.Schema,
+    columns: Sequence[str],
+    encoded: Sequence[str],
+    most_bytes: int,
+    csv_options: CsvOptions,
 ) -> Iterator[pa.RecordBatch]:
     """The rows of a file, or of a Parquet file's row groups, in order.
 
@@ -35,6 +41,7 @@ def file_batches(
         encoded: those of a Parquet file that are left dictionary-encoded.
         most_bytes: of a batch of a Parquet file: about, as its rows seldom differ much from the ones before. Arrow's
             files have batches of their own, CSV and JSON lines are read by blocks.
+        csv_options: how CSV files are written.
 
     Raises:
         pyarrow.ArrowException, OSError: the file cannot be read.
@@ -44,7 +51,7 @@ def file_batches(
     if isinstance(part.format, ds.IpcFileFormat):
         return _of_arrow(part.path, columns)
     if isinstance(part.format, ds.CsvFileFormat):
-        return _of_csv(part.path, schema, columns)
+        return csv_batches(part.path, schema, columns, csv_options)
     return json_batches(part.path, schema)
 
 
@@ -81,18 +88,3 @@ def _of_arrow(path: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         reader = pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(included_fields=wanted))
         for number in range(reader.num_record_batches):
             yield reader.get_batch(number)
-
-
-def _of_csv(path: str, schema: pa.Schema, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    types = {field.name: field.type for field in schema}
-    # None would mean all, as for Arrow's files.
-    options = pa.csv.ConvertOptions(column_types=types, include_columns=list(columns) or schema.names[:1])
-    try:
-        with pa.csv.open_csv(path) as reader:
-            own_schema = reader.schema
-        with pa.csv.open_csv(path, convert_options=options) as reader:
-            for batch in reader:
-                check_integers(batch, own_schema)
-                yield batch
-    except pa.ArrowInvalid as error:
-        raise pa.ArrowInvalid(f"{error}; types are those of the first MiB of the first input") from error

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shuffle.machine.prefetch import Task, in_order
+from shuffle.options import CsvOptions
 from shuffle.rows.errors import InputError
 from shuffle.rows.input_files import directory_columns, find_inputs, format_of
 
@@ -35,6 +36,7 @@ class Inputs:
     Args:
         paths: as ``find_inputs`` takes them; all of one format, and of the same columns.
         condition: text or an expression, as ``row_filter_of`` takes it, or None.
+        csv: how CSV files are written; only for such.
 
     String views are read as strings, since Arrow cannot take rows of views.
 
@@ -45,11 +47,16 @@ class Inputs:
         pyarrow.ArrowException: it is not what its name says.
     """
 
-    def __init__(self, paths: Sequence[str], condition: str | pc.Expression | None = None) -> None:
+    def __init__(
+        self, paths: Sequence[str], condition: str | pc.Expression | None = None, csv: CsvOptions | None = None
+    ) -> None:
         from shuffle.rows.row_filter import row_filter_of
 
         self.files = find_inputs(paths)
-        self._dataset, stored_schema, self._directory_columns = _open_dataset(self.files)
+        if csv is not None and format_of(self.files) != "csv":
+            raise InputError(f"{self.files[0]}: not CSV, which these options are for", "csv")
+        self._csv = csv or CsvOptions()
+        self._dataset, stored_schema, self._directory_columns = _open_dataset(self.files, self._csv)
         is_parquet = format_of(self.files) == "parquet"
         self._encoded_columns = _columns_of_few_values(self.files[0]) if is_parquet else []
         self.schema: pa.Schema = self._dataset.schema
@@ -152,7 +159,7 @@ class Inputs:
         stored = [name for name in read.names if name not in constants]
         if self._filter is not None and isinstance(part, ds.ParquetFileFragment):
             part = part.subset(self._filter, self.schema)  # without row groups that their statistics exclude
-        batches = file_batches(part, in_files, stored, self._encoded_columns, most_bytes)
+        batches = file_batches(part, in_files, stored, self._encoded_columns, most_bytes, self._csv)
         pieces = (piece for batch in batches for piece in in_pieces(batch.select(stored), most_bytes))
         tasks = itertools.repeat(Task(most_bytes, partial(next, pieces, None)))
         with closing(in_order(tasks, _BATCHES_AT_ONCE * most_bytes, threads=1)) as ahead:
@@ -201,7 +208,7 @@ class Inputs:
         return schema
 
 
-def _open_dataset(files: Sequence[str]) -> tuple[ds.FileSystemDataset, pa.Schema, set[str]]:
+def _open_dataset(files: Sequence[str], csv: CsvOptions) -> tuple[ds.FileSystemDataset, pa.Schema, set[str]]:
     """The files as one dataset, its schema before views are read as plain values, and the names of the columns that
     directories make."""
     import pyarrow as pa
@@ -214,13 +221,23 @@ def _open_dataset(files: Sequence[str]) -> tuple[ds.FileSystemDataset, pa.Schema
         from shuffle.rows.json_lines import schema_of
 
         in_files = schema_of(files)
+    elif format_name == "csv":
+        from shuffle.rows.csv_files import csv_schema
+
+        in_files = csv_schema(files[0], csv)
     else:
         in_files = ds.dataset(files[0], format=format_name).schema
     # What stands in a file itself is believed before what its directory is called.
     of_directories = pa.schema([field for field in directory_columns(files) if field.name not in in_files.names])
     schema = pa.schema([*in_files, *of_directories], metadata=in_files.metadata)
     partitioning = ds.HivePartitioning(of_directories)
-    dataset = ds.dataset(list(files), schema=_readable(schema), format=format_name, partitioning=partitioning)
+    if format_name == "csv":
+        from shuffle.rows.csv_files import csv_format
+
+        file_format: str | ds.FileFormat = csv_format(csv)
+    else:
+        file_format = format_name
+    dataset = ds.dataset(list(files), schema=_readable(schema), format=file_format, partitioning=partitioning)
     return dataset, schema, set(of_directories.names)
 
 

@@ -53,19 +53,20 @@ def json_batches(file: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         own_schema = _own_schema(file)
         with pa.json.open_json(file, pa.json.ReadOptions(block_size=_BLOCK_BYTES), options) as reader:
             for batch in reader:
-                check_integers(batch, own_schema)
+                _check_integers(batch, own_schema)
                 yield batch
     except pa.ArrowException as error:
         raise pa.ArrowInvalid(f"{error}; columns and types are those of the first 4 MiB of the inputs") from error
 
 
-def check_integers(rows: pa.RecordBatch, own_schema: pa.Schema) -> None:
+def _check_integers(rows: pa.RecordBatch, own_schema: pa.Schema) -> None:
     """Raise ArrowInvalid where integers, as ``own_schema`` of their file has them, became floats that cannot hold them.
 
     Columns may be missing from the rows.
     """
+    names = set(rows.schema.names)
     for field in own_schema:
-        if field.name in rows.schema.names and _is_rounded(rows[field.name], field.type):
+        if field.name in names and _is_rounded(rows[field.name], field.type):
             raise pa.ArrowInvalid(f"{field.name} has integers too large for the floats of another input")
 
 

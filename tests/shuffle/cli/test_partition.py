@@ -165,6 +165,7 @@ def test_the_help_shows_every_option_under_a_heading(tmp_path: Path) -> None:
     headings = re.findall(r"^(\S.*):$", shown, re.MULTILINE)
     assert headings == [
         "Rows",
+        "CSV inputs",
         "Partitions",
         "Output",
         "Memory, spills, threads",

@@ -97,7 +97,8 @@ def test_the_flights_chosen_are_those_of_a_database(
     columns = ["dest", "flight number.x", "arr_delay"]
     quoted = condition.replace('"', '\\"')
     if source.endswith(".csv"):
-        table = pa.csv.read_csv(inputs / source)
+        nulls = pa.csv.ConvertOptions(strings_can_be_null=True, quoted_strings_can_be_null=False)
+        table = pa.csv.read_csv(inputs / source, convert_options=nulls)
     flags = f'--where "{quoted}" --columns dest,"flight number.x",arr_delay --by carrier,tailnum --partitions 5'
     report = json_of(f"shuffle partition {inputs}/{source} {flags} -o out.arrow --json", tmp_path)
     rows = selected(table, condition)

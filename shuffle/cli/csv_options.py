@@ -1,0 +1,82 @@
+"""Options about CSV inputs, which become one object."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from shuffle.cli.options import Function
+from shuffle.options import CsvOptions
+
+_TYPED = re.compile(
+    r'\s*(?:"(?P<quoted>(?:[^"]|"")+)"|(?P<bare>[^",:\s][^,:]*?))\s*:\s*(?P<type>\w+(?:[(\[][^)\]]*[)\]])?)\s*(?:,|$)'
+)
+
+
+class ColumnTypes(click.ParamType["dict[str, str]"]):
+    """Columns and their types, separated by commas: ``zip:string,price:decimal(15,2)``."""
+
+    name = "column types"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, str]:
+        """The types by name; click's usage error where something else is in the text."""
+        types, position = {}, 0
+        while position < len(value):
+            item = _TYPED.match(value, position)
+            if item is None:
+                self.fail(f"{value[position:]!r} is not COL:TYPE, as in zip:string,price:decimal(15,2)", param, ctx)
+            name = item["bare"] if item["quoted"] is None else item["quoted"].replace('""', '"')
+            types[name] = item["type"]
+            position = item.end()
+        return types
+
+
+def csv_options(function: Function) -> Callable[..., Any]:
+    """Options about CSV inputs; the command gets them as ``csv``, None where none was given."""
+
+    @click.option("--csv-delimiter", metavar="CHAR", help="The character between values; \\t is a tab.  [default: ,]")
+    @click.option(
+        "--csv-header/--no-csv-header",
+        default=None,
+        help="The first line has the columns' names, or else columns are called f0, f1, ….  [default: it has]",
+    )
+    @click.option(
+        "--csv-null",
+        "csv_nulls",
+        multiple=True,
+        metavar="TEXT",
+        help="What stands for null, unless quoted; may be given several times.  [default: an empty field]",
+    )
+    @click.option(
+        "--csv-types",
+        type=ColumnTypes(),
+        metavar="COL:TYPE,…",
+        help="Types of columns, as zip:string,price:decimal(15,2). Others are guessed from the first MiB; text that a "
+        "number would change (007) stays text.",
+    )
+    @click.option("--csv-encoding", metavar="NAME", help="As utf-8, latin-1, cp1252.  [default: utf-8]")
+    @functools.wraps(function)
+    def with_csv(
+        *arguments: Any,
+        csv_delimiter: str | None,
+        csv_header: bool | None,
+        csv_nulls: tuple[str, ...],
+        csv_types: dict[str, str] | None,
+        csv_encoding: str | None,
+        **others: Any,
+    ) -> Any:
+        given: dict[str, Any] = {
+            "delimiter": None if csv_delimiter is None else csv_delimiter.replace("\\t", "\t"),
+            "header": csv_header,
+            "nulls": csv_nulls or None,
+            "types": csv_types,
+            "encoding": csv_encoding,
+        }
+        given = {name: value for name, value in given.items() if value is not None}
+        return function(*arguments, csv=CsvOptions(**given) if given else None, **others)
+
+    return with_csv
