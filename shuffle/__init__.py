@@ -11,6 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from shuffle.client import PartitionClient, fetch
+    from shuffle.inspecting.comparison import diff
+    from shuffle.inspecting.doctor import doctor
+    from shuffle.inspecting.inspection import inspect
+    from shuffle.inspecting.repair import repair
+    from shuffle.inspecting.verification import verify
     from shuffle.jobs.job import run
     from shuffle.mapping.map_writer import MapWriter
     from shuffle.mapping.partition_files import partition_files
@@ -38,11 +43,16 @@ __all__ = [
     "RoundRobinPartitioner",
     "ServeOptions",
     "ShuffleWarning",
+    "diff",
+    "doctor",
     "fetch",
+    "inspect",
     "merge",
     "partition_files",
     "read_partition",
+    "repair",
     "run",
+    "verify",
 ]
 
 _LAZY = {
@@ -61,11 +71,16 @@ _LAZY = {
     "RoundRobinPartitioner": "shuffle.partitioners",
     "ServeOptions": "shuffle.options",
     "ShuffleWarning": "shuffle.warning",
+    "diff": "shuffle.inspecting.comparison",
+    "doctor": "shuffle.inspecting.doctor",
     "fetch": "shuffle.client",
+    "inspect": "shuffle.inspecting.inspection",
     "merge": "shuffle.merging.merge",
     "partition_files": "shuffle.mapping.partition_files",
     "read_partition": "shuffle.reduce",
+    "repair": "shuffle.inspecting.repair",
     "run": "shuffle.jobs.job",
+    "verify": "shuffle.inspecting.verification",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, json_option, output_options
-from shuffle.cli.terminal import progress_bar, say
+from shuffle.cli.terminal import progress_bar, say, say_result
 from shuffle.wording import as_json_text
 
 EXIT_DIFFERENT = 1
@@ -37,15 +37,14 @@ def command(first: str, second: str, *, any_order: bool, as_json: bool, output: 
 
     How rows are cut into batches, compressed and aligned does not count, nor does metadata. NaN equals NaN.
     """
-    from shuffle.inspecting.comparison import first_difference
+    from shuffle.inspecting.comparison import diff
 
     with progress_bar(None, " partitions", "comparing", shown=output.bar_shown) as progress:
-        difference = first_difference(first, second, any_order=any_order, progress=progress)
+        comparison = diff(first, second, any_order=any_order, progress=progress)
     if as_json:
-        found = None if difference is None else difference.as_dict()
-        click.echo(as_json_text({"first": first, "second": second, "same": difference is None, "difference": found}))
-    elif difference is not None:
-        click.echo(f"{first} and {second} differ: {difference}")
+        click.echo(as_json_text(comparison.as_dict()))
+    elif not comparison.same:
+        say_result(str(comparison), output.bar_shown)
     elif not output.quiet:
-        say(f"{first} and {second} hold the same rows")
-    return 0 if difference is None else EXIT_DIFFERENT
+        say(str(comparison))
+    return 0 if comparison.same else EXIT_DIFFERENT

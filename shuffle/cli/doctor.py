@@ -6,7 +6,7 @@ import click
 
 from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, json_option, output_options
 from shuffle.cli.terminal import progress_bar
-from shuffle.inspecting.doctor import RANGE_BYTES, Diagnosis, Trial, diagnose
+from shuffle.inspecting.doctor import RANGE_BYTES, Diagnosis, Trial, doctor
 from shuffle.options import METHOD_NAMES
 from shuffle.wording import aligned, as_json_text, counted, sized
 
@@ -31,7 +31,7 @@ def command(directory: str, *, as_json: bool, output: Output) -> None:
     """
     count = len(METHOD_NAMES) * len(RANGE_BYTES)
     with progress_bar(count, "measurement", "measuring", shown=output.bar_shown) as progress:
-        diagnosis = diagnose(directory, lambda: progress(1))
+        diagnosis = doctor(directory, progress=progress)
     click.echo(as_json_text(diagnosis.as_dict()) if as_json else _text(diagnosis))
 
 

@@ -1,4 +1,4 @@
-"""Whether two partitioned files hold the same rows, partition by partition, and where they differ first.
+"""``shuffle.diff``: whether two files hold the same rows, partition by partition, and where they differ first.
 
 Nothing here prints. One partition of each file is compared at a time; columns of plain types as arrays, nested ones
 value by value.
@@ -7,6 +7,7 @@ value by value.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from os import PathLike
@@ -50,17 +51,45 @@ class Difference:
         return f"{place}: {self.problem}" if place else self.problem
 
 
-def first_difference(
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Whether two files hold the same rows.
+
+    Attributes:
+        first, second: the files, as they were given.
+        difference: the first one, or None.
+    """
+
+    first: str
+    second: str
+    difference: Difference | None
+
+    @property
+    def same(self) -> bool:
+        """Whether each partition holds the same rows in both files."""
+        return self.difference is None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The comparison as JSON has it."""
+        found = None if self.difference is None else self.difference.as_dict()
+        return {"first": self.first, "second": self.second, "same": self.same, "difference": found}
+
+    def __str__(self) -> str:
+        files = f"{self.first} and {self.second}"
+        return f"{files} hold the same rows" if self.same else f"{files} differ: {self.difference}"
+
+
+def diff(
     first: str | PathLike[str],
     second: str | PathLike[str],
     *,
     any_order: bool = False,
     progress: Callable[[int], None] | None = None,
-) -> Difference | None:
-    """The first difference between the rows of two files, or None where partitions hold the same.
+) -> Comparison:
+    """Compare the rows of two files, partition by partition, and find the first difference.
 
-    Batches, alignment, compression, metadata and the order of dictionaries do not count. NaN is equal to NaN, and 0.0
-    to −0.0.
+    Batches, alignment, compression, metadata and the order of dictionaries do not count. NaN equals NaN, and 0.0
+    equals −0.0.
 
     Args:
         first, second: the files.
@@ -70,6 +99,17 @@ def first_difference(
     Raises:
         SpillError, OSError: a file cannot be read.
     """
+    difference = _first_difference(first, second, any_order=any_order, progress=progress)
+    return Comparison(os.fspath(first), os.fspath(second), difference)
+
+
+def _first_difference(
+    first: str | PathLike[str],
+    second: str | PathLike[str],
+    *,
+    any_order: bool,
+    progress: Callable[[int], None] | None,
+) -> Difference | None:
     with SpillFile(first) as one, SpillFile(second) as other:
         if one.partition_count != other.partition_count:
             counts = f"{one.partition_count} in the first, {other.partition_count} in the second"

@@ -1,4 +1,4 @@
-"""What the kernel and the file system of a directory can do: tried, not guessed, and measured.
+"""``shuffle.doctor``: what the kernel and the file system of a directory can do: tried, not guessed, and measured.
 
 Files without a name are made there and gone afterwards; nothing is left even after a kill.
 """
@@ -99,13 +99,18 @@ class Diagnosis:
         """The diagnosis as JSON has it."""
         return asdict(self)
 
+    def __str__(self) -> str:
+        chosen = ", ".join(dict.fromkeys(choice.clean_sources for choice in self.choices))
+        shares = "shares blocks" if self.methods["clone"].works else "does not share blocks"
+        return f"{self.directory}: {self.file_system} on {self.kernel}, which {shares}; a merge chooses {chosen}"
 
-def diagnose(directory: str | PathLike[str], progress: Callable[[], None] = lambda: None) -> Diagnosis:
-    """Try and measure what a directory's file system can do. Takes a few seconds and 128 MiB of its room.
+
+def doctor(directory: str | PathLike[str], *, progress: Callable[[int], None] = lambda _count: None) -> Diagnosis:
+    """Try what the file system of a directory can do, and measure it. Takes a few seconds and 128 MiB of room.
 
     Args:
         directory: must be writable.
-        progress: called after each of ``len(METHOD_NAMES) * len(RANGE_BYTES)`` measurements.
+        progress: called with 1 after each of ``len(METHOD_NAMES) * len(RANGE_BYTES)`` measurements.
 
     Raises:
         OSError: the directory is missing, not writable or full.
@@ -125,7 +130,7 @@ def diagnose(directory: str | PathLike[str], progress: Callable[[], None] = lamb
                 if method in usable:
                     rate = _measure(directory, plan, sources, method)
                     rates.append(Rate(method, range_bytes, plan.byte_count / rate / 2**20))
-                progress()
+                progress(1)
     return Diagnosis(
         directory=directory,
         kernel=SystemKernel().release,

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 
-from shuffle.inspecting.comparison import Difference, first_difference
+from shuffle.inspecting.comparison import Difference, diff
 from shuffle.testing import write_spill
 from tests.helpers.spills import flat_batch, random_spill
 
@@ -53,12 +53,13 @@ def test_values_of_every_type_are_compared(tmp_path: Path, data_type: pa.DataTyp
     one = file_of(tmp_path / "a.arrow", column_of(data_type, values))
     same = file_of(tmp_path / "b.arrow", column_of(data_type, values[:2]), column_of(data_type, values[2:]))
     turned = file_of(tmp_path / "c.arrow", column_of(data_type, values[::-1]))
-    assert first_difference(one, same) is None
-    assert first_difference(one, same, any_order=True) is None
-    assert first_difference(one, turned, any_order=True) is None
+    assert diff(one, same).difference is None
+    assert diff(one, same, any_order=True).difference is None
+    assert diff(one, turned, any_order=True).difference is None
     if data_type != pa.null():
         other = file_of(tmp_path / "d.arrow", column_of(data_type, [*values[:4], values[0]]))
-        in_order, in_any_order = first_difference(one, other), first_difference(one, other, any_order=True)
+        in_order = diff(one, other).difference
+        in_any_order = diff(one, other, any_order=True).difference
         assert in_order is not None
         assert (in_order.partition, in_order.row, in_order.column) == (1, 4, "c")
         assert in_any_order is not None
@@ -75,8 +76,8 @@ def test_a_difference_names_values(tmp_path: Path) -> None:
         tmp_path / "b.arrow",
         partition_count=2,
     )
-    assert str(first_difference(one, other)) == "partition 1, row 2, column n: 2 in the first, 9 in the second"
-    assert str(first_difference(one, other, any_order=True)) == (
+    assert str(diff(one, other).difference) == "partition 1, row 2, column n: 2 in the first, 9 in the second"
+    assert str(diff(one, other, any_order=True).difference) == (
         "partition 1, row 2: this row of the first is missing 1 times in the other: n 2, s None"
     )
 
@@ -92,7 +93,7 @@ def test_a_difference_names_values(tmp_path: Path) -> None:
 def test_counts_are_compared(tmp_path: Path, rows: list[int], other_rows: list[int], difference: str | None) -> None:
     one = random_spill(tmp_path / "a.arrow", rows)
     other = random_spill(tmp_path / "b.arrow", other_rows)
-    found = first_difference(one, other)
+    found = diff(one, other).difference
     assert (None if found is None else str(found)) == difference
 
 
@@ -101,7 +102,7 @@ def test_schemas_are_compared(tmp_path: Path) -> None:
     other = random_spill(
         tmp_path / "b.arrow", [1], schema=pa.schema([("key", pa.int64()), ("text", pa.large_string())])
     )
-    assert first_difference(one, other) == Difference(
+    assert diff(one, other).difference == Difference(
         problem="schemas: in the second column text is large_string, not string"
     )
 
@@ -115,21 +116,21 @@ def test_alignment_batches_and_compression_do_not_count(tmp_path: Path) -> None:
         compression="lz4",
         alignment=4096,
     )
-    assert first_difference(one, other) is None
+    assert diff(one, other).difference is None
 
 
 @pytest.mark.parametrize("data_type", [pa.float16(), pa.float32(), pa.float64()])
 def test_negative_zero_is_zero(tmp_path: Path, data_type: pa.DataType) -> None:
     one = file_of(tmp_path / "a.arrow", column_of(data_type, [0.0, math.nan]))
     other = file_of(tmp_path / "b.arrow", column_of(data_type, [-0.0, math.nan]))
-    assert first_difference(one, other) is None
-    assert first_difference(one, other, any_order=True) is None
+    assert diff(one, other).difference is None
+    assert diff(one, other, any_order=True).difference is None
 
 
 def test_progress_counts_partitions(tmp_path: Path) -> None:
     path = random_spill(tmp_path / "a.arrow", [1, 2, 0, 4])
     counts: list[int] = []
-    assert first_difference(path, path, progress=counts.append) is None
+    assert diff(path, path, progress=counts.append).difference is None
     assert sum(counts) == 4
 
 
@@ -146,5 +147,5 @@ def test_any_order_is_equality_of_multisets(
     for name, values in (("a.arrow", rows), ("b.arrow", other_rows)):
         batch = pa.RecordBatch.from_pylist([{"n": n, "s": s} for n, s in values], schema)
         paths.append(write_spill({0: [batch]}, directory / name, partition_count=1))
-    assert (first_difference(*paths) is None) == (rows == other_rows)
-    assert (first_difference(*paths, any_order=True) is None) == (sorted(rows) == sorted(other_rows))
+    assert (diff(*paths).difference is None) == (rows == other_rows)
+    assert (diff(*paths, any_order=True).difference is None) == (sorted(rows) == sorted(other_rows))

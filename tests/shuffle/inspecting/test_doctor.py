@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from shuffle.inspecting import doctor
-from shuffle.inspecting.doctor import RANGE_BYTES, diagnose
+import shuffle.inspecting.doctor as doctor_module
+from shuffle.inspecting.doctor import RANGE_BYTES, doctor
 from shuffle.options import METHOD_NAMES
 from tests.helpers.spills import open_files_in
 
 
 @pytest.fixture(autouse=True)
 def small_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "SAMPLE_BYTES", 4 << 20)
-    monkeypatch.setattr(doctor, "_ROUNDS", 1)
+    monkeypatch.setattr(doctor_module, "SAMPLE_BYTES", 4 << 20)
+    monkeypatch.setattr(doctor_module, "_ROUNDS", 1)
 
 
 @pytest.fixture
@@ -42,11 +42,11 @@ def directory(request: pytest.FixtureRequest) -> Iterator[Path]:
 def test_what_a_file_system_can_do_is_tried(directory: Path, file_system: str, clones: bool, chosen: set[str]) -> None:
     told = 0
 
-    def count() -> None:
+    def count(more: int) -> None:
         nonlocal told
-        told += 1
+        told += more
 
-    diagnosis = diagnose(directory, count)
+    diagnosis = doctor(directory, progress=count)
     assert told == len(METHOD_NAMES) * len(RANGE_BYTES)
     assert diagnosis.directory == str(directory)
     assert diagnosis.kernel == f"Linux {os.uname().release}"
@@ -69,16 +69,16 @@ def test_what_a_file_system_can_do_is_tried(directory: Path, file_system: str, c
 
 def test_a_directory_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="missing"):
-        diagnose(tmp_path / "missing")
+        doctor(tmp_path / "missing")
 
 
 def test_a_file_is_no_directory(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError, match="file"):
-        diagnose(tmp_path / "file")
+        doctor(tmp_path / "file")
 
 
 def test_a_disk_without_room_is_told_and_left_as_it_was(small_ext4_dir: Path) -> None:
     with pytest.raises(OSError, match="No space left on device"):
-        diagnose(small_ext4_dir)
+        doctor(small_ext4_dir)
     assert sorted(os.listdir(small_ext4_dir)) in ([], ["lost+found"])
