@@ -78,7 +78,8 @@ class MergeOptions:
         durable: fsync the target and its directory before reporting success. Costs waiting for the disk.
         verify: read the target again before it is published, and compare it with the sources' checksums or, where
             sources have no checksums, with their bytes. Costs reading the target once.
-        delete_sources: remove the sources once the target is published.
+        delete_sources: remove the sources once the target is published and fsynced, as by ``durable``. A source that
+            changed meanwhile stays, and is an error.
         compact: decode, join the small record batches of each partition into batches of 1 MiB, and encode again. For
             targets that are read many times; costs decoding and encoding. The bytes do not depend on ``threads``.
         memory_bytes: memory of a compacting merge for rows that are read, decoded and encoded, 1 MiB or more; a number
@@ -110,6 +111,11 @@ class MergeOptions:
             raise ValueError(f"a compacting merge decodes, so that nothing is copied with method {self.method}")
         if self.memory_bytes is not None and not self.compact:
             raise ValueError("memory_bytes is the memory of a compacting merge, and compact is off")
+
+    @property
+    def syncs(self) -> bool:
+        """Whether the target is fsynced: sources go only when the target survives a power cut."""
+        return self.durable or self.delete_sources
 
 
 class MapKeywords(TypedDict, total=False):

@@ -7,7 +7,6 @@ Which row goes where is the partitioner's business, how a file is written ``Spil
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -36,8 +35,9 @@ from shuffle.mapping.sorted_block import (
     sort_block,
     window_batches,
 )
-from shuffle.mapping.spill_store import SpillStore, Written, naming, spill_directories, verify_written
+from shuffle.mapping.spill_store import SpillStore, Written, naming, spill_directories
 from shuffle.mapping.write_behind import WriteBehind
+from shuffle.merging.verification import verify_written
 from shuffle.option_kinds import options_of
 from shuffle.options import MapKeywords, MapOptions
 from shuffle.partitioners import Partitioner
@@ -119,7 +119,7 @@ class MapWriter:
         self._gathered_rows = self._gathered_bytes = 0
         self._blocks: list[Future[SortedBlock]] = []
         self._held_bytes = self._peak_bytes = 0
-        self._row_count = self._row_bytes = 0
+        self._row_count = self._row_bytes = self._target_bytes = 0
         self._lock = threading.Lock()
         self._seconds = {"partitioning": 0.0, "sorting": 0.0, "writing": 0.0}
         self._closed = self._failed = False
@@ -289,8 +289,9 @@ class MapWriter:
             with naming(self._target):
                 written = self._write_blocks(output)
             if self._options.merge.verify:
-                verify_written(output)
+                verify_written(output, written.layout)
             output.publish()
+            self._target_bytes = written.byte_count
             return written.layout, None
         if self._blocks or self._spills.count == 0:
             self._spill()
@@ -298,9 +299,11 @@ class MapWriter:
             return None, None
         self._threads.close()  # what their memory holds can be given back once they are gone
         if (layout := self._spills.publish_only_one()) is not None:
+            self._target_bytes = self._spills.byte_count
             return layout, None
         merged, layout = self._spills.merge_into(output)
         output.publish()
+        self._target_bytes = merged.target_bytes
         return layout, merged
 
     def _reported(self, layout: PartitionLayout | None, merged: MergeReport | None) -> MapReport:
@@ -311,7 +314,7 @@ class MapWriter:
             row_count=self._row_count,
             row_bytes=self._row_bytes,
             peak_memory_bytes=self._peak_bytes,
-            target_bytes=0 if self._output is None else os.stat(self._target).st_size,
+            target_bytes=self._target_bytes,
             spills=tuple(map(str, spills.names)),
             spill_count=spills.count,
             spilled_bytes=spills.byte_count,

@@ -14,20 +14,17 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from shuffle.merging.copy.job import Target
 from shuffle.merging.formats.arrow import ARROW, borrow_source
 from shuffle.merging.merge import plan_sources
 from shuffle.merging.sources import SPILL_PATTERN, Source
 from shuffle.merging.target_writer import write_merged
-from shuffle.merging.verification import verify_checksums
+from shuffle.merging.verification import verify_written
 from shuffle.options import MapOptions
 from shuffle.report import MergeReport
 from shuffle.warning import warn
 from spill_format.errors import TargetExistsError
 from spill_format.layout import PartitionLayout
-from spill_format.range_checksums import CRC32C, RangeChecksums
 from spill_format.storage.publication import PendingFile, open_pending
-from spill_format.structure import read_structure
 
 _MAXIMUM_UNNAMED_SPILLS = 128  # each holds a descriptor
 
@@ -48,20 +45,6 @@ class Written(NamedTuple):
 
     byte_count: int
     layout: PartitionLayout
-
-
-def verify_written(file: PendingFile) -> None:
-    """Read a partitioned file again before it is published: what describes it, and each range by its checksum.
-
-    Raises:
-        SpillError: it is not what was written.
-        OSError: it cannot be read.
-    """
-    target = Target(file.descriptor, str(file.path))
-    layout = read_structure(*target).index.layout
-    assert layout.crc32c is not None  # an index always has them
-    advice = "nothing was published; the disk or the memory does not keep what it is given"
-    verify_checksums(target, layout.offsets, RangeChecksums(CRC32C, layout.crc32c), advice)
 
 
 @contextmanager
@@ -130,7 +113,8 @@ class SpillStore:
             return None
         (spill,) = self._unnamed
         if self._options.merge.verify:
-            verify_written(spill)
+            assert self._last_layout is not None  # of this spill
+            verify_written(spill, self._last_layout)
         try:
             spill.publish()
         except OSError as error:

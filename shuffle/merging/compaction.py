@@ -24,12 +24,11 @@ from shuffle.merging.decoding import RangeDecoder
 from shuffle.merging.rebatching import BATCH_BYTES, Group, Piece, rebatched
 from shuffle.merging.sources import SourceDescriptors, descriptor_limit
 from shuffle.merging.target_writer import PreparedMerge, Progress, check_room
-from shuffle.merging.verification import verify_checksums
+from shuffle.merging.verification import verify_written
 from shuffle.options import COMPACTION_MEMORY_BYTES, MergeOptions
 from shuffle.report import Compaction, MergeReport
 from spill_format.encoder import SpillEncoder
 from spill_format.layout import PartitionLayout
-from spill_format.range_checksums import CRC32C, RangeChecksums
 from spill_format.serializer import Serializer
 from spill_format.storage.publication import PendingFile
 
@@ -70,9 +69,9 @@ def write_compacted(
             if error.filename is None:  # of a system call that knows only a descriptor
                 raise OSError(error.errno, error.strerror, target.path) from error
             raise
+    prepared.check_unchanged()
     if options.verify:
-        assert layout.crc32c is not None  # an encoder's always has them
-        verify_checksums(target, layout.offsets, RangeChecksums(CRC32C, layout.crc32c))
+        verify_written(pending, layout)
     return MergeReport(
         target=target.path,
         source_count=plan.source_count,

@@ -13,14 +13,14 @@ from shuffle.merging.copy.job import ignore_progress
 from shuffle.merging.formats import FormatName, MergeFormat, resolve_format
 from shuffle.merging.plan import plan_merge
 from shuffle.merging.repetition import is_merged_already
-from shuffle.merging.sources import Source, check_partition_counts, list_of
+from shuffle.merging.sources import NO_FILE, Source, check_partition_counts, identity_of, list_of
 from shuffle.merging.target_writer import PreparedMerge, Progress, write_merged
 from shuffle.option_kinds import options_of
 from shuffle.options import MergeKeywords, MergeOptions
 from shuffle.report import MergeReport
 from shuffle.warning import warn
-from spill_format.errors import TargetExistsError
-from spill_format.storage.publication import PendingFile, open_pending
+from spill_format.errors import SpillError, TargetExistsError
+from spill_format.storage.publication import PendingFile, make_durable, open_pending
 
 
 def merge(
@@ -87,7 +87,7 @@ def merge_prepared(
     if is_merged_already(prepared, target, options):
         return _repeated(prepared, target, options, started)
     try:
-        with open_pending(target, overwrite=options.overwrite, durable=options.durable) as pending:
+        with open_pending(target, overwrite=options.overwrite, durable=options.syncs) as pending:
             write = _write_compacted if options.compact else write_merged
             report = write(prepared, pending, options, progress=progress, kernel=kernel, started=started)
             prepared.format.publish(pending, prepared.trailer, options)
@@ -134,6 +134,8 @@ def _repeated(
 ) -> MergeReport:
     """The report of a merge that was done before; its sources may still wait for their deletion."""
     if options.delete_sources:
+        for path in prepared.format.files_of(target):
+            make_durable(path)
         _delete(prepared)
     plan = prepared.plan
     return MergeReport(
@@ -175,9 +177,22 @@ def _refuse_target_among_sources(sources: Sequence[Source], target: str | PathLi
 
 
 def _delete(prepared: PreparedMerge) -> None:
+    """Remove the sources that were merged; raise SpillError, after all others, for one that is not what was merged."""
+    changed = None
     for path, source in {source.path: source for source in prepared.sources}.items():
         try:
-            prepared.format.delete(source)
+            if (identity := identity_of(path)) in {source.identity, NO_FILE}:
+                prepared.format.delete(source)
+            else:
+                changed = SpillError(
+                    "published, but this source changed after it was merged, and stays",
+                    path=path,
+                    expected=str(source.identity),
+                    actual=str(identity),
+                    advice="merge it again",
+                )
         except OSError as error:
             # The merge has succeeded; only the tidying has not.
             warn(f"the source {path} could not be deleted: {error.strerror}")
+    if changed is not None:
+        raise changed

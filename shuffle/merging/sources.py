@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 SPILL_PATTERN = ".spill.arrow"
 """What the names of spills end with; a directory is searched for it."""
 
+NO_FILE = FileIdentity(0, 0, 0, 0)
+"""The identity of a source without bytes that has no file, as Spark leaves it."""
+
 _SPARE_DESCRIPTORS = 32  # left to the rest of the process
 
 
@@ -99,6 +102,37 @@ def check_partition_counts(sources: Sequence[Source]) -> None:
             )
 
 
+def check_unchanged(source: Source) -> None:
+    """Check that the file of a source's name is still the one whose layout was read, or gone: it was copied by then.
+
+    Raises:
+        SpillError: it was replaced, or written to.
+        OSError: nobody can tell; it names the file.
+    """
+    if source.borrowed is not None:
+        return
+    if (identity := identity_of(source.path)) not in {source.identity, NO_FILE}:
+        raise _changed(source, identity)
+
+
+def identity_of(path: str) -> FileIdentity:
+    """Return the identity of the file that has a name, ``NO_FILE`` without one; OSError where nobody can tell."""
+    try:
+        return FileIdentity.of(os.stat(path))
+    except FileNotFoundError:
+        return NO_FILE
+
+
+def _changed(source: Source, identity: FileIdentity) -> SpillError:
+    return SpillError(
+        "the source changed after its index was read",
+        path=source.path,
+        expected=str(source.identity),
+        actual=str(identity),
+        advice="merge again when nobody writes to it",
+    )
+
+
 class SourceDescriptors:
     """Descriptors of the sources, opened when they are first needed; at most ``limit`` at a time.
 
@@ -149,13 +183,7 @@ class SourceDescriptors:
             self._close_oldest()
         descriptor = self._open[source] = self._opened(wanted.path)
         if (identity := FileIdentity.of(os.fstat(descriptor))) != wanted.identity:
-            raise SpillError(
-                "the source changed after its index was read",
-                path=wanted.path,
-                expected=str(wanted.identity),
-                actual=str(identity),
-                advice="merge again when nobody writes to it",
-            )
+            raise _changed(wanted, identity)
         return descriptor
 
     def _opened(self, path: str) -> int:

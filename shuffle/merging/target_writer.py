@@ -14,14 +14,14 @@ from shuffle.machine.file_systems import free_bytes
 from shuffle.machine.kernel import Kernel, SystemKernel
 from shuffle.merging.copy.choice import Span, choose, written_bytes
 from shuffle.merging.copy.experience import Experience
-from shuffle.merging.copy.job import Target, ignore_progress, switch_off_advice
+from shuffle.merging.copy.job import Target, ignore_progress, switch_off_advice, write_all
 from shuffle.merging.copy.ladder import CopyResult
 from shuffle.merging.copy.workers import copy_spans
 from shuffle.merging.formats.protocol import MergeFormat, Trailer
 from shuffle.merging.plan import MergePlan
-from shuffle.merging.sources import Source
+from shuffle.merging.sources import Source, check_unchanged
 from shuffle.merging.surroundings import look_around
-from shuffle.merging.verification import verify_target
+from shuffle.merging.verification import verify_content, verify_target
 from shuffle.options import KERNEL_METHODS, MergeOptions
 from shuffle.report import MergeReport
 from shuffle.warning import warn
@@ -43,6 +43,11 @@ class PreparedMerge:
     format: MergeFormat
     header: bytes
     plan: MergePlan
+
+    def check_unchanged(self) -> None:
+        """Check that every source is still what was read of it; see ``sources.check_unchanged``."""
+        for source in self.sources:
+            check_unchanged(source)
 
     @cached_property
     def trailer(self) -> Trailer:
@@ -150,9 +155,9 @@ class _TargetWriter:
         check_room(self._pending, len(self._prepared.header) + range_bytes + len(self._trailer.content))
 
     def write(self, spans: Sequence[Span]) -> CopyResult:
-        """Write header, ranges and trailer, assert the size of what was copied and, if asked to, its checksums."""
+        """Write header, ranges and trailer, assert the size of what was copied and, if asked to, read all back."""
         plan = self._prepared.plan
-        _write(self._target, [self._prepared.header], 0)
+        self._write([self._prepared.header], 0)
         result = copy_spans(
             spans,
             plan,
@@ -170,9 +175,12 @@ class _TargetWriter:
                 actual=size,
                 advice=switch_off_advice(self._kernel),
             )
+        self._write(self._trailer.content, plan.end)
+        self._prepared.check_unchanged()
         if self._options.verify:
+            verify_content(self._target, [self._prepared.header], 0)
             verify_target(self._target, plan, self._prepared.sources, self._kernel, self._trailer.checksums)
-        _write(self._target, self._trailer.content, plan.end)
+            verify_content(self._target, self._trailer.content, plan.end)
         return result
 
     def undo(self) -> None:
@@ -181,21 +189,13 @@ class _TargetWriter:
         self._progress(-self._told)
         self._told = 0
 
+    def _write(self, pieces: Iterable[bytes | memoryview], offset: int) -> None:
+        """Write pieces behind each other, from an offset on."""
+        for piece in pieces:
+            write_all(self._kernel, self._target, memoryview(piece), offset)
+            offset += len(piece)
+
     def _tell(self, byte_count: int) -> None:
         with self._lock:
             self._told += byte_count
         self._progress(byte_count)
-
-
-def _write(target: Target, pieces: Iterable[bytes | memoryview], offset: int) -> None:
-    """Write pieces behind each other, from an offset on."""
-    for piece in pieces:
-        remaining = memoryview(piece)
-        while remaining:
-            try:
-                written = os.pwrite(target.descriptor, remaining, offset)
-            except OSError as error:
-                problem = f"{error.strerror}: writing {len(remaining)} bytes at offset {offset}"
-                raise OSError(error.errno, problem, target.path) from error
-            remaining = remaining[written:]
-            offset += written

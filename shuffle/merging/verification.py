@@ -7,7 +7,7 @@ sources' bytes themselves.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -17,10 +17,13 @@ from shuffle.merging.copy.job import CopyJob, Target
 from shuffle.merging.plan import MergePlan
 from shuffle.merging.sources import Source, SourceDescriptors, descriptor_limit
 from spill_format.errors import ChecksumError
-from spill_format.layout import Int64Array
-from spill_format.range_checksums import RangeChecksums
+from spill_format.layout import Int64Array, PartitionLayout
+from spill_format.range_checksums import CRC32C, RangeChecksums
+from spill_format.storage.publication import PendingFile
+from spill_format.structure import read_structure
 
 _BUFFER_BYTES = 1 << 20
+_OWN_ADVICE = "nothing was published; the disk or the memory does not keep what it is given"
 _ADVICE = "`shuffle verify` of the sources tells which of them is damaged"
 
 
@@ -75,6 +78,29 @@ def verify_checksums(
             )
 
 
+def verify_content(target: Target, pieces: Iterable[bytes | memoryview], offset: int) -> None:
+    """Check that the target's bytes from an offset on are these pieces, one behind the other.
+
+    Raises:
+        ChecksumError: they are not; it names the place.
+    """
+    for piece in pieces:
+        expected = memoryview(piece)
+        found = _read_back(target, memoryview(bytearray(len(expected))), offset)
+        if found != expected:
+            differ = (place for place, pair in enumerate(zip(found, expected, strict=False)) if pair[0] != pair[1])
+            place = next(differ, len(found))
+            raise ChecksumError(
+                "what was written around the ranges is not there",
+                path=target.path,
+                offset=offset + place,
+                expected=expected[place : place + 8].hex(" "),
+                actual=found[place : place + 8].hex(" ") or "none",
+                advice=_OWN_ADVICE,
+            )
+        offset += len(expected)
+
+
 def _compare_bytes(job: CopyJob) -> None:
     """Read the sources once more and compare, window by window."""
     for window in assembled_windows(job, job.plan.start, job.plan.end):
@@ -94,6 +120,26 @@ def _compare_bytes(job: CopyJob) -> None:
                 actual=f"{actual[place]:02x}" if place < len(actual) else "none",
                 advice="the source was changed meanwhile, or the disk does not keep what it is given",
             )
+
+
+def verify_written(file: PendingFile, layout: PartitionLayout) -> None:
+    """Read a whole Arrow file again, before it is published: what describes it, and each range by its checksum.
+
+    Args:
+        file: complete.
+        layout: what was written.
+
+    Raises:
+        SpillError: it is not what was written.
+        OSError: it cannot be read.
+    """
+    target = Target(file.descriptor, str(file.path))
+    found = read_structure(*target).index.layout
+    for part in ("offsets", "rows", "crc32c"):
+        if not np.array_equal(getattr(found, part), getattr(layout, part)):
+            raise ChecksumError("the index read back is not the one written", path=target.path, advice=_OWN_ADVICE)
+    assert layout.crc32c is not None  # an index always has them
+    verify_checksums(target, layout.offsets, RangeChecksums(CRC32C, layout.crc32c), _OWN_ADVICE)
 
 
 def _read_back(target: Target, buffer: memoryview, position: int) -> memoryview:

@@ -199,7 +199,7 @@ class TestPositions:
         assert error.expected != error.actual
         message = str(error)
         assert f"Linux {os.uname().release}" in message
-        assert "--transfer-to off" in message
+        assert 'transfer_to="off"' in message
         assert 'transfer_to="off"' in message
         if what != "the target's size":  # which is of no range in particular
             assert error.partition is not None

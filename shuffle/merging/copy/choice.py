@@ -69,7 +69,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "share",
-        lambda options, around: around.shares_blocks and (options.durable or not around.sources_dirty),
+        lambda options, around: around.shares_blocks and (options.syncs or not around.sources_dirty),
         ("clone", "gather", "buffered"),
         "512 MiB, clean sources: 0.04 s against 0.31 to 0.45 s; with fsync 0.38 s against 0.31 to 1.4 s, dirty or not",
     ),

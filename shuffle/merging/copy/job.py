@@ -73,6 +73,37 @@ class Target(NamedTuple):
     path: str
 
 
+def write_all(kernel: Kernel, target: Target, buffer: memoryview, position: int) -> int:
+    """Write all of a buffer at a position of the target; how many system calls it took.
+
+    Raises:
+        PositionError: the kernel claims to have written more than it was given.
+        OSError: writing failed, or nothing was written; it names the target.
+    """
+    system_calls = 0
+    written = 0
+    while written < len(buffer):
+        place = position + written
+        piece = buffer[written : written + _WRITTEN_BYTES]
+        try:
+            count = kernel.pwrite(target.descriptor, [piece], place)
+        except OSError as error:
+            raise OSError(error.errno, f"{error.strerror}: writing at offset {place}", target.path) from error
+        system_calls += 1
+        if count == 0:  # no file system should, but a loop that never ends is worse than an error
+            raise OSError(errno.EIO, f"nothing was written at offset {place}", target.path)
+        if not 0 < count <= len(piece):
+            raise _miscounted(kernel, "bytes written", target.path, place, len(piece), count)
+        written += count
+    return system_calls
+
+
+def _miscounted(kernel: Kernel, what: str, path: str, offset: int, asked: int, actual: int) -> PositionError:
+    """The error for a count that ``pread`` or ``pwrite`` cannot mean; there is no other way left to copy."""
+    problem = f"{what}, as {kernel.release} counts them"
+    return PositionError(problem, path=path, offset=offset, expected=f"0 to {asked}", actual=actual)
+
+
 class CancelledError(Exception):
     """Another thread of the same copy failed; this one gave up."""
 
@@ -170,29 +201,8 @@ class CopyJob:
         return system_calls
 
     def write(self, buffer: memoryview, position: int) -> int:
-        """Write all of a buffer at a position of the target; how many system calls it took.
-
-        Raises:
-            PositionError: the kernel claims to have written more than it was given.
-            OSError: writing failed, or nothing was written; it names the target.
-        """
-        system_calls = 0
-        written = 0
-        while written < len(buffer):
-            try:
-                piece = buffer[written : written + _WRITTEN_BYTES]
-                count = self.kernel.pwrite(self.target.descriptor, [piece], position + written)
-            except OSError as error:
-                problem = f"{error.strerror}: writing at offset {position + written}"
-                raise OSError(error.errno, problem, self.target.path) from error
-            system_calls += 1
-            if count == 0:  # no file system should, but a loop that never ends is worse than an error
-                raise OSError(errno.EIO, f"nothing was written at offset {position + written}", self.target.path)
-            if not 0 < count <= len(piece):
-                place = position + written
-                raise self.miscounted("bytes written", self.target.path, place, len(piece), count)
-            written += count
-        return system_calls
+        """Write to the target; see ``write_all``."""
+        return write_all(self.kernel, self.target, buffer, position)
 
     def _read(self, source: int, buffers: list[memoryview], offset: int) -> int:
         try:
@@ -202,7 +212,7 @@ class CopyJob:
             raise OSError(error.errno, problem, self.descriptors.path(source)) from error
         asked = sum(map(len, buffers))
         if not 0 <= count <= asked:
-            raise self.miscounted("bytes read", self.descriptors.path(source), offset, asked, count)
+            raise _miscounted(self.kernel, "bytes read", self.descriptors.path(source), offset, asked, count)
         return count
 
     def tell(self, byte_count: int) -> None:
@@ -235,11 +245,6 @@ class CopyJob:
             actual=actual,
             advice=switch_off_advice(self.kernel),
         )
-
-    def miscounted(self, what: str, path: str, offset: int, asked: int, actual: int) -> PositionError:
-        """The error for a count that ``pread`` or ``pwrite`` cannot mean; there is no other way left to copy."""
-        problem = f"{what}, as {self.kernel.release} counts them"
-        return PositionError(problem, path=path, offset=offset, expected=f"0 to {asked}", actual=actual)
 
     def failed(self, method: str, piece: Piece, error: OSError) -> OSError:
         """``error`` with file and place."""

@@ -67,6 +67,10 @@ class ArrowFormat:
         """The file is complete in itself."""
         pending.publish()
 
+    def files_of(self, target: str | PathLike[str]) -> tuple[str, ...]:
+        """The target alone."""
+        return (os.fspath(target),)
+
     def delete(self, source: Source) -> None:
         """See ``MergeFormat``."""
         os.unlink(source.path)

@@ -87,6 +87,10 @@ class MergeFormat(Protocol):
         """
         ...
 
+    def files_of(self, target: str | PathLike[str]) -> tuple[str, ...]:
+        """The files of a target that is there."""
+        ...
+
     def delete(self, source: Source) -> None:
         """Remove a source, with what belongs to it."""
         ...

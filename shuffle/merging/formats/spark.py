@@ -10,7 +10,7 @@ import numpy as np
 
 from shuffle.merging.formats.protocol import TargetState, Trailer
 from shuffle.merging.plan import MergePlan
-from shuffle.merging.sources import Source
+from shuffle.merging.sources import NO_FILE, Source
 from shuffle.options import MergeOptions
 from shuffle.warning import warn
 from spill_format.errors import CorruptError
@@ -22,8 +22,6 @@ from spill_format.spark.outputs import OutputPaths, SparkOutput, index_path_of, 
 from spill_format.spark.publication import finish_output, publish_output
 from spill_format.storage.identity import FileIdentity
 from spill_format.storage.publication import PendingFile, is_there
-
-_NO_FILE = FileIdentity(0, 0, 0, 0)
 
 
 class SparkFormat:
@@ -85,7 +83,7 @@ class SparkFormat:
 
     def finish(self, target: str | PathLike[str], trailer: Trailer, options: MergeOptions) -> None:
         """See ``finish_output``."""
-        finish_output(target, trailer.layout.offsets, trailer.checksums, durable=options.durable)
+        finish_output(target, trailer.layout.offsets, trailer.checksums, durable=options.syncs)
 
     def publish(self, pending: PendingFile, trailer: Trailer, options: MergeOptions) -> None:
         """See ``publish_output``."""
@@ -94,14 +92,19 @@ class SparkFormat:
             trailer.layout.offsets,
             trailer.checksums,
             overwrite=options.overwrite,
-            durable=options.durable,
+            durable=options.syncs,
         )
+
+    def files_of(self, target: str | PathLike[str]) -> tuple[str, ...]:
+        """The data, its checksums, and the index."""
+        paths = paths_beside(target)
+        return tuple(path for path in (paths.data, paths.checksum, paths.index) if path is not None)
 
     def delete(self, source: Source) -> None:
         """Remove an output, the index first: what is left after a crash is no output."""
         for companion in source.companions:
             os.unlink(companion)
-        if source.identity != _NO_FILE:
+        if source.identity != NO_FILE:
             os.unlink(source.path)
 
 
@@ -143,7 +146,7 @@ def find_shuffle(roots: Sequence[str], shuffle: int | None) -> list[OutputPaths]
 
 def _source(output: SparkOutput) -> Source:
     paths, status = output.paths, output.status
-    identity = _NO_FILE if status is None else FileIdentity.of(status)
+    identity = NO_FILE if status is None else FileIdentity.of(status)
     companions = (paths.index,) if paths.checksum is None else (paths.index, paths.checksum)
     return Source(paths.data, output.layout, identity, checksums=output.checksums, companions=companions)
 
