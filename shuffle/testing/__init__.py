@@ -1,4 +1,5 @@
-"""What the project tests itself with, for the tests of those who use it. Needs no test framework.
+"""What the project tests itself with, for the tests of those who use it. Needs no test framework, but
+for the conformance suites, which are classes of tests for pytest.
 
 Names are imported when they are first used: pytest looks into this package for its plugin, in runs that use nothing
 of it, too. ``shuffle.testing.strategies`` needs hypothesis.
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     )
     from shuffle.testing.copy_checks import Check, conformance
     from shuffle.testing.file_systems import CannotMountError, loop_mounted, tmpfs_mounted
+    from shuffle.testing.partitioners import PartitionerConformance
     from shuffle.testing.scripted_kernel import (
         Always,
         Fail,
@@ -39,6 +41,7 @@ _MODULES = {
     "assertions": ["assert_layout", "assert_partitioned_by", "assert_rows_conserved", "assert_same_rows"],
     "copy_checks": ["Check", "conformance"],
     "file_systems": ["CannotMountError", "loop_mounted", "tmpfs_mounted"],
+    "partitioners": ["PartitionerConformance"],
     "snapshots": ["layout_text"],
     "scripted_kernel": [
         "Always",
@@ -65,6 +68,7 @@ __all__ = [
     "Fail",
     "Lie",
     "Meanwhile",
+    "PartitionerConformance",
     "Real",
     "ScriptedKernel",
     "Short",

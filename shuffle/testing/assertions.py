@@ -6,7 +6,7 @@ Functions that raise say ``__tracebackhide__``, so that pytest shows the line of
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from os import PathLike, fspath
 from typing import Any
@@ -34,8 +34,9 @@ def assert_layout(
         partition_count: P, if it is to be asserted beside a mapping.
 
     Raises:
-        AssertionError: partition count or rows differ. It shows the first surplus row of the first partition at fault,
-            or its last one where rows are missing.
+        AssertionError: partition count or rows differ, or a partition named does not exist. It shows the first surplus
+            row of the first partition at fault, or its last one where rows are missing.
+        TypeError: a partition or a count is no integer.
         SpillError, OSError: the file cannot be read.
     """
     __tracebackhide__ = True
@@ -43,11 +44,15 @@ def assert_layout(
         if not isinstance(row_counts, Mapping):
             partition_count = len(row_counts)
             row_counts = dict(enumerate(row_counts))
+        numbers: Iterator[Any] = chain.from_iterable(row_counts.items())
+        for number in numbers:
+            if not isinstance(number, int | np.integer) or isinstance(number, bool):
+                raise TypeError(f"rows are counted as {{partition: rows}}, in integers, not {number!r}")
         if partition_count is not None and spill.partition_count != partition_count:
             raise AssertionError(f"{fspath(path)} has {_partitions(spill.partition_count)}, not {partition_count}")
         assert spill.layout.rows is not None  # an index always has them
         actual = dict(enumerate(spill.layout.rows.tolist()))
-        wrong = [p for p in sorted(actual.keys() | row_counts) if actual.get(p, 0) != row_counts.get(p, 0)]
+        wrong = [p for p in sorted(actual.keys() | row_counts) if actual.get(p) != row_counts.get(p, 0)]
         if wrong:
             raise AssertionError(_layout_message(spill, wrong, row_counts))
 
@@ -206,6 +211,7 @@ def assert_rows_conserved(
 
     Raises:
         AssertionError: schemas differ, or rows were lost or added; it shows the first such row and where it is.
+        ValueError: there are no inputs or no outputs: a generator was exhausted, or a pattern matched nothing.
         SpillError, OSError: a file cannot be read.
     """
     __tracebackhide__ = True
@@ -238,6 +244,9 @@ def _contents_of_all(
         for number, what in enumerate(several)
         if not is_plain(what)
     }
+    for side, several in sides:
+        if not several:
+            raise ValueError(f"there are no {side}s to compare: a generator is exhausted, or a pattern matched nothing")
     schema = next((contents.schema for contents in found.values()), None)
     before, after = (
         [

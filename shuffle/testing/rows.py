@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pyarrow as pa
 
+from shuffle.testing.fidelity import first_changed, first_null, survives
 from spill_format.schemas import describe_difference, from_storage, plain_type
 
 Rows: TypeAlias = "pa.Table | pa.RecordBatch | Mapping[str, Any] | Sequence[Any]"
@@ -59,7 +60,17 @@ def to_batches(
                 raise ValueError(f"partition {partition} has rows of another schema: {difference}")
     for partition, plain in columns.items():
         batches[partition] = _batches_of(plain, schema, partition)
+    for partition, found in batches.items():
+        _check_nulls(found, partition)
     return schema, {partition: batches[partition] for partition in sorted(batches)}
+
+
+def _check_nulls(batches: list[pa.RecordBatch], partition: int) -> None:
+    for batch in batches:
+        for field, column in zip(batch.schema, batch.columns, strict=True):
+            if (row := first_null(column, field)) is not None:
+                place = f"partition {partition}, row {row}, column {field.name!r}"
+                raise ValueError(f"{place}: the schema says that there are no nulls")
 
 
 def describe_row(rows: pa.Table | pa.RecordBatch, number: int) -> str:
@@ -183,13 +194,26 @@ def _array(values: Any, field: pa.Field, partition: int) -> pa.Array:
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
     try:
-        return values.cast(stored) if isinstance(values, pa.Array) else pa.array(values, stored)
+        array = values.cast(stored) if isinstance(values, pa.Array) else pa.array(values, stored)
     except _UNFIT as error:
         row, value = next(_unfit(values, stored), (None, None))
         if row is None:
             raise ValueError(f"partition {partition}, column {field.name!r}: {error}") from error
         place = f"partition {partition}, row {row}, column {field.name!r}"
         raise ValueError(f"{place}: {value!r} is no {field.type} ({error})") from error
+    _check_kept(values, array, field, partition)
+    return array
+
+
+def _check_kept(values: Any, array: pa.Array, field: pa.Field, partition: int) -> None:
+    if isinstance(values, pa.Array):
+        if not survives(values, array):
+            raise ValueError(
+                f"partition {partition}, column {field.name!r}: values of type {values.type} are no {field.type}"
+            )
+    elif (row := first_changed(values, array)) is not None:
+        place = f"partition {partition}, row {row}, column {field.name!r}"
+        raise ValueError(f"{place}: {values[row]!r} is no {field.type} (it would become {array[row].as_py()!r})")
 
 
 def _unfit(values: Any, data_type: pa.DataType) -> Iterator[tuple[int, Any]]:

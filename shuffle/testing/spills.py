@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import itertools
 import os
 import shutil
@@ -43,7 +44,8 @@ def write_spill(
         The path.
 
     Raises:
-        ValueError: a value does not fit its column, or there are neither rows nor a schema; the message names
+        ValueError: a value does not fit its column or would be changed by it, a null is in a column that takes none,
+            or there are neither rows nor a schema; the message names
             partition, row and column.
         TypeError: what is given are no rows.
         TargetExistsError, OSError: the file cannot be written.
@@ -67,7 +69,10 @@ def verify_spills(directory: str | PathLike[str]) -> list[Path]:
 
     Raises:
         SpillError: the first file, by name, that is damaged.
+        NotADirectoryError: the directory is not there.
     """
+    if not Path(directory).is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), os.fspath(directory))
     verified = []
     for path in sorted(Path(directory).rglob("*.arrow")):
         try:

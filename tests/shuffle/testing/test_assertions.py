@@ -318,3 +318,24 @@ class TestRowsConserved:
     )
     def test_the_first_row_lost_or_added_is_shown(self, a: Path, outputs: Any, message: str) -> None:
         assert failure(assert_rows_conserved, a, outputs) == message
+
+    @pytest.mark.parametrize("nothing", [[], iter([]), set()], ids=["list", "iterator", "set"])
+    def test_nothing_to_compare_is_refused(self, spill_dir: Path, nothing: Any) -> None:
+        path = write_spill({0: [{"n": 1}]}, spill_dir / "a.arrow")
+        for inputs, outputs, side in (([], nothing, "in"), ([path], nothing, "out")):
+            with pytest.raises(ValueError, match=f"there are no {side}puts to compare"):
+                assert_rows_conserved(inputs, outputs)
+
+
+@pytest.mark.parametrize("counts", [{0: 1, 7: 0}, {0: 1, -1: 0}, [1, 0]])
+def test_a_layout_with_partitions_that_do_not_exist_is_refused(spill_dir: Path, counts: Any) -> None:
+    path = write_spill({0: [{"n": 1}]}, spill_dir / "a.arrow")
+    with pytest.raises(AssertionError, match=r"does not exist, of 1|has 1 partition, not 2"):
+        assert_layout(path, counts)
+
+
+@pytest.mark.parametrize("counts", [{0: 1.0}, {"0": 1}, {0: True}])
+def test_a_layout_is_counted_in_integers(spill_dir: Path, counts: Any) -> None:
+    path = write_spill({0: [{"n": 1}]}, spill_dir / "a.arrow")
+    with pytest.raises(TypeError, match=r"rows are counted as \{partition: rows\}, in integers"):
+        assert_layout(path, counts)

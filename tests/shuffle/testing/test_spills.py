@@ -214,3 +214,8 @@ def test_a_file_that_is_named_as_a_spill_must_be_one(tmp_path: Path, write: Any,
 
     with pytest.raises(error):
         verify_spills(tmp_path)
+
+
+def test_a_directory_that_is_not_there_is_not_verified(tmp_path: Path) -> None:
+    with pytest.raises(NotADirectoryError):
+        verify_spills(tmp_path / "missing")
