@@ -1,12 +1,16 @@
 """Errors of wrong arguments: what was given is told, and what may be given."""
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet
 
 import spill_format
-from shuffle import FetchOptions, HashPartitioner, MapOptions, MapWriter, MergeOptions, ServeOptions, run
+from shuffle import CsvOptions, FetchOptions, HashPartitioner, MapOptions, MapWriter, MergeOptions, ServeOptions, run
 from shuffle.reduce import read_partition
+from shuffle.rows.errors import InputError
+from shuffle.rows.inputs import Inputs
 from spill_format import SpillFile, SpillWriter
 from spill_format.messages import check_alignment, metadata_length_of
 from tests.errors.rows import Raised, Row, each_row, wrong
@@ -19,7 +23,28 @@ def spill_in(directory: Path) -> SpillFile:
     return SpillFile(random_spill(directory / "a.arrow", [1, 2]))
 
 
+def csv_of(directory: Path, **options: Any) -> Inputs:
+    (directory / "a.csv").write_bytes("key,text\n1,\u00e9\n".encode("latin-1"))
+    return Inputs([str(directory / "a.csv")], csv=CsvOptions(**options))
+
+
+def parquet_in(directory: Path) -> str:
+    pa.parquet.write_table(ROWS, directory / "a.parquet")
+    return str(directory / "a.parquet")
+
+
 TABLE: list[Row] = [
+    Raised(
+        InputError,
+        "no type 'int' for column key; types are called string",
+        lambda directory: csv_of(directory, types={"key": "int"}),
+    ),
+    Raised(InputError, "column text is not utf-8; say its encoding", csv_of),
+    Raised(
+        InputError,
+        "a.parquet: not CSV, which these options are for",
+        lambda directory: Inputs([parquet_in(directory)], csv=CsvOptions()),
+    ),
     Raised(
         ValueError,
         "spills_only makes no target, so verify has nothing to do",
