@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from shuffle.merging.merge import merge
     from shuffle.options import CsvOptions, FetchOptions, MapOptions, MergeOptions, ServeOptions
     from shuffle.partitioners import CallablePartitioner, HashPartitioner, RangePartitioner, RoundRobinPartitioner
-    from shuffle.reduce import read_partition
+    from shuffle.reduce import co_partitioned, read_partition
     from shuffle.report import MapReport, MergeReport
     from shuffle.serve.server import PartitionServer
     from shuffle.warning import ShuffleWarning
@@ -43,6 +43,7 @@ __all__ = [
     "RoundRobinPartitioner",
     "ServeOptions",
     "ShuffleWarning",
+    "co_partitioned",
     "diff",
     "doctor",
     "fetch",
@@ -71,6 +72,7 @@ _LAZY = {
     "RoundRobinPartitioner": "shuffle.partitioners",
     "ServeOptions": "shuffle.options",
     "ShuffleWarning": "shuffle.warning",
+    "co_partitioned": "shuffle.reduce",
     "diff": "shuffle.inspecting.comparison",
     "doctor": "shuffle.inspecting.doctor",
     "fetch": "shuffle.client",

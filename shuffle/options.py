@@ -60,6 +60,7 @@ class MergeKeywords(TypedDict, total=False):
     delete_sources: bool
     compact: bool
     memory_bytes: int | str | None
+    mix_partitioners: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +86,7 @@ class MergeOptions:
         memory_bytes: memory of a compacting merge for rows that are read, decoded and encoded, 1 MiB or more; a number
             or text such as ``"256MiB"``, the default. The process takes some 64 MiB more with its libraries, and a
             record batch that is larger by itself is decoded whole. Only with ``compact``.
+        mix_partitioners: merge files whose rows different partitioners placed. Off: such a mixture is an error.
     """
 
     transfer_to: TransferTo = field(default_factory=default_transfer_to)
@@ -96,6 +98,7 @@ class MergeOptions:
     delete_sources: Flag = False
     compact: Flag = False
     memory_bytes: Memory | None = None
+    mix_partitioners: Flag = False
 
     if TYPE_CHECKING:
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
@@ -14,6 +15,7 @@ import pyarrow as pa
 
 from shuffle.machine.prefetch import Task, in_order
 from spill_format.errors import MismatchError
+from spill_format.partitioner import check_partitioners, describe_separation
 from spill_format.reader import SpillFile
 from spill_format.remote import RemoteSpillFile
 from spill_format.schemas import describe_difference
@@ -29,6 +31,7 @@ def read_partition(
     columns: Sequence[str] | None = None,
     prefetch_bytes: int = 64 << 20,
     threads: int = 4,
+    mix_partitioners: bool = False,
 ) -> pa.RecordBatchReader:
     """The rows of one partition, or of partitions ``first`` … ``last - 1``, of several files.
 
@@ -38,6 +41,7 @@ def read_partition(
         columns: names of the columns wanted, in the order wanted; None for all.
         prefetch_bytes: at most so many bytes of ranges are read ahead, or held by the batch that was given out last.
         threads: how many files are read at once.
+        mix_partitioners: read files whose rows different partitioners placed. Off: such a mixture is an error.
 
     Returns:
         Record batches, file after file in the order given. Those of local files are views of their memory maps.
@@ -45,7 +49,8 @@ def read_partition(
     Raises:
         ValueError: no files; a limit that is none; no such column.
         IndexError: a file has no such partition; while reading, if it is not the first file.
-        MismatchError: a file's columns are others than the first one's; while reading.
+        MismatchError: a file's columns, number of partitions or partitioner are others than those of the first
+            file; while reading.
         SpillError, OSError: a file is damaged or cannot be read; while reading, if it is not the first one.
     """
     if prefetch_bytes < 1 or threads < 1:
@@ -62,7 +67,7 @@ def read_partition(
         yield _task(opened, first, last, columns)
         for file in remaining:
             other = _opened(file)
-            _check_schema(opened, other)
+            _check_agreement(opened, other, mix_partitioners=mix_partitioners)
             yield _task(other, first, last, columns)
 
     def batches() -> Iterator[pa.RecordBatch]:
@@ -87,6 +92,56 @@ def _task(file: SpillFile | RemoteSpillFile, first: int, last: int | None, colum
     return Task(end - start, read)
 
 
-def _check_schema(first: SpillFile | RemoteSpillFile, other: SpillFile | RemoteSpillFile) -> None:
+def _check_agreement(
+    first: SpillFile | RemoteSpillFile, other: SpillFile | RemoteSpillFile, *, mix_partitioners: bool
+) -> None:
     if (difference := describe_difference(first.schema, other.schema)) is not None:
         raise MismatchError(f"other columns than {first.path} has: {difference}", path=other.path)
+    if first.partition_count != other.partition_count:
+        raise MismatchError(
+            f"another number of partitions than {first.path}",
+            path=other.path,
+            expected=first.partition_count,
+            actual=other.partition_count,
+        )
+    if not mix_partitioners:
+        encoded = [(file.path, file.partitioner.encode()) for file in (first, other) if file.partitioner is not None]
+        check_partitioners(encoded)
+
+
+def co_partitioned(first: AnyFile, second: AnyFile) -> CoPartitioning:
+    """Whether equal keys of two files have the same partition, so that the files can be joined partition by partition.
+
+    Args:
+        first, second: open, or paths. The key columns may have other names in the second file.
+
+    Returns:
+        True or False, with the reason.
+
+    Raises:
+        SpillError, OSError: a file is damaged or cannot be read.
+    """
+    descriptions = []
+    for file in (first, second):
+        opened = _opened(file)
+        descriptions.append(opened.partitioner)
+        if opened is not file:
+            opened.close()
+    return CoPartitioning(describe_separation(*descriptions))
+
+
+@dataclass(frozen=True, slots=True)
+class CoPartitioning:
+    """The answer of ``co_partitioned``; as a condition it is that answer.
+
+    Attributes:
+        reason: why equal keys need not have the same partition; None where they do.
+    """
+
+    reason: str | None
+
+    def __bool__(self) -> bool:
+        return self.reason is None
+
+    def __str__(self) -> str:
+        return "partitioned alike" if self.reason is None else f"not partitioned alike: {self.reason}"

@@ -8,11 +8,11 @@ business: here descriptions are stored and compared.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from .errors import REPAIR_ADVICE, CorruptError
+from .errors import REPAIR_ADVICE, CorruptError, MismatchError
 
 
 class PartitionerColumn(NamedTuple):
@@ -121,6 +121,30 @@ def describe_separation(first: PartitionerDescription | None, second: Partitione
         if not description.by_value:
             return f"{description.kind} places rows by something else than their values"
     return _difference(first, second)
+
+
+def check_partitioners(files: Iterable[tuple[str, bytes]]) -> None:
+    """Check that the rows of all files were placed alike, as far as it is known.
+
+    Args:
+        files: the path and the stored description of each; empty where it is unknown.
+
+    Raises:
+        MismatchError: it names two files and their difference.
+    """
+    known = ((path, stored) for path, stored in files if stored)
+    first_path, first = next(known, ("", b""))
+    for path, stored in known:
+        if stored == first:
+            continue
+        ours, theirs = read_partitioner(first, first_path), read_partitioner(stored, path)
+        difference = describe_mixture(ours, theirs) if ours is not None and theirs is not None else None
+        if difference is not None:
+            raise MismatchError(
+                f"another partitioner than {first_path}: {difference}",
+                path=path,
+                advice="mix_partitioners=True takes rows of different partitioners together",
+            )
 
 
 def _difference(first: PartitionerDescription, second: PartitionerDescription) -> str | None:

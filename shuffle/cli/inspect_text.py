@@ -106,6 +106,8 @@ def facts_of(inspection: Inspection, sizes: PartitionSizes) -> list[tuple[str, s
     found = [("size", sized(of["byte_count"])), *_facts(sizes)]
     if "alignment" in of:
         found.append(("alignment", _alignment(of)))
+    if "partitioner" in of:
+        found.append(("partitioner", of["partitioner"] or "– (the file does not say)"))
     if "checksums" in of:
         found.append(("checksums", of["checksums"] or "–"))
     return [*found, ("codec", " and ".join(of["codecs"]) or "– (no batches)")]

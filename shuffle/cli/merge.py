@@ -71,6 +71,7 @@ Examples:
     metavar="SIZE",
     help="Memory for --compact.  [default: 256MiB]",
 )
+@click.option("--mix-partitioners", is_flag=True, help="Merge files whose rows different partitioners placed.")
 @click.option("--delete-sources", is_flag=True, help="Remove the sources once OUT is published.")
 @click.option("--dry-run", is_flag=True, help="Check the sources, print the plan, write nothing.")
 @merge_options
@@ -87,6 +88,7 @@ def command(  # noqa: PLR0913 (one argument an option)
     codec: str | None,
     compact: bool,
     memory_bytes: int | None,
+    mix_partitioners: bool,
     delete_sources: bool,
     dry_run: bool,
     as_json: bool,
@@ -111,13 +113,19 @@ def command(  # noqa: PLR0913 (one argument an option)
     started = time.perf_counter()
     if memory_bytes is not None and not compact:
         raise click.UsageError("--memory is for --compact", click.get_current_context())
-    options = replace(options, delete_sources=delete_sources, compact=compact, memory_bytes=memory_bytes)
+    options = replace(
+        options,
+        delete_sources=delete_sources,
+        compact=compact,
+        memory_bytes=memory_bytes,
+        mix_partitioners=mix_partitioners,
+    )
     if format_name == _PUSH:
         if target is None or dry_run:
             raise click.UsageError("spark-push has no --dry-run", click.get_current_context())
         _merge_pushed(sources, target, options, SparkFormat(shuffle, codec), app_id, as_json=as_json, output=output)
         return
-    prepared = prepare_merge(sources, _format_of(format_name, shuffle, codec))
+    prepared = prepare_merge(sources, _format_of(format_name, shuffle, codec), mix_partitioners=mix_partitioners)
     if target is None or dry_run:
         click.echo(as_json_text(_plan_as_dict(prepared, target)) if as_json else str(prepared.plan))
         return

@@ -27,6 +27,7 @@ from spill_format.errors import CorruptError, SpillError
 from spill_format.index import PartitionIndex
 from spill_format.layout import Int64Array
 from spill_format.messages import FILE_START, MAGIC, read_codec
+from spill_format.partitioner import PartitionerDescription, read_partitioner
 from spill_format.storage.local import read_exactly
 from spill_format.structure import FileStructure, read_structure
 
@@ -75,6 +76,7 @@ class ArrowFile:
                 codecs=_sample_codecs(descriptor, structure.path, index),
                 sizes=sizes,
                 file_system=file_system_of(descriptor),
+                partitioner=read_partitioner(index.partitioner, structure.path),
             )
 
     def check(self, *, fast: bool, progress: Progress) -> Check:
@@ -107,10 +109,12 @@ class ArrowInspection(SizedInspection):
     Attributes:
         alignment: bytes; every range starts at a multiple of it.
         file_system: the file system that holds the file.
+        partitioner: what placed the rows, or None where the file does not say.
     """
 
     alignment: int
     file_system: FileSystem
+    partitioner: PartitionerDescription | None
     format: ClassVar = "arrow"
 
     @property
@@ -130,6 +134,7 @@ class ArrowInspection(SizedInspection):
             "block_bytes": self.file_system.block_bytes,
             "shares_blocks": self.file_system.shares_blocks,
             "cloneable_bytes": self.cloneable_bytes,
+            "partitioner": None if self.partitioner is None else str(self.partitioner),
         }
 
 

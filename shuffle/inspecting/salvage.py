@@ -34,6 +34,7 @@ from spill_format.messages import (
     read_seal,
     sealed_crc32c,
 )
+from spill_format.partitioner import PartitionerDescription, read_partitioner
 from spill_format.salvage import Description, describe_damaged
 from spill_format.storage.local import read_exactly
 from spill_format.storage.publication import PendingFile, open_pending
@@ -54,6 +55,7 @@ class Salvage:
         messages: the record batches that are whole, in file order, partitions ascending.
         damaged_places: ``(start, end)`` in bytes of what lies among the ranges and is no whole record batch.
         losses: which partitions lost what, ascending; empty where everything is known to be there.
+        partitioner: what placed the rows, or None where it is lost or was never known.
         target: the new file, or None where none was made.
     """
 
@@ -66,6 +68,7 @@ class Salvage:
     messages: Sequence[FoundMessage]
     damaged_places: tuple[tuple[int, int], ...]
     losses: tuple[Loss, ...]
+    partitioner: PartitionerDescription | None = None
     target: str | None = None
 
     @property
@@ -167,8 +170,11 @@ def _salvage(descriptor: int, path: str, progress: Progress) -> Salvage:
     partition_count = description.partition_count or 1 + max((m.partition for m in scan.messages), default=0)
     # Without an end everything up to the end of the file may have been record batches.
     places = gaps_between(messages, start, byte_count if scan.ranges_end is None else scan.ranges_end)
+    partitioner = None
     if description.old_index is not None:
         losses = losses_by_index(messages, description.old_index.index)
+        if description.old_index.index.layout.partition_count == partition_count:
+            partitioner = read_partitioner(description.old_index.index.partitioner, path)
     else:
         losses = losses_by_scan(scan, messages, places, partition_count)
     return Salvage(
@@ -181,6 +187,7 @@ def _salvage(descriptor: int, path: str, progress: Progress) -> Salvage:
         messages=messages,
         damaged_places=tuple(places),
         losses=tuple(losses),
+        partitioner=partitioner,
     )
 
 
@@ -230,7 +237,9 @@ def _alignment_of(messages: Sequence[FoundMessage]) -> int:
 
 def _write(found: Salvage, descriptor: int, target: PendingFile, progress: Progress) -> None:
     try:
-        encoder = SpillEncoder(target, found.stored_schema, found.partition_count, None, found.alignment)
+        encoder = SpillEncoder(
+            target, found.stored_schema, found.partition_count, None, found.alignment, partitioner=found.partitioner
+        )
         for message in found.messages:
             content = memoryview(read_exactly(descriptor, message.offset, message.end - message.offset, found.path))
             metadata, body = content[: message.metadata_length], content[message.metadata_length :]

@@ -41,7 +41,7 @@ from shuffle.merging.verification import verify_written
 from shuffle.option_kinds import options_of
 from shuffle.options import MapKeywords, MapOptions
 from shuffle.partitioners import Partitioner
-from shuffle.partitioners.protocol import PartitionNumbers, check_partitioner
+from shuffle.partitioners.protocol import PartitionNumbers, check_partitioner, describe
 from shuffle.report import MapReport, MergeReport
 from spill_format.encoder import SpillEncoder
 from spill_format.layout import PartitionLayout
@@ -97,6 +97,7 @@ class MapWriter:
         self._sortable_schema = sortable_schema(self._stored_schema)
         self._partitioner = partitioner
         partitioner.check_schema(schema)
+        self._described_partitioner = describe(partitioner, schema)
         self._target = Path(target)
         merge = self._options.merge
         self._output = (
@@ -264,6 +265,7 @@ class MapWriter:
                 self._options.compression,
                 self._alignment,
                 behind.write if self._threads.threads > 1 else None,
+                partitioner=self._described_partitioner,
             )
             for batches in self._threads.map(self._stored_batches, plan_windows(blocks, partition_count)):
                 for partition, batch in batches:

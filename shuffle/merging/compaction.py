@@ -18,7 +18,7 @@ import pyarrow as pa
 from shuffle.arrays.sortable import from_sortable
 from shuffle.machine.kernel import Kernel, SystemKernel
 from shuffle.machine.prefetch import Task, in_order
-from shuffle.merging.arrow_target import target_alignment
+from shuffle.merging.arrow_target import target_alignment, target_partitioner
 from shuffle.merging.copy.job import CopyJob, Target, ignore_progress
 from shuffle.merging.decoding import RangeDecoder
 from shuffle.merging.rebatching import BATCH_BYTES, Group, Piece, rebatched
@@ -29,6 +29,7 @@ from shuffle.options import COMPACTION_MEMORY_BYTES, MergeOptions
 from shuffle.report import Compaction, MergeReport
 from spill_format.encoder import SpillEncoder
 from spill_format.layout import PartitionLayout
+from spill_format.partitioner import read_partitioner
 from spill_format.serializer import Serializer
 from spill_format.storage.publication import PendingFile
 
@@ -114,7 +115,9 @@ class _Compactor:
         self._bundle_bytes = min(unit_bytes, BATCH_BYTES)
         self._decoder = RangeDecoder(list(prepared.sources), job, unit_bytes)
         self._stored_schema: pa.Schema = self._decoder.stored_schema
-        self._alignment = target_alignment([source.structure for source in prepared.sources if source.structure])
+        structures = [source.structure for source in prepared.sources if source.structure]
+        self._alignment = target_alignment(structures)
+        self._partitioner = read_partitioner(target_partitioner(structures), structures[0].path)
         self._compression: str | None = None
         self.read_count = self._decoder.message_count
         self.written_count = 0
@@ -123,7 +126,14 @@ class _Compactor:
         """Write the whole target; its layout."""
         self._compression = self._decoder.first_codec()
         partition_count = self._decoder.layout.partition_count
-        encoder = SpillEncoder(file, self._stored_schema, partition_count, self._compression, self._alignment)
+        encoder = SpillEncoder(
+            file,
+            self._stored_schema,
+            partition_count,
+            self._compression,
+            self._alignment,
+            partitioner=self._partitioner,
+        )
         with closing(self._decoded()) as decoded, closing(self._encoded(rebatched(_in_turn(decoded)))) as encoded:
             for messages in encoded:
                 for message in messages:

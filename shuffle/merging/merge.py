@@ -59,7 +59,7 @@ def merge(
     """
     started = time.perf_counter()
     options = options_of(MergeOptions, options, keywords)
-    prepared = prepare_merge(sources, file_format)
+    prepared = prepare_merge(sources, file_format, mix_partitioners=options.mix_partitioners)
     return merge_prepared(prepared, target, options, progress=progress, kernel=kernel, started=started)
 
 
@@ -101,7 +101,10 @@ def merge_prepared(
 
 
 def prepare_merge(
-    paths: Iterable[str | PathLike[str]], file_format: FormatName | MergeFormat = "auto"
+    paths: Iterable[str | PathLike[str]],
+    file_format: FormatName | MergeFormat = "auto",
+    *,
+    mix_partitioners: bool = False,
 ) -> PreparedMerge:
     """Look before touching: open every source, check it and all of them together, and plan.
 
@@ -110,20 +113,22 @@ def prepare_merge(
     """
     listed = list_of(paths)
     merge_format = resolve_format(file_format, listed)
-    return plan_sources(merge_format.open_sources(listed), merge_format)
+    return plan_sources(merge_format.open_sources(listed), merge_format, mix_partitioners=mix_partitioners)
 
 
-def plan_sources(sources: Sequence[Source], merge_format: MergeFormat) -> PreparedMerge:
+def plan_sources(
+    sources: Sequence[Source], merge_format: MergeFormat, *, mix_partitioners: bool = False
+) -> PreparedMerge:
     """The merge of sources whose layouts were read already.
 
     Raises:
         ValueError: there are none.
-        MismatchError: schemas or partition counts differ.
+        MismatchError: schemas, partition counts or, unless ``mix_partitioners``, partitioners differ.
     """
     if not sources:
         raise ValueError("there is nothing to merge: no sources")
     check_partition_counts(sources)
-    merge_format.check_agreement(sources)
+    merge_format.check_agreement(sources, mix_partitioners=mix_partitioners)
     header = merge_format.header(sources)
     plan = plan_merge([source.layout for source in sources], len(header))
     return PreparedMerge(sources, merge_format, header, plan)

@@ -15,7 +15,8 @@ from shuffle.partitioners.protocol import (
     column_positions,
     empty_partition_numbers,
 )
-from shuffle.partitioners.spark_hash import hash_node, unsupported_type
+from shuffle.partitioners.spark_hash import hash_node, spark_type, unsupported_type
+from spill_format.partitioner import PartitionerColumn, PartitionerDescription
 
 # Spark's seed, for shuffles and for buckets of tables.
 _SEED = 42
@@ -56,6 +57,12 @@ class HashPartitioner:
                 raise ValueError(
                     f"column {name!r} cannot be hashed: Spark's hash has no type for {unsupported}{inside}"
                 )
+
+    def describe(self, schema: pa.Schema) -> PartitionerDescription:
+        """The partitioner as it places rows of this schema: key columns count as Spark's types."""
+        kinds = [schema.field(position).type for position in column_positions(schema, self.columns)]
+        columns = [PartitionerColumn(*each) for each in zip(self.columns, map(spark_type, kinds), strict=True)]
+        return PartitionerDescription("hash", tuple(columns), self.partition_count)
 
     def partition_numbers(self, batch: pa.RecordBatch) -> PartitionNumbers:
         """The partition of each row: shape ``(batch.num_rows,)``, uint16, or uint32 beyond 65536 partitions."""

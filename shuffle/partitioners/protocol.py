@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from spill_format.partitioner import PartitionerDescription
+
 PartitionNumbers = npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
 
 # Spark counts partitions in a Java int.
@@ -36,6 +38,19 @@ class Partitioner(Protocol):
         Its dtype is uint16 when ``partition_count`` is at most 65536, so that a stable argsort is a radix sort, and
         uint32 otherwise.
         """
+
+
+@runtime_checkable
+class DescribingPartitioner(Partitioner, Protocol):
+    """A partitioner that says what decides where a row goes, so that files of different ones are told apart."""
+
+    def describe(self, schema: pa.Schema) -> PartitionerDescription:
+        """The partitioner as it places rows of this schema."""
+
+
+def describe(partitioner: Partitioner, schema: pa.Schema) -> PartitionerDescription | None:
+    """What places rows of a schema, or None for a partitioner that cannot say."""
+    return partitioner.describe(schema) if isinstance(partitioner, DescribingPartitioner) else None
 
 
 def check_partitioner(partitioner: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any, Self, TypeAlias
 
@@ -24,6 +25,7 @@ from shuffle.partitioners.protocol import (
     column_positions,
     empty_partition_numbers,
 )
+from spill_format.partitioner import PartitionerColumn, PartitionerDescription
 
 Bounds: TypeAlias = pa.Table | pa.RecordBatch | pa.Array | pa.ChunkedArray | Sequence[Any]
 
@@ -109,6 +111,17 @@ class RangePartitioner:
         """Raise ValueError if a column is not there, cannot be sorted, or is of a type that the bounds cannot take."""
         _check_sortable(self.columns, schema)
         self._ladder_for([schema.field(position).type for position in column_positions(schema, self.columns)])
+
+    def describe(self, schema: pa.Schema) -> PartitionerDescription:
+        """The partitioner as it places rows of this schema: bounds by their digest."""
+        kinds = [sortable_type(schema.field(position).type) for position in column_positions(schema, self.columns)]
+        columns = [PartitionerColumn(name, str(kind)) for name, kind in zip(self.columns, kinds, strict=True)]
+        parameters = {
+            "bounds": _digest([_cast(*each) for each in zip(self.columns, self._bounds, kinds, strict=True)]),
+            "descending": [order.descending for order in self._orders],
+            "nulls_first": [order.nulls_first for order in self._orders],
+        }
+        return PartitionerDescription("range", tuple(columns), self.partition_count, parameters)
 
     def partition_numbers(self, batch: pa.RecordBatch) -> PartitionNumbers:
         """The partition of each row: shape ``(batch.num_rows,)``, uint16, or uint32 beyond 65536 partitions."""
@@ -209,6 +222,16 @@ def _sortable_column(table: pa.Table | pa.RecordBatch, position: int) -> pa.Arra
         chunks = [sortable_array(chunk) for chunk in column.chunks]
         return pa.chunked_array(chunks, sortable_type(column.type)).combine_chunks()
     return sortable_array(column)
+
+
+def _digest(bounds: Sequence[pa.Array]) -> str:
+    """A digest of arrays of equal length: of their values alone, however they lie in memory."""
+    digest = hashlib.blake2b(digest_size=16)
+    for array in bounds:
+        digest.update(f"{array.type}[{len(array)}]".encode())
+        for buffer in array.take(pa.array(range(len(array)), pa.int64())).buffers():
+            digest.update(b"-" if buffer is None else buffer)
+    return digest.hexdigest()
 
 
 def _cast(name: str, bounds: pa.Array, kind: pa.DataType) -> pa.Array:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from shuffle.partitioners.protocol import PartitionNumbers, check_partition_count, empty_partition_numbers
+from spill_format.partitioner import PartitionerDescription
 
 
 class RoundRobinPartitioner:
@@ -30,6 +31,10 @@ class RoundRobinPartitioner:
 
     def check_schema(self, schema: pa.Schema) -> None:
         """Rows of any schema can be dealt out."""
+
+    def describe(self, schema: pa.Schema) -> PartitionerDescription:  # noqa: ARG002 -- see DescribingPartitioner
+        """The partitioner as it places rows of any schema."""
+        return PartitionerDescription("round_robin", (), self.partition_count, by_value=False)
 
     def partition_numbers(self, batch: pa.RecordBatch) -> PartitionNumbers:
         """The partition of each row, shape ``(batch.num_rows,)``; the next batch goes on where this one ends."""

@@ -79,6 +79,25 @@ def unsupported_type(kind: pa.DataType) -> pa.DataType | None:
     return next((found for part in inner if (found := unsupported_type(part)) is not None), None)
 
 
+def spark_type(kind: pa.DataType) -> str:
+    """Spark's name of the type that values of an Arrow type are hashed as; types of one name hash equal values alike.
+
+    Bytes, shorts and ints are one type, as are decimals of one scale that fit a long.
+    """
+    kind = plain_type(kind)
+    if _types.is_dictionary(kind):
+        return spark_type(kind.value_type)
+    if _is_list(kind):
+        return f"array<{spark_type(kind.value_type)}>"
+    if _types.is_map(kind):
+        return f"map<{spark_type(kind.key_type)},{spark_type(kind.item_type)}>"
+    if _types.is_struct(kind):
+        return f"struct<{','.join(spark_type(field.type) for field in kind)}>"
+    if _types.is_decimal(kind):
+        return f"decimal({_LONGEST_LONG_DECIMAL if kind.precision <= _LONGEST_LONG_DECIMAL else 38},{kind.scale})"
+    return next((name for has_type, name in _SPARK_TYPES if has_type(kind)), str(kind))
+
+
 def _is_list(kind: pa.DataType) -> bool:
     return bool(
         _types.is_list(kind)
@@ -295,6 +314,14 @@ def _is_small_integer(kind: pa.DataType) -> bool:
     return bool(_types.is_integer(kind) and kind.bit_width <= 32 and not _types.is_uint32(kind))
 
 
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(_types.is_string(kind) or _types.is_large_string(kind) or _types.is_string_view(kind))
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return bool(is_variable_binary(kind) or _types.is_fixed_size_binary(kind))
+
+
 _LEAF_READERS: list[tuple[Callable[[pa.DataType], bool], Callable[[pa.Array], HashNode]]] = [
     (_types.is_boolean, _booleans),
     # Spark has no unsigned types: these are what it reads them as from Parquet. uint8 is a short, uint16 an int, both
@@ -311,4 +338,20 @@ _LEAF_READERS: list[tuple[Callable[[pa.DataType], bool], Callable[[pa.Array], Ha
     (_types.is_duration, _microseconds),
     (_types.is_time, _nanoseconds),
     (_types.is_null, _nothing),
+]
+
+_SPARK_TYPES: list[tuple[Callable[[pa.DataType], bool], str]] = [
+    (_types.is_boolean, "boolean"),
+    (_is_small_integer, "int"),
+    (_types.is_uint64, "decimal(38,0)"),
+    (_types.is_integer, "bigint"),
+    (_types.is_float64, "double"),
+    (_types.is_floating, "float"),
+    (_types.is_date, "date"),
+    (_types.is_timestamp, "timestamp"),
+    (_types.is_duration, "interval"),
+    (_types.is_time, "time"),
+    (_types.is_null, "void"),
+    (_is_text, "string"),
+    (_is_bytes, "binary"),
 ]

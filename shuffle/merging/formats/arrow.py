@@ -12,6 +12,7 @@ from shuffle.merging.plan import MergePlan
 from shuffle.merging.sources import Source, find_sources
 from shuffle.options import MergeOptions
 from spill_format.errors import MismatchError
+from spill_format.partitioner import check_partitioners
 from spill_format.range_checksums import CRC32C, RangeChecksums
 from spill_format.storage.identity import FileIdentity
 from spill_format.storage.local import LOCAL
@@ -33,8 +34,8 @@ class ArrowFormat:
             structure = read_structure(file.descriptor, file.path)
             return Source(file.path, structure.index.layout, file.identity, structure)
 
-    def check_agreement(self, sources: Sequence[Source]) -> None:
-        """Raise MismatchError where schemas differ; it names both files and the difference."""
+    def check_agreement(self, sources: Sequence[Source], *, mix_partitioners: bool = False) -> None:
+        """Raise MismatchError where schemas or known partitioners differ; it names both files and the difference."""
         first, *others = _structures(sources)
         for source, structure in zip(sources[1:], others, strict=True):
             if structure.schema_message == first.schema_message:
@@ -42,6 +43,8 @@ class ArrowFormat:
             difference = _schema_difference(first, structure)
             if difference is not None:
                 raise MismatchError(f"another schema than {sources[0].path}: {difference}", path=source.path)
+        if not mix_partitioners:
+            check_partitioners((structure.path, structure.index.partitioner) for structure in _structures(sources))
 
     def header(self, sources: Sequence[Source]) -> bytes:
         """Magic and schema message."""

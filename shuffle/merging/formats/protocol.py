@@ -51,7 +51,7 @@ class MergeFormat(Protocol):
         """
         ...
 
-    def check_agreement(self, sources: Sequence[Source]) -> None:
+    def check_agreement(self, sources: Sequence[Source], *, mix_partitioners: bool = False) -> None:
         """Raise MismatchError unless sources of one partition count can become one file."""
         ...
 

@@ -55,7 +55,7 @@ class SparkFormat:
             raise ValueError(f"a directory ({', '.join(roots)}) holds a file that is also given by its name")
         return [_source(read_output(each)) for each in found]
 
-    def check_agreement(self, sources: Sequence[Source]) -> None:
+    def check_agreement(self, sources: Sequence[Source], *, mix_partitioners: bool = False) -> None:
         """Nothing but the number of partitions can be compared: the bytes are opaque."""
 
     def header(self, sources: Sequence[Source]) -> bytes:  # noqa: ARG002 -- see MergeFormat

@@ -23,6 +23,7 @@ def file_of(byte_counts: Sequence[int], alignment: int = 64, *, shares_blocks: b
         alignment=alignment,
         codecs=("none",),
         sizes=PartitionSizes(sizes, sizes // 8, (sizes > 0).astype(np.int64)),
+        partitioner=None,
         file_system=FileSystem("xfs" if shares_blocks else "ext4", 1, 4096, shares_blocks, remote=False),
     )
 
