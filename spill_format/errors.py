@@ -7,9 +7,11 @@ wrapped in these.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from os import PathLike
 
 
@@ -118,3 +120,14 @@ def in_words(error: BaseException) -> str:
         if isinstance(name, (str, bytes))
     ]
     return ": ".join([" -> ".join(names), error.strerror] if names else [error.strerror])
+
+
+@contextmanager
+def naming(path: str | PathLike[str]) -> Iterator[None]:
+    """Let an OSError of a system call that knows only a descriptor name the file, or where the file lies."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from shuffle.cli.command import Command
 from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, json_option, output_options
 from shuffle.cli.terminal import progress_bar, say, say_result
 from shuffle.wording import as_json_text
@@ -13,6 +14,8 @@ EXIT_DIFFERENT = 1
 
 @click.command(
     "diff",
+    cls=Command,
+    sections={"Comparison": ["any_order"]},
     context_settings=CONTEXT_SETTINGS,
     short_help="Compare the rows of two files, partition by partition.",
     epilog="""\b

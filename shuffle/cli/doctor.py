@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from shuffle.cli.command import Command
 from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, json_option, output_options
 from shuffle.cli.terminal import progress_bar
 from shuffle.inspecting.doctor import RANGE_BYTES, Diagnosis, Trial, doctor
@@ -13,6 +14,8 @@ from shuffle.wording import aligned, as_json_text, counted, sized
 
 @click.command(
     "doctor",
+    cls=Command,
+    sections={},
     context_settings=CONTEXT_SETTINGS,
     short_help="What kernel and file system can do, measured.",
     epilog="""\b

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from shuffle.cli.command import Command
 from shuffle.cli.options import CONTEXT_SETTINGS, PATH, debug_option
 from shuffle.cli.read import Partitions
 from shuffle.cli.secrets import token_option
@@ -15,9 +16,18 @@ from shuffle.wording import sized
 
 _DEFAULTS = FetchOptions()
 
+_SECTIONS = {
+    "Rows": ["partitions", "validate"],
+    "Output": ["target", "overwrite"],
+    "Access": ["token_file", "authority", "certificate", "key"],
+    "Patience": ["attempts", "timeout_seconds"],
+}
+
 
 @click.command(
     "fetch",
+    cls=Command,
+    sections=_SECTIONS,
     context_settings=CONTEXT_SETTINGS,
     short_help="Fetch partitions from a server.",
     epilog="""\b
@@ -33,7 +43,7 @@ Examples:
     "partitions",
     type=Partitions(),
     metavar="N|N-M",
-    help="One, or from one to another, unless the URL names them.",
+    help="One partition, or several (3-6 are 3, 4, 5 and 6), unless the URL names them.",
 )
 @click.option("-o", "--output", "target", metavar="OUT", type=PATH, help="Write a file instead of stdout.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")

@@ -6,6 +6,7 @@ from typing import get_args
 
 import click
 
+from shuffle.cli.command import Command
 from shuffle.cli.inspect_text import as_csv, as_text
 from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, json_option, output_options
 from shuffle.cli.terminal import EXIT_CODES, progress_bar, say, say_error
@@ -19,6 +20,8 @@ _DEFAULT_TOP = 20
 
 @click.command(
     "inspect",
+    cls=Command,
+    sections={"Partitions": ["order", "top"], "Output": ["csv_wanted", "picture"]},
     context_settings=CONTEXT_SETTINGS,
     short_help="Show partitions, sizes, skew and codec of files.",
     epilog="""\b

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 import click
 
+from shuffle.cli.command import Command
 from shuffle.cli.options import (
     CONTEXT_SETTINGS,
     PATH,
@@ -29,9 +30,19 @@ from shuffle.wording import as_json_text
 
 _PUSH: Literal["spark-push"] = "spark-push"
 
+_SECTIONS = {
+    "Output": ["target", "overwrite", "durable", "verify", "dry_run"],
+    "Sources": ["delete_sources", "mix_partitioners"],
+    "Compaction": ["compact", "memory_bytes"],
+    "Copying": ["transfer_to", "method", "threads"],
+    "Spark's files": ["kind", "shuffle", "codec", "app_id"],
+}
+
 
 @click.command(
     "merge",
+    cls=Command,
+    sections=_SECTIONS,
     context_settings=CONTEXT_SETTINGS,
     short_help="Merge spill files into one, partition by partition.",
     epilog="""\b
@@ -41,14 +52,13 @@ Examples:
   shuffle-merge spills/ -o merged.arrow --compact --memory 1GiB
   shuffle-merge spills/ --dry-run
   shuffle-merge /tmp/spark/blockmgr-*/ --shuffle 3 -o shuffle_3_0_0.data
-  shuffle-merge /tmp/spark/blockmgr-*/ --format spark-push -o merged/
+  shuffle-merge /tmp/spark/blockmgr-*/ --kind spark-push -o merged/
 """,
 )
 @click.argument("sources", nargs=-1, required=True, metavar="DIR|FILE…", type=PATH)
 @click.option("-o", "--output", "target", metavar="OUT", type=PATH, help="The file to make.")
 @click.option(
-    "--format",
-    "format_name",
+    "--kind",
     type=click.Choice((*get_args(FormatName), _PUSH)),
     default="auto",
     help="What is merged: Arrow files, Spark's shuffle files, or these into its push-based layout, a file for each "
@@ -82,7 +92,7 @@ def command(  # noqa: PLR0913 (one argument an option)
     sources: tuple[str, ...],
     target: str | None,
     *,
-    format_name: FormatName | Literal["spark-push"],
+    kind: FormatName | Literal["spark-push"],
     app_id: str,
     shuffle: int | None,
     codec: str | None,
@@ -120,12 +130,12 @@ def command(  # noqa: PLR0913 (one argument an option)
         memory_bytes=memory_bytes,
         mix_partitioners=mix_partitioners,
     )
-    if format_name == _PUSH:
+    if kind == _PUSH:
         if target is None or dry_run:
             raise click.UsageError("spark-push has no --dry-run", click.get_current_context())
         _merge_pushed(sources, target, options, SparkFormat(shuffle, codec), app_id, as_json=as_json, output=output)
         return
-    prepared = prepare_merge(sources, _format_of(format_name, shuffle, codec), mix_partitioners=mix_partitioners)
+    prepared = prepare_merge(sources, _format_of(kind, shuffle, codec), mix_partitioners=mix_partitioners)
     if target is None or dry_run:
         click.echo(as_json_text(_plan_as_dict(prepared, target)) if as_json else str(prepared.plan))
         return

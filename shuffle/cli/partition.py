@@ -9,8 +9,8 @@ from typing import Literal, TypeVar, get_args
 
 import click
 
+from shuffle.cli.command import Command
 from shuffle.cli.csv_options import csv_options
-from shuffle.cli.help_sections import SectionedCommand
 from shuffle.cli.keys import Columns, SortKeys
 from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, Size, json_option, merge_options, output_options
 from shuffle.cli.terminal import progress_bar, say
@@ -30,7 +30,6 @@ _SECTIONS = {
     "Output": ["target", "overwrite", "durable", "verify", "compression", "alignment"],
     "Memory, spills, threads": ["memory_bytes", "spill_directories", "keep_spills", "spills_only", "threads"],
     "Merge of the spills": ["transfer_to", "method"],
-    "Reports": ["as_json", "quiet", "progress"],
 }
 
 
@@ -46,7 +45,7 @@ class Alignment(click.ParamType["int | Literal['auto']"]):
 
 @click.command(
     "partition",
-    cls=SectionedCommand,
+    cls=Command,
     sections=_SECTIONS,
     context_settings=CONTEXT_SETTINGS,
     short_help="Partition rows of Parquet, Arrow, CSV or JSON lines files.",
@@ -136,13 +135,11 @@ Examples:
 @functools.partial(
     merge_options,
     threads_option=click.option(
-        "--workers",
         "--threads",
-        "threads",
         type=click.IntRange(min=1),
         metavar="N",
-        help="Threads that decode rows, and as many that sort them; what is written does not depend on it.  [default: "
-        "one a core, at most 4]",
+        help="Threads that decode rows, and as many that sort them; the bytes written are the same.  [default: one a "
+        "core, at most 4]",
     ),
 )
 @json_option

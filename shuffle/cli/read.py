@@ -1,30 +1,27 @@
-"""``shuffle read``: partitions of a file as an Arrow stream, Parquet or CSV."""
+"""``shuffle read``: partitions of a file as Arrow, Parquet, CSV or JSON lines."""
 
 from __future__ import annotations
 
-import io
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any, Literal, get_args
+from typing import IO, Any
 
 import click
 
+from shuffle.cli.command import Command
 from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, output_options
 from shuffle.cli.terminal import progress_bar, say, standard_output
+from shuffle.rows.output_formats import FORMATS, format_of_name
 from shuffle.wording import counted
+from spill_format.errors import naming
 from spill_format.spark.outputs import DATA_SUFFIX
 from spill_format.storage.publication import open_pending
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-Format = Literal["arrow", "parquet", "csv"]
-
-_FORMATS_BY_SUFFIX: dict[str, Format] = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv"}
-_ROW_GROUP_ROWS = 1 << 20
-_ROW_GROUP_BYTES = 128 << 20
+_SECTIONS = {
+    "Rows": ["partitions", "raw", "chunks"],
+    "Output": ["target", "overwrite", "format_name"],
+}
 
 
 class Partitions(click.ParamType["tuple[int, int]"]):
@@ -50,8 +47,10 @@ class Partitions(click.ParamType["tuple[int, int]"]):
 
 @click.command(
     "read",
+    cls=Command,
+    sections=_SECTIONS,
     context_settings=CONTEXT_SETTINGS,
-    short_help="Print partitions as an Arrow stream, Parquet or CSV.",
+    short_help="Print partitions as Arrow, Parquet, CSV or JSON lines.",
     epilog="""\b
 Examples:
   shuffle read merged.arrow -p 3 --format csv | head
@@ -68,23 +67,24 @@ Examples:
     "partitions",
     type=Partitions(),
     metavar="N|N-M",
-    help="One, or from one to another.  [default: all]",
+    help="One partition, or several: 3-6 are 3, 4, 5 and 6.  [default: all]",
 )
 @click.option("-o", "--output", "target", metavar="OUT", type=PATH, help="Write a file instead of stdout.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
 @click.option(
     "--format",
     "format_name",
-    type=click.Choice(get_args(Format)),
-    help="arrow is Arrow's streaming format.  [default: what OUT's name ends with, else arrow]",
+    type=click.Choice(tuple(FORMATS)),
+    help="The format of the output: arrow is Arrow's file format, arrows its streaming format.  [default: what OUT's "
+    "name ends with: .arrow, .feather, .ipc, .arrows, .parquet, .pq, .csv, .jsonl, .ndjson; on stdout arrows]",
 )
-@click.option("--raw", is_flag=True, help="The bytes of the ranges as they are, undecoded; also of Spark's X.data.")
+@click.option("--raw", is_flag=True, help="Write the bytes of the ranges undecoded; also of Spark's X.data.")
 @click.option(
     "--chunk",
     "chunks",
     type=Partitions("chunk"),
     metavar="N|N-M",
-    help="With --raw, of a merged partition of Spark's push-based shuffle: one chunk, or several.",
+    help="With --raw, of Spark's push-based shuffle: one chunk of a merged partition, or several; 0-1 are 0 and 1.",
 )
 @output_options
 def command(  # noqa: PLR0913 (one argument an option)
@@ -93,7 +93,7 @@ def command(  # noqa: PLR0913 (one argument an option)
     partitions: tuple[int, int] | None,
     target: str | None,
     overwrite: bool,
-    format_name: Format | None,
+    format_name: str | None,
     raw: bool,
     chunks: tuple[int, int] | None,
     output: Output,
@@ -123,9 +123,11 @@ def command(  # noqa: PLR0913 (one argument an option)
         raise click.UsageError("--chunk goes with --raw", click.get_current_context())
     if path.endswith(DATA_SUFFIX):
         raise click.ClickException(f"{path}: what Spark's ranges hold is opaque: --raw gives it as it is")
+    from shuffle.rows.outputs import batch_writer
     from spill_format.reader import SpillFile
 
-    format_name = format_name or _FORMATS_BY_SUFFIX.get(os.path.splitext(target or "")[1].lower(), "arrow")
+    if format_name is None:
+        format_name = "arrows" if target is None else _format_of(target)
     with SpillFile(path) as spill:
         count = spill.partition_count
         first, last = partitions or (0, count)
@@ -139,7 +141,7 @@ def command(  # noqa: PLR0913 (one argument an option)
         with (
             _sink(target, format_name, overwrite=overwrite) as sink,
             progress_bar(row_count, " rows", "reading", shown=output.bar_shown and not sink.isatty()) as progress,
-            _writer(sink, spill.schema, format_name) as writer,
+            batch_writer(format_name, sink, spill.schema) as writer,
         ):
             for batch in spill.batches(first, last):
                 writer.write_batch(batch)
@@ -153,83 +155,20 @@ def _sink(target: str | None, format_name: str, *, overwrite: bool) -> Iterator[
     """Where the bytes go: stdout, or a file that appears when all has gone well."""
     if target is None:
         stdout = standard_output()
-        if format_name != "csv" and stdout.isatty():
+        if stdout.isatty() and (format_name not in FORMATS or not FORMATS[format_name].is_text):
             raise click.ClickException(f"{format_name} is not for terminals: give -o OUT, pipe it, or say --format csv")
-        yield stdout
+        with naming("stdout"):
+            yield stdout
+            stdout.flush()
         return
     with open_pending(target, overwrite=overwrite) as pending:
-        with pending.stream() as file:
+        with naming(target), pending.stream() as file:
             yield file
         pending.publish()
 
 
-@contextmanager
-def _writer(sink: IO[bytes], schema: pa.Schema, format_name: Format) -> Iterator[Any]:
-    """What has ``write_batch``. After an error no end is written, so that nobody takes the rest for the whole."""
-    import pyarrow as pa
-
-    gate = _Gate(sink)
-    if format_name == "parquet":
-        writer: Any = _ParquetWriter(gate, schema)
-    elif format_name == "csv":
-        import pyarrow.csv
-
-        writer = pyarrow.csv.CSVWriter(gate, schema)
-    else:
-        writer = pa.ipc.new_stream(gate, schema)
+def _format_of(target: str) -> str:
     try:
-        yield writer
-        writer.close()
-    finally:
-        gate.shut = True
-
-
-class _Gate(io.RawIOBase):
-    """Lets bytes through to a sink until it is shut. Arrow's writers finish their files when they are collected, too,
-    whole or not."""
-
-    def __init__(self, sink: IO[bytes]) -> None:
-        self._sink = sink
-        self.shut = False
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        if not self.shut:
-            self._sink.write(data)
-        return len(data)
-
-    def flush(self) -> None:
-        if not self.shut:
-            self._sink.flush()
-
-
-class _ParquetWriter:
-    """Joins batches to row groups of a size that is good to read; the batches of a spill may be small."""
-
-    def __init__(self, sink: io.RawIOBase, schema: pa.Schema) -> None:
-        import pyarrow.parquet
-
-        self._writer = pyarrow.parquet.ParquetWriter(sink, schema)
-        self._schema = schema
-        self._waiting: list[pa.RecordBatch] = []
-        self._waiting_rows = self._waiting_bytes = 0
-
-    def write_batch(self, batch: pa.RecordBatch) -> None:
-        self._waiting.append(batch)
-        self._waiting_rows += batch.num_rows
-        self._waiting_bytes += batch.nbytes
-        if self._waiting_rows >= _ROW_GROUP_ROWS or self._waiting_bytes >= _ROW_GROUP_BYTES:
-            self._write_waiting()
-
-    def close(self) -> None:
-        if self._waiting:
-            self._write_waiting()
-        self._writer.close()
-
-    def _write_waiting(self) -> None:
-        import pyarrow as pa
-
-        self._writer.write_table(pa.Table.from_batches(self._waiting, self._schema), row_group_size=_ROW_GROUP_ROWS)
-        self._waiting, self._waiting_rows, self._waiting_bytes = [], 0, 0
+        return format_of_name(target)
+    except ValueError as error:
+        raise click.UsageError(f"{error}; or say it with --format", click.get_current_context()) from error

@@ -6,6 +6,7 @@ import os
 
 import click
 
+from shuffle.cli.command import Command
 from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, json_option, output_options
 from shuffle.cli.terminal import EXIT_CODES, progress_bar, say, say_error, say_warning
 from shuffle.inspecting.repair import repair
@@ -14,6 +15,8 @@ from shuffle.wording import as_json_text
 
 @click.command(
     "repair",
+    cls=Command,
+    sections={"Output": ["target", "overwrite", "durable"]},
     context_settings=CONTEXT_SETTINGS,
     short_help="Recover what is whole in damaged files.",
     epilog="""\b

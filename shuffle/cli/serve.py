@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 import click
 
+from shuffle.cli.command import Command
 from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Function, Size, debug_option
 from shuffle.cli.secrets import token_option
 from shuffle.cli.terminal import InterruptedBySignalError
@@ -27,8 +28,19 @@ def _count(name: str, text: str) -> Callable[[Function], Function]:
     return click.option(option, name, type=click.IntRange(min=1), metavar="N", help=f"{text}  [default: {default}]")
 
 
+_SECTIONS = {
+    "Address": ["host", "port"],
+    "Access": ["token_file", "certificate", "key", "client_authority"],
+    "Limits": ["connections", "sends", "queue_seconds", "bytes_in_flight", "open_files"],
+    "Patience": ["header_seconds", "idle_seconds", "grace_seconds"],
+    "Copying": ["transfer_to"],
+}
+
+
 @click.command(
     "serve",
+    cls=Command,
+    sections=_SECTIONS,
     context_settings=CONTEXT_SETTINGS,
     short_help="Serve partitions over HTTP.",
     epilog="""\b

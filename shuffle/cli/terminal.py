@@ -14,7 +14,7 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import BinaryIO
 
@@ -22,7 +22,7 @@ import click
 
 from shuffle.rows.errors import InputError
 from shuffle.warning import ShuffleWarning
-from spill_format.errors import SpillError, in_words
+from spill_format.errors import SpillError, in_words, naming
 
 EXIT_DAMAGED = 1
 EXIT_ERROR = 2
@@ -33,6 +33,27 @@ _KEYWORD = re.compile(r'\b(?P<name>[a-z_]+)=(?P<value>True|"[^"]*")')
 """An option in the advice of an error or a warning, which a function's caller gives as a keyword."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _EXPLAINED = (SpillError, ValueError, OSError, ModuleNotFoundError)  # say what there is to say; the last of an extra
+
+
+class _Stderr:
+    """Stderr whose failures nobody hears of: where its disk is full there is nowhere to say so, and the exit code stays
+    true."""
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            if sys.stderr is not None:
+                sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            if sys.stderr is not None:
+                sys.stderr.flush()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(sys.stderr, name)
+
+
+_STDERR = _Stderr()
 
 
 class InterruptedBySignalError(KeyboardInterrupt):
@@ -67,7 +88,8 @@ def run(command: click.Command, program: str, arguments: Sequence[str] | None) -
             with command.make_context(program, arguments) as context:
                 code: int | None = command.invoke(context)
             if sys.stdout is not None:
-                sys.stdout.flush()
+                with naming("stdout"):
+                    sys.stdout.flush()
             return code or 0
         except click.exceptions.Exit as finished:
             return finished.exit_code
@@ -83,9 +105,10 @@ def say(line: str, colour: str | None = None) -> None:
     if "tqdm" in sys.modules:
         from tqdm import tqdm
 
-        tqdm.write(line, file=sys.stderr)
+        tqdm.write(line, file=_STDERR)
     else:
-        click.echo(line, err=True)
+        _STDERR.write(f"{line}\n")
+        _STDERR.flush()
 
 
 def say_error(message: str) -> None:
@@ -152,7 +175,7 @@ def progress_bar(total: int | None, unit: str, description: str, *, shown: bool)
         desc=description,
         dynamic_ncols=True,
         leave=False,
-        file=sys.stderr,
+        file=_STDERR,
     ) as bar:
 
         def advance(count: int) -> None:
@@ -193,6 +216,8 @@ def _report(error: BaseException, *, debug: bool) -> int:
     if isinstance(error, BrokenPipeError):
         _abandon_standard_output()
         return 128 + signal.SIGPIPE
+    if isinstance(error, OSError) and error.filename is None and _is_of_echo(error):
+        error.filename = "stdout"
     if debug:
         traceback.print_exception(error)
     if isinstance(error, InterruptedBySignalError):
@@ -200,6 +225,12 @@ def _report(error: BaseException, *, debug: bool) -> int:
         return 128 + error.signal_number
     say_error(describe(error).removesuffix("."))
     return EXIT_ERROR
+
+
+def _is_of_echo(error: OSError) -> bool:
+    """Whether ``click.echo`` raised it, which prints on stdout here and does not say so."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return frame.f_globals.get("__name__") == "click.utils"
 
 
 def _one_line(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from shuffle.cli.command import Command
 from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, json_option, output_options
 from shuffle.cli.terminal import EXIT_CODES, progress_bar, say_error, say_result
 from shuffle.inspecting.kinds import find
@@ -13,6 +14,8 @@ from shuffle.wording import as_json_text
 
 @click.command(
     "verify",
+    cls=Command,
+    sections={"Checks": ["fast", "threads"]},
     context_settings=CONTEXT_SETTINGS,
     short_help="Check structure, checksums and record batches of files.",
     epilog="""\b

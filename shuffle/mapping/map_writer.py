@@ -35,7 +35,7 @@ from shuffle.mapping.sorted_block import (
     sort_block,
     window_batches,
 )
-from shuffle.mapping.spill_store import SpillStore, Written, naming, spill_directories
+from shuffle.mapping.spill_store import SpillStore, Written, spill_directories
 from shuffle.mapping.write_behind import WriteBehind
 from shuffle.merging.verification import verify_written
 from shuffle.option_kinds import options_of
@@ -44,6 +44,7 @@ from shuffle.partitioners import Partitioner
 from shuffle.partitioners.protocol import PartitionNumbers, check_partitioner, describe
 from shuffle.report import MapReport, MergeReport
 from spill_format.encoder import SpillEncoder
+from spill_format.errors import naming
 from spill_format.layout import PartitionLayout
 from spill_format.schemas import describe_difference, storage_schema, to_storage
 from spill_format.storage.publication import PendingFile, open_pending

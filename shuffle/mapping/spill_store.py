@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ from shuffle.merging.verification import verify_written
 from shuffle.options import MapOptions
 from shuffle.report import MergeReport
 from shuffle.warning import warn
-from spill_format.errors import TargetExistsError
+from spill_format.errors import TargetExistsError, naming
 from spill_format.layout import PartitionLayout
 from spill_format.storage.publication import PendingFile, open_pending
 
@@ -45,17 +45,6 @@ class Written(NamedTuple):
 
     byte_count: int
     layout: PartitionLayout
-
-
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Let an OSError of a system call that knows only a descriptor name the file, or where it lies."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None and error.errno is not None:
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        raise
 
 
 def _stem(target: Path) -> str:

@@ -1,4 +1,5 @@
-"""What rows are placed by: the hash of columns, their order, or the row's turn; and how people write that. Pure."""
+"""What rows are placed by: the hash of columns, their order, or the row's turn; and how people write that."""
+# PURE
 # PURE
 
 from __future__ import annotations

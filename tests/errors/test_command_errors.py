@@ -42,7 +42,7 @@ def refused(text: str, command: str) -> Command:
 
 TABLE: list[Row] = [
     refused("no Arrow files: looked for *.arrow in the directory empty", "shuffle verify empty"),
-    refused("spark-push has no --dry-run", "shuffle-merge blockmgr-7 --format spark-push --dry-run -o empty"),
+    refused("spark-push has no --dry-run", "shuffle-merge blockmgr-7 --kind spark-push --dry-run -o empty"),
     refused("sizes.png: nothing to draw: there is no sound file", "shuffle inspect --plot sizes.png cut.arrow"),
     refused(
         "a.data has one partition alone, whose parts are",

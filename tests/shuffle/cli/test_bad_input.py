@@ -175,7 +175,7 @@ CASES = {
         ["--where: at character 7, key = [here]'a': expected a value of key, which is int64, found 'a'"],
     ),
     "partition where nothing is said": (f'{PARTITION} --where ""', ["--where: at character 1", "found the end"]),
-    "partition without workers": (f"{PARTITION} --workers 0", ["--workers", "0 is not in the range"]),
+    "partition without threads": (f"{PARTITION} --threads 0", ["--threads", "0 is not in the range"]),
     "spills alone beside earlier ones": (
         f"shuffle partition rows.parquet {USED}",
         ["used-00003.spill.arrow", "an earlier spill", "--overwrite"],

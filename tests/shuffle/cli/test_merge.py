@@ -96,7 +96,7 @@ def test_options_that_contradict_each_other_are_refused(
     assert not (tmp_path / "merged.arrow").exists()
 
 
-@pytest.mark.parametrize("flags", ["-o merged.data", "-o merged --format spark-push"])
+@pytest.mark.parametrize("flags", ["-o merged.data", "-o merged --kind spark-push"])
 def test_sparks_files_are_not_compacted(tmp_path: Path, flags: str) -> None:
     write_spark(tmp_path / "shuffle_0_0_0.data", [b"opaque"])
     completed = run(f"shuffle-merge shuffle_0_0_0.data --compact {flags}", tmp_path)

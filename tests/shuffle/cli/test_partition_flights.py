@@ -153,7 +153,7 @@ def test_directories_of_origins_and_months_are_columns(inputs: Path, tmp_path: P
 def test_the_bytes_do_not_depend_on_the_number_of_workers(inputs: Path, tmp_path: Path, source_and_flags: str) -> None:
     command = f"shuffle partition {inputs}/{source_and_flags} --partitions 9 --quiet --json"
     contents = set()
-    for workers in ("--workers 1", "--workers 3"):
+    for workers in ("--threads 1", "--threads 3"):
         json_of(f"{command} {workers} -o out.arrow --overwrite", tmp_path)
         contents.add((tmp_path / "out.arrow").read_bytes())
     report = json_of(f"{command} --threads 2 --spills-only -o out.arrow", tmp_path)

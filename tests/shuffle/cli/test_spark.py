@@ -33,7 +33,7 @@ def damage(data: Path) -> None:
     "arguments",
     [
         "blockmgr-7",
-        "blockmgr-7 --format spark",
+        "blockmgr-7 --kind spark",
         "--shuffle 3 --codec zstd .",
         "blockmgr-7/shuffle_3_0_0.data blockmgr-7/shuffle_3_1_0.data",
     ],
@@ -60,8 +60,8 @@ def test_merging_again_says_that_it_was_done(tmp_path: Path, maps: list[Path]) -
         ("blockmgr-7 -o m.arrow", "ends with .data"),
         ("blockmgr-7 -o m.data --codec org.example.Deflate", "cannot be merged without decoding them"),
         ("blockmgr-7 -o m.data --codec encrypted", "initialization vector"),
-        ("blockmgr-7 -o m.data --format arrow", "no spills: looked for *.spill.arrow"),
-        ("blockmgr-7 -o m.data --format arrow --codec lz4", "are for Spark's files"),
+        ("blockmgr-7 -o m.data --kind arrow", "no spills: looked for *.spill.arrow"),
+        ("blockmgr-7 -o m.data --kind arrow --codec lz4", "are for Spark's files"),
         ("blockmgr-7 a.spill.arrow -o m.data", "Spark's files and Arrow files cannot be merged"),
     ],
 )

@@ -100,7 +100,25 @@ def test_a_full_disk_behind_stdout_is_an_error(tmp_path: Path, spills: list[Path
             command_line(command), cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
     assert completed.returncode == 2
-    assert completed.stderr.splitlines() == ["shuffle: error: No space left on device"]
+    assert completed.stderr.splitlines() == ["shuffle: error: stdout: No space left on device"]
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("shuffle-merge spills -o merged.arrow", 0),
+        ("shuffle verify spills --progress", 0),
+        ("shuffle verify cut.arrow", 1),
+        ("shuffle verify nowhere", 2),
+    ],
+)
+def test_a_full_disk_behind_stderr_leaves_the_exit_code_true(
+    tmp_path: Path, spills: list[Path], command: str, code: int
+) -> None:
+    (tmp_path / "cut.arrow").write_bytes(spills[0].read_bytes()[:-100])
+    with open("/dev/full", "w") as full:
+        completed = subprocess.run(command_line(command), cwd=tmp_path, stderr=full, check=False)
+    assert completed.returncode == code
 
 
 @pytest.mark.parametrize("format_name", ["arrow", "parquet"])

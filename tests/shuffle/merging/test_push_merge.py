@@ -182,7 +182,7 @@ def test_of_two_merges_at_once_no_partition_mixes_both(
 
 
 def test_the_command_does_it(roots: list[Path], tmp_path: Path) -> None:
-    arguments = "blockmgr-1 blockmgr-2 --format spark-push --app-id app-1 -o merged --json --quiet"
+    arguments = "blockmgr-1 blockmgr-2 --kind spark-push --app-id app-1 -o merged --json --quiet"
     report = json_of(f"shuffle-merge {arguments}", tmp_path)
 
     assert (report["duplicate_maps"], report["file_count"]) == ([9], 2)

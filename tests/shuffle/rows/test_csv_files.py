@@ -98,7 +98,7 @@ def test_options_say_how_a_file_is_written(
 def test_an_encoding_is_told_not_guessed(tmp_path: Path) -> None:
     file = written(tmp_path, "name\nMüller\n", "latin-1")
 
-    with pytest.raises(InputError, match=r"csv encoding: .*rows\.csv: column name is not utf-8"):
+    with pytest.raises(InputError, match=r"csv encoding: .*rows\.csv: column name is not utf-8; say its encoding"):
         rows_of(file)
     assert rows_of(file, encoding="latin-1").to_pylist() == [{"name": "Müller"}]
 
@@ -109,7 +109,7 @@ def test_an_encoding_is_told_not_guessed(tmp_path: Path) -> None:
         ({"delimiter": ";;"}, "delimiter must be one ASCII character, not ';;'"),
         ({"encoding": "utf-9"}, "encoding must be one that Python knows, not 'utf-9'"),
         ({"nulls": "NA"}, "nulls takes several, in a list: not 'NA'"),
-        ({"types": {"v": "in64"}}, "csv types: no type 'in64' for column v"),
+        ({"types": {"v": "in64"}}, "csv types: no type 'in64' for column v; types are called string"),
         ({"types": {"w": "int64"}}, "csv types: .*: no column 'w'; the columns are: v"),
     ],
 )
@@ -127,7 +127,7 @@ def test_the_command_has_the_same_options(tmp_path: Path) -> None:
     pa.parquet.write_table(pa.table({"a": [1]}), tmp_path / "rows.parquet")
     command = "shuffle partition {} --round-robin --partitions 1 -o new.arrow"
     refused = run(command.format("rows.parquet --csv-header"), tmp_path)
-    assert "rows.parquet: not CSV" in error_of(refused)
+    assert "rows.parquet: not CSV, which these options are for" in error_of(refused)
     refused = run(command.format("rows.csv --csv-types zip"), tmp_path)
     assert "'zip' is not COL:TYPE, as in zip:string" in error_of(refused)
 
