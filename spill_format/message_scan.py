@@ -21,10 +21,11 @@ from .messages import (
     SMALLEST_METADATA_LENGTH,
     metadata_length_of,
     read_batch_size,
+    read_header_seal,
     read_seal,
     sealed_crc32c,
 )
-from .storage.local import read_exactly
+from .storage.local import read_around_faults
 
 _WINDOW_BYTES = 1 << 20
 _CONTINUATION_WORD = 0xFFFFFFFF
@@ -38,6 +39,8 @@ class FoundMessage(NamedTuple):
         metadata_length, body_length: bytes, the metadata's with prefix and seal.
         partition, row_count: what it says of itself.
         is_whole: the body has the seal's checksum, too.
+        metadata_crc32c: of the metadata, prefix and seal included.
+        body_crc32c: of the body, as the seal has it.
     """
 
     offset: int
@@ -46,6 +49,13 @@ class FoundMessage(NamedTuple):
     partition: int
     row_count: int
     is_whole: bool
+    metadata_crc32c: int
+    body_crc32c: int
+
+    @property
+    def content(self) -> tuple[int, ...]:
+        """Equal for messages of equal bytes."""
+        return self.metadata_length, self.body_length, self.metadata_crc32c, self.body_crc32c
 
     @property
     def end(self) -> int:
@@ -60,10 +70,15 @@ class Scan:
     Attributes:
         messages: ascending by offset; those that are not whole, too.
         ranges_end: where an end-of-stream marker shows that no message follows, or None.
+        inner_ends: where messages are followed by such a marker, and later by further messages: ends of other files
+            inside this one.
+        header_ends: where sealed schema messages end, of other files inside this one.
     """
 
     messages: list[FoundMessage]
     ranges_end: int | None
+    inner_ends: frozenset[int] = frozenset()
+    header_ends: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +119,8 @@ class MessageReader:
             is_whole = crc32c(body) == seal.body_crc32c
             if is_whole and not self.is_decodable(metadata + body):
                 return None  # of a file inside a value
-        return FoundMessage(offset, len(metadata), body_length, seal.partition, row_count, is_whole)
+        checksums = crc32c(metadata), seal.body_crc32c
+        return FoundMessage(offset, len(metadata), body_length, seal.partition, row_count, is_whole, *checksums)
 
     def at_each(self, offsets: Iterable[int]) -> Iterator[FoundMessage]:
         """The messages at known places, as far as their metadata is sound."""
@@ -117,16 +133,23 @@ class MessageReader:
     def scan(self, start: int) -> Scan:
         """All messages from ``start`` on, where the first one should be."""
         found: list[FoundMessage] = []
+        ends: list[int] = []
+        headers: set[int] = set()
         position = start
         is_border = start > PREFIX_LENGTH  # of the header or of a message: only there is an end to be believed
+        is_unbroken = is_border  # from the header on
         while True:
             message = self.at(position)
             if message is None:
-                if is_border and self._ends_at(position):
+                is_end = is_border and self._ends_at(position)
+                if is_end and is_unbroken:
                     return Scan(found, position)
-                message, ranges_end = self._next_after(position)
+                is_unbroken = False
+                message, ranges_end = self._next_after(position, headers)
                 if message is None:
-                    return Scan(found, ranges_end)
+                    return Scan(found, position if is_end else ranges_end, frozenset(ends), frozenset(headers))
+                if is_end:
+                    ends.append(position)
             found.append(message)
             self.progress(message.metadata_length)
             # Where the body is damaged its end is a border all the same, unless bytes are missing.
@@ -151,17 +174,34 @@ class MessageReader:
             return None
         return self._read(offset, length)
 
-    def _next_after(self, position: int) -> tuple[FoundMessage | None, int | None]:
+    def _next_after(self, position: int, headers: set[int]) -> tuple[FoundMessage | None, int | None]:
         """The next message behind ``position``; or none, and where an end-of-stream marker with an index behind it
-        is."""
+        is. Ends of sealed schema messages before the next message are added to ``headers``."""
         ranges_end = None
         for candidate in self._candidates(position + 8):
             message = self.at(candidate)
             if message is not None:
                 return message, None
+            if (header_end := self._header_end(candidate)) is not None:
+                headers.add(header_end)
             if self._read(candidate, 16) == END_OF_STREAM + SECTION_MAGIC:
                 ranges_end = candidate  # the last one, since a file inside a value has such an end, too
         return None, ranges_end
+
+    def _header_end(self, offset: int) -> int | None:
+        """Where the schema message at ``offset`` ends, or None where there is none with a right seal."""
+        try:
+            length = metadata_length_of(self._read(offset, PREFIX_LENGTH))
+        except ValueError:
+            return None
+        if not SMALLEST_METADATA_LENGTH <= length <= self.byte_count - offset:
+            return None
+        seal = self._read(offset + length - SEAL_LENGTH, SEAL_LENGTH)
+        if read_header_seal(bytes(SMALLEST_METADATA_LENGTH - SEAL_LENGTH) + seal) is None:
+            return None
+        message = self._read(offset, length)
+        seal_found = read_header_seal(message)
+        return offset + length if seal_found and seal_found.metadata_crc32c == sealed_crc32c(message) else None
 
     def _ends_at(self, position: int) -> bool:
         return self._read(position, len(END_OF_STREAM)) == END_OF_STREAM
@@ -179,7 +219,7 @@ class MessageReader:
 
     def _read(self, offset: int, byte_count: int) -> bytes:
         """Bytes from ``offset``, fewer at the end of the file."""
-        return read_exactly(self.descriptor, offset, max(min(byte_count, self.byte_count - offset), 0), self.path)
+        return read_around_faults(self.descriptor, offset, max(min(byte_count, self.byte_count - offset), 0), self.path)
 
 
 def in_order(messages: list[FoundMessage]) -> list[FoundMessage]:

@@ -29,10 +29,10 @@ from .messages import (
     read_seal,
     sealed_crc32c,
 )
-from .storage.local import read_exactly
+from .storage.local import read_around_faults
 
 _WINDOW_BYTES = 1 << 20
-_UNREADABLE = (pa.ArrowException, OSError, ValueError, MemoryError)  # what Arrow raises for bytes that are no schema
+_UNREADABLE = (pa.ArrowException, OSError, ValueError)  # what Arrow raises for bytes that are no schema
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,7 +85,7 @@ class _File(NamedTuple):
 
     def read(self, offset: int, byte_count: int) -> bytes:
         """Bytes from ``offset``, fewer at the end of the file."""
-        return read_exactly(self.descriptor, offset, max(min(byte_count, self.byte_count - offset), 0), self.path)
+        return read_around_faults(self.descriptor, offset, max(min(byte_count, self.byte_count - offset), 0), self.path)
 
 
 def describe_damaged(descriptor: int, path: str, byte_count: int) -> Description:
@@ -146,9 +146,8 @@ def _read_header(file: _File) -> _Header | None:
     seal = None if message is None else read_header_seal(message)
     if message is None or seal is None or sealed_crc32c(message) != seal.metadata_crc32c:
         return None
-    try:
-        schema = pa.ipc.read_schema(pa.py_buffer(message))
-    except _UNREADABLE:
+    schema = _schema_in(message)
+    if schema is None:
         return None
     return _Header(schema, seal.partition_count, seal.alignment, len(FILE_START) + len(message))
 
@@ -167,11 +166,7 @@ def _is_plain(file: _File) -> bool:
     """Whether the file starts as Arrow's do that were not written partitioned: neither its schema nor what follows has
     a seal."""
     message = _schema_message(file)
-    if message is None or read_header_seal(message) is not None:
-        return False
-    try:
-        pa.ipc.read_schema(pa.py_buffer(message))
-    except _UNREADABLE:
+    if message is None or read_header_seal(message) is not None or _schema_in(message) is None:
         return False
     offset = len(FILE_START) + len(message)
     try:
@@ -196,6 +191,17 @@ def _schema_of_footer(footer: bytes) -> pa.Schema | None:
     file = b"".join((FILE_START, END_OF_STREAM, footer, len(footer).to_bytes(4, "little"), MAGIC))
     try:
         return pa.ipc.open_file(pa.py_buffer(file)).schema
+    except MemoryError:
+        raise
+    except _UNREADABLE:
+        return None
+
+
+def _schema_in(message: bytes) -> pa.Schema | None:
+    try:
+        return pa.ipc.read_schema(pa.py_buffer(message))
+    except MemoryError:
+        raise
     except _UNREADABLE:
         return None
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from shuffle.inspecting.checking import Check, Progress, RangesCheck
-from shuffle.inspecting.pieces import read_pieces, within
+from shuffle.inspecting.pieces import lost_bytes_are_damage, read_pieces, within
 from shuffle.inspecting.results import FileRepair, FileVerification, SizedInspection
 from shuffle.inspecting.sizes import PartitionSizes
 from shuffle.machine.file_systems import FileSystem, file_system_of
@@ -165,7 +165,8 @@ class _ArrowCheck(RangesCheck):
         self._checker: RangeChecker | None = None
 
     def open(self, resources: ExitStack) -> Int64Array:
-        descriptor, structure = resources.enter_context(opened(self._path))
+        with lost_bytes_are_damage(self._path):
+            descriptor, structure = resources.enter_context(opened(self._path))
         if not self._fast:
             from shuffle.inspecting.range_check import RangeChecker
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from shuffle.inspecting.places import sound_ranges
 from shuffle.wording import counted
 from spill_format.index import PartitionIndex
 from spill_format.layout import Int64Array
@@ -71,8 +72,12 @@ def losses_by_index(messages: Sequence[FoundMessage], index: PartitionIndex) -> 
     np.add.at(rows, partitions, np.array([message.row_count for message in messages], dtype=np.int64))
     lost_rows = index.layout.rows - rows
     lost_batches = np.diff(index.first_messages) - np.bincount(partitions, minlength=count)
-    lossy = np.flatnonzero((lost_rows != 0) | (lost_batches != 0))
-    return [Loss(p, p, int(lost_rows[p]), int(lost_batches[p])) for p in lossy.tolist()]
+    # Where every batch has a whole one in its place, and yet they are not what was written, nobody knows what is lost.
+    is_replaced = (lost_batches == 0) & ~sound_ranges(messages, index)
+    return [
+        Loss(p, p, *((None, None) if is_replaced[p] else (int(lost_rows[p]), int(lost_batches[p]))))
+        for p in np.flatnonzero((lost_batches != 0) | is_replaced).tolist()
+    ]
 
 
 def losses_by_scan(

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
+from spill_format.errors import CorruptError
 from spill_format.layout import Int64Array
-from spill_format.storage.local import read_exactly
+from spill_format.storage.local import is_medium_error, read_exactly
 
 PIECE_BYTES = 1 << 20  # stays in the cache until a checksum of it is computed
+
+
+@contextmanager
+def lost_bytes_are_damage(path: str, partition: int | None = None, offset: int | None = None) -> Iterator[None]:
+    """Turn the error of a medium that has lost bytes into a CorruptError; other errors say nothing about the file."""
+    try:
+        yield
+    except OSError as error:
+        if not is_medium_error(error):
+            raise
+        problem = f"bytes that the medium has lost ({error.strerror})"
+        raise CorruptError(problem, path=path, partition=partition, offset=offset) from error
 
 
 def read_pieces(descriptor: int, path: str, start: int, stop: int) -> Iterator[bytes]:

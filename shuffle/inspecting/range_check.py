@@ -11,6 +11,7 @@ from collections.abc import Callable
 import pyarrow as pa
 import pyarrow.ipc
 
+from shuffle.inspecting.pieces import lost_bytes_are_damage
 from spill_format.checksum import crc32c
 from spill_format.errors import ChecksumError, CorruptError
 from spill_format.layout import Int64Array
@@ -19,7 +20,7 @@ from spill_format.schemas import original_schema
 from spill_format.storage.local import read_exactly
 from spill_format.structure import FileStructure
 
-_UNDECODABLE = (pa.ArrowException, OSError, ValueError, MemoryError)
+_UNDECODABLE = (pa.ArrowException, OSError, ValueError)
 
 
 class RangeChecker:
@@ -43,6 +44,8 @@ class RangeChecker:
         try:
             self._schema = pa.ipc.read_schema(pa.py_buffer(structure.schema_message))
             original_schema(self._schema)
+        except MemoryError:
+            raise
         except _UNDECODABLE as error:
             problem = f"the schema message cannot be decoded ({error})"
             raise CorruptError(problem, path=structure.path, offset=8) from error
@@ -62,7 +65,7 @@ class RangeChecker:
         checksum, row_count = 0, 0
         problem: CorruptError | None = None
         for number in range(first, last):
-            content = self._read_message(number)
+            content = self._read_message(number, partition)
             checksum = crc32c(content, checksum)
             if problem is None:
                 try:
@@ -87,9 +90,10 @@ class RangeChecker:
                 "number of rows of the partition", partition, start, int(layout.rows[partition]), row_count
             )
 
-    def _read_message(self, number: int) -> bytes:
+    def _read_message(self, number: int, partition: int) -> bytes:
         start, end = self._message_offsets[number : number + 2].tolist()
-        content = read_exactly(self._descriptor, start, end - start, self._structure.path)
+        with lost_bytes_are_damage(self._structure.path, partition, start):
+            content = read_exactly(self._descriptor, start, end - start, self._structure.path)
         self._progress(len(content))
         return content
 
@@ -117,8 +121,10 @@ class RangeChecker:
             problem = "the record batch was written for another partition"
             raise self._corrupt(problem, partition, offset, partition, seal.partition)
         try:
-            pa.ipc.read_record_batch(pa.py_buffer(content), self._schema).validate()
+            pa.ipc.read_record_batch(pa.py_buffer(content), self._schema).validate(full=True)
             return read_batch_size(metadata).row_count
+        except MemoryError:  # says nothing about the message
+            raise
         except _UNDECODABLE as error:
             raise self._corrupt(f"the record batch cannot be decoded ({error})", partition, offset) from error
 

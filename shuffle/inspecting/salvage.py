@@ -20,11 +20,12 @@ import pyarrow.ipc
 
 from shuffle.inspecting.checking import Progress
 from shuffle.inspecting.losses import Loss, gaps_between, losses_by_index, losses_by_scan
+from shuffle.inspecting.places import indexed_messages, own_messages
 from shuffle.wording import counted, sized
 from spill_format.checksum import crc32c
 from spill_format.encoder import SpillEncoder
 from spill_format.errors import ChecksumError, CorruptError, SpillError, TargetExistsError
-from spill_format.message_scan import FoundMessage, MessageReader, Scan, in_order
+from spill_format.message_scan import FoundMessage, MessageReader, Scan
 from spill_format.messages import (
     FILE_START,
     MAXIMUM_ALIGNMENT,
@@ -40,7 +41,7 @@ from spill_format.storage.local import read_exactly
 from spill_format.storage.publication import PendingFile, open_pending
 
 _LISTED_LOSSES = 20
-_UNDECODABLE = (pa.ArrowException, OSError, ValueError, MemoryError)
+_UNDECODABLE = (pa.ArrowException, OSError, ValueError)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -165,8 +166,7 @@ def _salvage(descriptor: int, path: str, progress: Progress) -> Salvage:
     is_decodable = _decoder(description.stored_schema)
     reader = MessageReader(descriptor, path, byte_count, description.partition_count, is_decodable, progress)
     start = description.first_offset or len(FILE_START)
-    scan = _scan(reader, description)
-    messages = in_order([message for message in scan.messages if message.is_whole])
+    scan, messages = _scan(reader, description)
     partition_count = description.partition_count or 1 + max((m.partition for m in scan.messages), default=0)
     # Without an end everything up to the end of the file may have been record batches.
     places = gaps_between(messages, start, byte_count if scan.ranges_end is None else scan.ranges_end)
@@ -196,9 +196,11 @@ def _decoder(schema: pa.Schema) -> Callable[[bytes], bool]:
 
     def is_decodable(message: bytes) -> bool:
         try:
-            pa.ipc.read_record_batch(pa.py_buffer(message), schema).validate()
+            pa.ipc.read_record_batch(pa.py_buffer(message), schema).validate(full=True)
             # Arrow does not mind more columns than the schema has, as in messages of a file inside a value.
             return read_batch_size(message[: metadata_length_of(message)]).node_count == node_count
+        except MemoryError:  # says nothing about the message
+            raise
         except _UNDECODABLE:
             return False
 
@@ -211,18 +213,21 @@ def _node_count(data_type: pa.DataType) -> int:
     return 1 + sum(_node_count(storage.field(number).type) for number in range(storage.num_fields))
 
 
-def _scan(reader: MessageReader, description: Description) -> Scan:
-    """The messages where a sound index expects them, else wherever they are."""
-    if description.old_index is None or not description.old_index.is_in_place:
+def _scan(reader: MessageReader, description: Description) -> tuple[Scan, list[FoundMessage]]:
+    """The messages where a sound index expects them, else wherever they are; and which of them are the file's own."""
+    old_index = description.old_index
+    if old_index is None or not old_index.is_in_place:
         # Where the header is lost, the first range's place is hearsay.
         start = None if "header" in description.lost_parts else description.first_offset
-        return reader.scan(start or len(FILE_START))
-    index = description.old_index.index
+        scan = reader.scan(start or len(FILE_START))
+        own = own_messages(scan, start)
+        return scan, own if old_index is None else indexed_messages(own, old_index.index)
+    index = old_index.index
     offsets = index.message_offsets.tolist()
     partitions = np.repeat(np.arange(index.layout.partition_count), np.diff(index.first_messages)).tolist()
     expected = dict(zip(offsets[:-1], zip(offsets[1:], partitions, strict=True), strict=True))
-    found = reader.at_each(offsets[:-1])
-    return Scan([m for m in found if (m.end, m.partition) == expected[m.offset]], offsets[-1])
+    found = [m for m in reader.at_each(offsets[:-1]) if (m.end, m.partition) == expected[m.offset]]
+    return Scan(found, offsets[-1]), indexed_messages([m for m in found if m.is_whole], index)
 
 
 def _alignment_of(messages: Sequence[FoundMessage]) -> int:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from shuffle.inspecting.checking import Check, Progress, RangesCheck
-from shuffle.inspecting.pieces import read_pieces, within
+from shuffle.inspecting.pieces import lost_bytes_are_damage, read_pieces, within
 from shuffle.inspecting.results import FileRepair, FileVerification, SizedInspection
 from shuffle.inspecting.sizes import PartitionSizes, combined
 from shuffle.merging.formats.spark import find_paths
@@ -138,9 +138,10 @@ class _SparkCheck(RangesCheck):
         algorithm, expected = recorded.algorithm, int(recorded.values[partition])
         start, stop = self._output.layout.offsets[partition : partition + 2].tolist()
         computed = algorithm.of_nothing
-        for piece in read_pieces(self._descriptor, self._path, start, stop):
-            computed = algorithm.update(piece, computed)
-            self._progress(len(piece))
+        with lost_bytes_are_damage(self._path, partition, start):
+            for piece in read_pieces(self._descriptor, self._path, start, stop):
+                computed = algorithm.update(piece, computed)
+                self._progress(len(piece))
         if computed != expected:
             raise ChecksumError(
                 f"{algorithm.name} of the range of {stop - start} bytes",

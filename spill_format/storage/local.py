@@ -14,6 +14,8 @@ from spill_format.storage.identity import FileIdentity
 from spill_format.storage.protocol import Abilities
 from spill_format.storage.publication import PendingFile, open_pending
 
+_MEDIUM_ERRORS = {errno.EIO, errno.ENODATA, errno.EBADMSG, errno.EREMOTEIO, getattr(errno, "EUCLEAN", 117)}
+_SECTOR_BYTES = 4096  # what a page cache reads at least
 _MAXIMUM_PIECE_BYTES = 1 << 30  # Linux reads at most 2 GiB less a page at once; some systems refuse to
 
 
@@ -112,6 +114,27 @@ def check_regular(status: os.stat_result, path: str) -> None:
 
 def _not_a_file(path: str) -> SpillError:
     return SpillError("a device, pipe or socket, not a file", path=path)
+
+
+def is_medium_error(error: OSError) -> bool:
+    """Whether bytes cannot be read because the medium has lost them, and not for another reason."""
+    return error.errno in _MEDIUM_ERRORS
+
+
+def read_around_faults(descriptor: int, offset: int, byte_count: int, path: str) -> bytes:
+    """As ``read_exactly``, with zeros in the place of what the medium has lost, for readers that check each byte."""
+    try:
+        return read_exactly(descriptor, offset, byte_count, path)
+    except OSError as error:
+        if not is_medium_error(error):
+            raise
+        if byte_count <= _SECTOR_BYTES and offset // _SECTOR_BYTES == (offset + byte_count - 1) // _SECTOR_BYTES:
+            return bytes(byte_count)
+    middle = (offset + byte_count // 2) // _SECTOR_BYTES * _SECTOR_BYTES
+    first = (middle if middle > offset else (offset // _SECTOR_BYTES + 1) * _SECTOR_BYTES) - offset
+    return read_around_faults(descriptor, offset, first, path) + read_around_faults(
+        descriptor, offset + first, byte_count - first, path
+    )
 
 
 def read_exactly(descriptor: int, offset: int, byte_count: int, path: str) -> bytes:

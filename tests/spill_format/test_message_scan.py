@@ -127,7 +127,7 @@ def test_a_file_inside_a_value_is_passed_over(tmp_path: Path, sound: Anatomy) ->
 
 
 def message(partition: int, offset: int = 0) -> FoundMessage:
-    return FoundMessage(offset, 64, 64, partition, 1, True)
+    return FoundMessage(offset, 64, 64, partition, 1, is_whole=True, metadata_crc32c=0, body_crc32c=0)
 
 
 @given(st.lists(st.integers(0, 5), max_size=9))

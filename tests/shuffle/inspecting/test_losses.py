@@ -17,7 +17,7 @@ LENGTH = 100  # of each message here
 
 
 def found(offset: int, partition: int, *, is_whole: bool = True, row_count: int = 7) -> FoundMessage:
-    return FoundMessage(offset, 60, LENGTH - 60, partition, row_count, is_whole)
+    return FoundMessage(offset, 60, LENGTH - 60, partition, row_count, is_whole, 0, 0)
 
 
 def told(messages: Sequence[FoundMessage], end: int, *, end_known: bool) -> list[Loss]:
