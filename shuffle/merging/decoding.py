@@ -169,18 +169,19 @@ class RangeDecoder:
 
     def _one_by_one(self, stream: pa.Buffer, partition: int, first: int, last: int) -> Iterator[Piece]:
         """The rows of messages, so that they need not all be decompressed at the same time."""
-        pool = pa.proxy_memory_pool(_POOL)
-        batches: list[pa.RecordBatch] = []
-        with pa.ipc.open_stream(stream, memory_pool=pool) as reader:
+        # Counted here: batches would outlive a pool of their own, where an error keeps them, and crash when they go.
+        batches, decoded_bytes = list[pa.RecordBatch](), 0
+        with pa.ipc.open_stream(stream, memory_pool=_POOL) as reader:
             for message in range(first, last):
                 try:
                     batches.append(reader.read_next_batch())
                     batches[-1].validate()
                 except (*UNDECODABLE, StopIteration) as error:
                     raise self._corrupt(f"the record batch cannot be decoded ({error})", message) from error
-                if message == last - 1 or pool.bytes_allocated() > self._unit_bytes:
+                decoded_bytes += batches[-1].get_total_buffer_size()
+                if message == last - 1 or decoded_bytes > self._unit_bytes:
                     piece = self._piece(partition, pa.Table.from_batches(batches))
-                    batches.clear()  # before somebody takes the time to use the piece
+                    batches, decoded_bytes = [], 0  # before somebody takes the time to use the piece
                     if piece is not None:
                         yield piece
                         del piece

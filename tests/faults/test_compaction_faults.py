@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from shuffle.testing import Always, Fail, ScriptedKernel, Step, Zeroes, write_sp
 from spill_format import ChecksumError, CorruptError, SpillError, SpillFile, TruncatedError
 from tests.helpers.anatomy import Anatomy
 from tests.helpers.forgeries import Damage, i64, range_forged, sealed_for, u32, with_flatbuffer
-from tests.helpers.spills import flat_batch, random_spill, write_sample
+from tests.helpers.spills import flat_batch, random_spill, write_file, write_sample
 
 COMPACT = MergeOptions(compact=True, threads=2)
 
@@ -176,3 +178,32 @@ def test_a_disk_that_fills_up_meanwhile_leaves_nothing(small_ext4_dir: Path, tmp
         merge([source], small_ext4_dir / "merged.arrow", COMPACT, progress=fill)
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(small_ext4_dir / "merged.arrow"))
     assert sorted(os.listdir(small_ext4_dir)) == ["filler", "lost+found"]
+
+
+FAILING_IN_THE_MIDDLE = """
+import gc, sys
+from shuffle import merge
+from shuffle.merging.decoding import RangeDecoder
+
+class StoppedError(Exception): pass
+
+def stop(*_): raise StoppedError
+
+RangeDecoder._piece = stop
+for _ in range(20):
+    try:
+        merge([sys.argv[1]], sys.argv[1] + "/out.arrow", compact=True)
+    except StoppedError as error:
+        kept = error
+    kept = None
+    gc.collect()
+"""
+
+
+def test_what_an_error_keeps_of_compressed_sources_can_be_freed(tmp_path: Path) -> None:
+    """Record batches are decoded into memory that lives as long as they do."""
+    batch = flat_batch(20_000)
+    for number in range(2):
+        write_file(tmp_path / f"{number}.spill.arrow", {0: [batch] * 3}, 2, compression="zstd")
+    completed = subprocess.run([sys.executable, "-c", FAILING_IN_THE_MIDDLE, tmp_path], check=False)
+    assert completed.returncode == 0
