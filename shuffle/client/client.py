@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from itertools import groupby
@@ -24,6 +24,7 @@ from shuffle.client.fetched import Fetched
 from shuffle.client.place import Host, Place
 from shuffle.client.pool import ConnectionPool
 from shuffle.client.sinks import FileSink, MemorySink, PipeSink, Sink
+from shuffle.machine.threads import Threads
 from shuffle.option_kinds import options_of
 from shuffle.options import FetchKeywords, FetchOptions
 from shuffle.wire import MAXIMUM_PART_HEAD_BYTES, MULTIPART_END, MULTIPART_TYPE, PartHead, decode_part_head
@@ -78,15 +79,16 @@ class PartitionClient:
         deadline = Deadline(self._options.deadline_seconds)
         arrivals: Arrivals[MemorySink] = Arrivals(len(wanted), self._options.memory_bytes, deadline)
         call = _Call(wanted, arrivals, deadline, {})
-        executor = ThreadPoolExecutor(self._options.connections, "shuffle-fetch")
+        threads = Threads(self._options.connections, "shuffle-fetch")
         try:
             for numbers in _requests(wanted):
-                executor.submit(self._fetch_neighbours, call, numbers)
+                if threads.start(self._fetch_neighbours, call, numbers) is None:
+                    raise OSError(errno.EAGAIN, "not a single thread can be started to fetch with")
             for place, arrived in zip(wanted, arrivals, strict=True):
                 yield self._decoded(place, arrived, columns)
         finally:
             arrivals.abandon()
-            executor.shutdown(wait=True, cancel_futures=True)
+            threads.close()
 
     def save(
         self, file_url: str, first: int, last: int | None, target: str | PathLike[str], *, overwrite: bool = False

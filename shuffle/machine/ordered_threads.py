@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import TypeVar
+
+from shuffle.machine.threads import Threads
 
 _Question = TypeVar("_Question")
 _Answer = TypeVar("_Answer")
@@ -20,12 +22,12 @@ class OrderedThreads:
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        self._executor = ThreadPoolExecutor(threads, "shuffle-map") if threads > 1 else None
+        self._helpers = Threads(threads, "shuffle-map") if threads > 1 else None
 
     def submit(self, compute: Callable[[_Question], _Answer], question: _Question) -> Future[_Answer]:
         """Begin to compute one answer; with one thread it is complete, or has raised, when this returns."""
-        if self._executor is not None:
-            return self._executor.submit(compute, question)
+        if self._helpers is not None:
+            return self._helpers.submit(compute, question)
         answer: Future[_Answer] = Future()
         answer.set_result(compute(question))
         return answer
@@ -46,5 +48,5 @@ class OrderedThreads:
 
     def close(self) -> None:
         """Drop what has not begun and wait for the rest."""
-        if self._executor is not None:
-            self._executor.shutdown(cancel_futures=True)
+        if self._helpers is not None:
+            self._helpers.close()

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Generic, NamedTuple, TypeVar
+
+from shuffle.machine.threads import Threads
 
 Result = TypeVar("Result")
 
@@ -41,15 +43,12 @@ def in_order(tasks: Iterable[Task[Result]], limit_bytes: int, threads: int) -> G
     upcoming = next(remaining, None)
     waiting: deque[tuple[int, Future[Result]]] = deque()
     held_bytes = 0
-    executor = ThreadPoolExecutor(threads, "shuffle-prefetch")
-    try:
+    with Threads(threads, "shuffle-prefetch") as helpers:
         while upcoming is not None or waiting:
             while upcoming is not None and (not waiting or held_bytes + upcoming.byte_count <= limit_bytes):
-                waiting.append((upcoming.byte_count, executor.submit(upcoming.run)))
+                waiting.append((upcoming.byte_count, helpers.submit(upcoming.run)))
                 held_bytes += upcoming.byte_count
                 upcoming = next(remaining, None)
             byte_count, future = waiting.popleft()
             yield future.result()
             held_bytes -= byte_count
-    finally:
-        executor.shutdown(wait=True, cancel_futures=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from types import TracebackType
 from typing import Self
 
+from shuffle.machine.threads import Threads
 from spill_format.encoder import Bytes, WritableFile, write_pieces
 
 
@@ -20,7 +21,7 @@ class WriteBehind:
 
     def __init__(self, file: WritableFile) -> None:
         self._file = file
-        self._executor = ThreadPoolExecutor(1, "shuffle-write")
+        self._thread = Threads(1, "shuffle-write")
         self._last: Future[None] | None = None
 
     def write(self, pieces: list[Bytes]) -> None:
@@ -30,7 +31,7 @@ class WriteBehind:
             OSError: these could not be written.
         """
         self._wait()
-        self._last = self._executor.submit(write_pieces, self._file, pieces)
+        self._last = self._thread.submit(write_pieces, self._file, pieces)
 
     def _wait(self) -> None:
         if self._last is not None:
@@ -43,6 +44,6 @@ class WriteBehind:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        with self._executor:  # whatever happens, nothing is written once this returns
+        with self._thread:  # whatever happens, nothing is written once this returns
             if kind is None:
                 self._wait()

@@ -14,7 +14,7 @@ from shuffle.testing import Always, Fail, ScriptedKernel, Step, Zeroes, write_sp
 from spill_format import ChecksumError, CorruptError, SpillError, SpillFile, TruncatedError
 from tests.helpers.anatomy import Anatomy
 from tests.helpers.forgeries import Damage, i64, range_forged, sealed_for, u32, with_flatbuffer
-from tests.helpers.spills import flat_batch, random_spill, write_file, write_sample
+from tests.helpers.spills import flat_batch, random_spill, write_sample
 
 COMPACT = MergeOptions(compact=True, threads=2)
 
@@ -204,6 +204,6 @@ def test_what_an_error_keeps_of_compressed_sources_can_be_freed(tmp_path: Path) 
     """Record batches are decoded into memory that lives as long as they do."""
     batch = flat_batch(20_000)
     for number in range(2):
-        write_file(tmp_path / f"{number}.spill.arrow", {0: [batch] * 3}, 2, compression="zstd")
+        write_spill({0: [batch] * 3}, tmp_path / f"{number}.spill.arrow", partition_count=2, compression="zstd")
     completed = subprocess.run([sys.executable, "-c", FAILING_IN_THE_MIDDLE, tmp_path], check=False)
     assert completed.returncode == 0

@@ -76,12 +76,16 @@ class _Shared(Iterator[Span]):
 
 def _in_threads(work: Callable[[], CopyResult], thread_count: int, cancelled: threading.Event) -> CopyResult:
     # Small merges take no threads, and do not wait for the import.
-    from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+    from concurrent.futures import FIRST_EXCEPTION, wait
 
-    with ThreadPoolExecutor(thread_count, "shuffle-copy") as executor:
+    from shuffle.machine.threads import Threads
+
+    with Threads(thread_count, "shuffle-copy") as threads:
         try:
             with _signals_held():
-                futures = [executor.submit(work) for _ in range(thread_count)]
+                futures = [future for _ in range(thread_count) if (future := threads.start(work)) is not None]
+            if not futures:
+                return work()
             wait(futures, return_when=FIRST_EXCEPTION)
             if any(future.done() and future.exception() is not None for future in futures):
                 cancelled.set()
