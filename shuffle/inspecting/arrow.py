@@ -28,7 +28,7 @@ from spill_format.index import PartitionIndex
 from spill_format.layout import Int64Array
 from spill_format.messages import FILE_START, MAGIC, read_codec
 from spill_format.partitioner import PartitionerDescription, read_partitioner
-from spill_format.storage.local import read_exactly
+from spill_format.storage.local import open_regular, read_exactly
 from spill_format.structure import FileStructure, read_structure
 
 if TYPE_CHECKING:
@@ -148,8 +148,7 @@ def opened(path: str | PathLike[str]) -> Iterator[tuple[int, FileStructure]]:
         OSError: it cannot be read.
     """
     path = os.fspath(path)
-    # Without blocking, since opening a pipe would wait for its writer instead of being refused.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    descriptor = open_regular(path)
     try:
         _refuse_foreign(descriptor, path)
         yield descriptor, read_structure(descriptor, path)

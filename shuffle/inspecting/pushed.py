@@ -33,6 +33,7 @@ from spill_format.spark.publication import publish_with_companions
 from spill_format.spark.pushed import encode_meta, read_pushed
 from spill_format.spark.pushed_scan import PushedPaths, PushedScan, meta_path_of, pushed_paths_beside, scan_pushed
 from spill_format.storage.identity import FileIdentity
+from spill_format.storage.local import open_regular
 from spill_format.storage.publication import is_there, open_pending
 
 
@@ -77,7 +78,7 @@ class PushedFiles:
         whole = list(whole_chunks(scan))
         codecs: tuple[str, ...] = ()
         if whole:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = open_regular(self.path)
             try:
                 starts, lengths = ([chunk[field] for chunk in whole] for field in (1, 2))
                 codecs = sample_codecs(descriptor, self.path, np.array(starts), np.array(lengths))
@@ -127,7 +128,7 @@ class PushedFiles:
             raise ValueError(f"{self.path} has {which} alone, whose parts are chunks: ask for these")
         pushed = read_pushed(self.paths)
         start, stop = span_of(pushed.offsets, chunks, self.path, "chunk")
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_regular(self.path)
         try:
             yield from read_pieces(descriptor, self.path, start, stop)
         finally:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ from shuffle.inspecting.places import indexed_messages, own_messages
 from shuffle.wording import counted, sized
 from spill_format.checksum import crc32c
 from spill_format.encoder import SpillEncoder
-from spill_format.errors import ChecksumError, CorruptError, SpillError, TargetExistsError
+from spill_format.errors import ChecksumError, CorruptError, TargetExistsError
 from spill_format.message_scan import FoundMessage, MessageReader, Scan
 from spill_format.messages import (
     FILE_START,
@@ -37,7 +36,7 @@ from spill_format.messages import (
 )
 from spill_format.partitioner import PartitionerDescription, read_partitioner
 from spill_format.salvage import Description, describe_damaged
-from spill_format.storage.local import read_exactly
+from spill_format.storage.local import open_regular, read_exactly
 from spill_format.storage.publication import PendingFile, open_pending
 
 _LISTED_LOSSES = 20
@@ -149,11 +148,8 @@ def salvage(path: str, progress: Progress = lambda _count: None) -> Salvage:
 
 @contextmanager
 def _opened(path: str) -> Iterator[int]:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    descriptor = open_regular(path)
     try:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # reading a directory says what it is
-            raise SpillError("a device, pipe or socket, not a file", path=path)
         yield descriptor
     finally:
         os.close(descriptor)

@@ -23,7 +23,7 @@ from spill_format.layout import Int64Array
 from spill_format.spark.codecs import MAGIC_BYTES, recognize_codec
 from spill_format.spark.discovery import find_outputs, parse_name
 from spill_format.spark.outputs import OutputPaths, SparkOutput, read_output
-from spill_format.storage.local import read_exactly
+from spill_format.storage.local import open_regular, read_exactly
 
 _CODEC_SAMPLES = 64
 
@@ -206,7 +206,9 @@ def opened_output(paths: OutputPaths) -> Iterator[tuple[int, SparkOutput]]:
 
 def _opened_once(paths: OutputPaths) -> tuple[SparkOutput, int]:
     output = read_output(paths)
-    return output, os.open(os.devnull if output.status is None else paths.data, os.O_RDONLY | os.O_CLOEXEC)
+    if output.status is None:
+        return output, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    return output, open_regular(paths.data)
 
 
 def _algorithm_of(output: SparkOutput) -> str | None:

@@ -24,7 +24,7 @@ from shuffle.options import MergeKeywords, MergeOptions
 from spill_format.errors import SpillError, TargetExistsError
 from spill_format.layout import PartitionLayout
 from spill_format.spark.discovery import PushedName, parse_name, parse_pushed_name
-from spill_format.spark.outputs import DATA_SUFFIX, encode_index, index_path_of
+from spill_format.spark.outputs import DATA_SUFFIX, encode_index, index_path_of, read_companion
 from spill_format.spark.publication import finish_with_companions, publish_with_companions
 from spill_format.spark.pushed import MAXIMUM_MAP, cut_chunks, encode_meta, read_pushed
 from spill_format.spark.pushed_scan import meta_path_of
@@ -195,9 +195,8 @@ class _PartitionMerge:
         try:
             read_pushed(self._target)
             for path, content in self._contents.items():
-                with open(path, "rb") as file:
-                    if file.read() != content:
-                        return False
+                if read_companion(path) != content:
+                    return False
         except (SpillError, FileNotFoundError):
             return False
         return holds_the_same_bytes(self.prepared, self._target)

@@ -14,6 +14,7 @@ from shuffle.merging.target_writer import PreparedMerge
 from shuffle.merging.verification import verify_target
 from shuffle.options import MergeOptions
 from spill_format.errors import ChecksumError, TargetExistsError
+from spill_format.storage.local import open_regular
 
 
 def is_merged_already(prepared: PreparedMerge, target: str | PathLike[str], options: MergeOptions) -> bool:
@@ -43,7 +44,7 @@ def holds_the_same_bytes(prepared: PreparedMerge, target: str) -> bool:
     """Whether the ranges of an existing target are those of the sources, by reading both; OSError if they cannot be."""
     if os.path.getsize(target) != prepared.plan.end:
         return False
-    descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = open_regular(target)
     try:
         verify_target(Target(descriptor, target), prepared.plan, prepared.sources, SystemKernel())
     except ChecksumError:

@@ -15,6 +15,7 @@ from shuffle.machine.prefetch import Task, in_order
 from shuffle.options import CsvOptions
 from shuffle.rows.errors import InputError
 from shuffle.rows.input_files import directory_columns, find_inputs, format_of
+from spill_format.storage.local import open_regular
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -216,7 +217,7 @@ def _open_dataset(files: Sequence[str], csv: CsvOptions) -> tuple[ds.FileSystemD
 
     format_name = format_of(files)
     for file in files:
-        os.close(os.open(file, os.O_RDONLY | os.O_CLOEXEC))  # the system's own error, for Arrow's is less clear
+        os.close(open_regular(file))  # the system's own error, for Arrow's is less clear
     if format_name == "json":
         from shuffle.rows.json_lines import schema_of
 

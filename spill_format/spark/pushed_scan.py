@@ -19,6 +19,7 @@ import numpy as np
 from spill_format.errors import REPAIR_ADVICE, CorruptError, TruncatedError
 from spill_format.layout import Int64Array
 from spill_format.spark.outputs import DATA_SUFFIX, index_path_of, read_companion, read_settled
+from spill_format.storage.local import open_regular
 
 META_SUFFIX = ".meta"
 
@@ -82,7 +83,7 @@ class PushedPartition:
         if not 0 <= chunk < self.chunk_count:
             raise IndexError(f"no chunk {chunk}: there are {self.chunk_count}")
         start, end = self.offsets[chunk : chunk + 2].tolist()
-        with open(self.path, "rb") as file:
+        with open(open_regular(self.path), "rb") as file:
             file.seek(start)
             content = file.read(end - start)
         if len(content) < end - start:

@@ -14,6 +14,7 @@ from shuffle.options import MergeOptions
 from spill_format.errors import MismatchError
 from spill_format.partitioner import check_partitioners
 from spill_format.range_checksums import CRC32C, RangeChecksums
+from spill_format.spill_set import find_missing
 from spill_format.storage.identity import FileIdentity
 from spill_format.storage.local import LOCAL
 from spill_format.storage.publication import PendingFile
@@ -35,7 +36,7 @@ class ArrowFormat:
             return Source(file.path, structure.index.layout, file.identity, structure)
 
     def check_agreement(self, sources: Sequence[Source], *, mix_partitioners: bool = False) -> None:
-        """Raise MismatchError where schemas or known partitioners differ; it names both files and the difference."""
+        """Raise MismatchError where schemas or known partitioners differ, or spills of a map task are missing."""
         first, *others = _structures(sources)
         for source, structure in zip(sources[1:], others, strict=True):
             if structure.schema_message == first.schema_message:
@@ -43,6 +44,7 @@ class ArrowFormat:
             difference = _schema_difference(first, structure)
             if difference is not None:
                 raise MismatchError(f"another schema than {sources[0].path}: {difference}", path=source.path)
+        check_whole_sets(_structures(sources))
         if not mix_partitioners:
             check_partitioners((structure.path, structure.index.partitioner) for structure in _structures(sources))
 
@@ -87,6 +89,17 @@ def borrow_source(descriptor: int, name: str) -> Source:
     identity = FileIdentity.of(os.fstat(descriptor))
     structure = read_structure(descriptor, name)
     return Source(name, structure.index.layout, identity, structure, descriptor)
+
+
+def check_whole_sets(structures: Sequence[FileStructure]) -> None:
+    """Raise MismatchError where some of a map task's kept spills are missing: their rows would be lost in silence."""
+    for missing in find_missing((structure.path, structure.spill_set) for structure in structures):
+        raise MismatchError(
+            f"this file belongs to the {missing.total} spills of a map task, of which {len(missing.paths)} are here: "
+            f"number {missing.first_missing} is missing, counted from 0",
+            path=missing.paths[0],
+            advice="wait for the map task to end, or give all of its spills",
+        )
 
 
 def _structures(sources: Sequence[Source]) -> list[FileStructure]:
