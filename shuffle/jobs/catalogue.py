@@ -1,0 +1,221 @@
+"""Which files hold the rows of which map tasks: outputs, merges that joined some of them, and servers that have them.
+
+Pure. What is kept grows with maps + hosts × partitions.
+"""
+
+# PURE
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
+
+import numpy as np
+
+from shuffle.jobs.descriptor import Output, Server, Sizes, Source
+from shuffle.jobs.events import Rules
+
+_SMALL_RANGE_BYTES = 16 << 10
+"""Of a range, below which merging decodes and joins record batches: opening and decoding many small ones took a
+reducer four times as long (200 maps × 1,000 partitions)."""
+
+
+@dataclass(slots=True)
+class _Merge:
+    host: str
+    maps: tuple[int, ...]
+    output: Output | None = None
+
+
+class Catalogue:
+    """The files of a job.
+
+    Args:
+        sides: how many map tasks each side has. Files of different sides are never merged.
+        partition_count: P.
+        rules: say what is merged.
+
+    Attributes:
+        outputs: of each map task; None where it is missing.
+        missing: how many are.
+        servers: of each host.
+    """
+
+    def __init__(self, sides: Sequence[int], partition_count: int, rules: Rules) -> None:
+        self._rules = rules
+        self._partition_count = partition_count
+        self._bounds = [0, *accumulate(sides)]
+        self.outputs: list[Output | None] = [None] * self._bounds[-1]
+        self.missing = self._bounds[-1]
+        self.servers: dict[str, Server] = {}
+        self._sizes: dict[str, Sizes] = {}
+        self._merged_by = np.full(self._bounds[-1], -1, np.int32)
+        self._merges: dict[int, _Merge] = {}
+        self._unmergeable: set[int] = set()
+        self._all_merged = False
+        self._sources: dict[bool, tuple[tuple[Source, ...], ...]] = {}
+
+    @property
+    def partition_bytes(self) -> Sizes:
+        """Bytes of each partition in all outputs."""
+        return sum(self._sizes.values(), np.zeros(self._partition_count, np.int64))
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether any output has."""
+        return any(output is not None and output.path is not None for output in self.outputs)
+
+    @property
+    def merge_count(self) -> int:
+        """Merges that were begun and not given up."""
+        return len(self._merges)
+
+    @property
+    def unsealed_count(self) -> int:
+        """Merges of which no descriptor arrived yet."""
+        return sum(merge.output is None for merge in self._merges.values())
+
+    def hosts(self) -> list[str]:
+        """Hosts on which outputs lie."""
+        return sorted(self._sizes)
+
+    def accept(self, output: Output, *, counts_bytes: bool) -> None:
+        """The output of a map task is there; its bytes are counted if they will be asked for."""
+        (number,) = output.maps
+        if output.path is not None:
+            held = self._sizes.setdefault(output.host, np.zeros(self._partition_count, np.int64))
+            if output.sizes is not None and counts_bytes:
+                held += output.sizes
+        self.outputs[number] = replace(output, sizes=None)
+        self.missing -= 1
+        self._all_merged = False
+        self._sources.clear()
+
+    def lose(self, number: int) -> None:
+        """The output of a map task is gone."""
+        self.outputs[number] = None
+        self.missing += 1
+        self._sources.clear()
+
+    def lose_host(self, host: str) -> list[int]:
+        """Nothing lies on a host any more; which map tasks had output there. They are still to be lost."""
+        self.servers.pop(host, None)
+        self._sizes.pop(host, None)
+        for number in [number for number, merge in self._merges.items() if merge.host == host]:
+            self.drop_merge(number)
+        lost = [number for number in range(len(self.outputs)) if self._lies_on(number, host)]
+        self._unmergeable.difference_update(lost)
+        return lost
+
+    def move(self, host: str, server: Server) -> None:
+        """A host's files are at another server, or at the same one after all."""
+        self.servers[host] = server
+        self._sources.clear()
+
+    # Merges.
+
+    def next_merge(self) -> tuple[str, list[int]] | None:
+        """Map tasks whose outputs are worth a merge, and their host; None if there are none."""
+        if self._rules.merges == "never" or self._all_merged:
+            return None
+        for start, stop in pairwise(self._bounds):
+            for host in self.hosts():
+                share = self._merge_share(host, start, stop)
+                for run in self._mergeable(host, start, stop):
+                    if len(run) >= self._rules.merge_from:
+                        return host, run[:share]
+        self._all_merged = True
+        return None
+
+    def begin_merge(self, merge: int, host: str, maps: Sequence[int]) -> tuple[tuple[Source, ...], bool]:
+        """A merge begins; its sources, and whether their ranges are so small that record batches are joined."""
+        self._merges[merge] = _Merge(host, tuple(maps))
+        self._merged_by[list(maps)] = merge
+        byte_count = sum(output.byte_count for each in maps if (output := self.outputs[each]) is not None)
+        is_small = byte_count < _SMALL_RANGE_BYTES * len(maps) * self._partition_count
+        return tuple(self._map_source(each) for each in maps), is_small
+
+    def seal_merge(self, merge: int, output: Output) -> bool:
+        """A merge is whole and read from now on; False if it was given up."""
+        if merge not in self._merges:
+            return False
+        self._merges[merge].output = output
+        self._sources.clear()
+        return True
+
+    def drop_merge(self, number: int) -> None:
+        """Give a merge up: the originals are read instead, and not merged again."""
+        merge = self._merges.pop(number, None)
+        if merge is not None:
+            self._merged_by[list(merge.maps)] = -1
+            self._unmergeable.update(merge.maps)
+            self._sources.clear()
+
+    def _mergeable(self, host: str, start: int, stop: int) -> Iterator[list[int]]:
+        """Maps whose outputs may become one file. On a shared file system neighbours only, so that order is kept."""
+        run: list[int] = []
+        for number in range(start, stop):
+            is_free = self._merged_by[number] < 0 and number not in self._unmergeable
+            if is_free and self._lies_on(number, host):
+                run.append(number)
+            elif self._rules.merges == "shared" and self._has_file(number):
+                yield run
+                run = []
+        yield run
+
+    def _merge_share(self, host: str, start: int, stop: int) -> int:
+        """How many outputs one of the host's workers merges."""
+        workers = max(1, self._rules.slots // len(self._sizes))
+        held = sum(self._lies_on(number, host) for number in range(start, stop))
+        return min(max(-(-held // workers), self._rules.merge_from), self._rules.merge_most)
+
+    def _lies_on(self, number: int, host: str) -> bool:
+        output = self.outputs[number]
+        return output is not None and output.path is not None and output.host == host
+
+    def _has_file(self, number: int) -> bool:
+        output = self.outputs[number]
+        return output is not None and output.path is not None
+
+    # Sources.
+
+    def sources(self, *, originals: bool = False) -> tuple[tuple[Source, ...], ...]:
+        """For each side what is read, in the order of the rows: merges where there are, or only original outputs."""
+        if originals not in self._sources:
+            sides = pairwise(self._bounds)
+            self._sources[originals] = tuple(self._sources_of(start, stop, originals) for start, stop in sides)
+        return self._sources[originals]
+
+    def _sources_of(self, start: int, stop: int, originals: bool) -> tuple[Source, ...]:
+        sources: list[Source] = []
+        given: set[int] = set()
+        for number in range(start, stop):
+            merge = int(self._merged_by[number])
+            if merge >= 0 and not originals:
+                output = self._merges[merge].output
+                if merge not in given and output is not None:
+                    given.add(merge)
+                    sources.append(self._source(output, merge))
+            elif self._has_file(number):
+                sources.append(self._map_source(number))
+        return tuple(sources)
+
+    def _map_source(self, number: int) -> Source:
+        output = self.outputs[number]
+        assert output is not None  # asked for done maps only
+        return self._source(output, None)
+
+    def _source(self, output: Output, merge: int | None) -> Source:
+        assert output.path is not None  # who has no rows is no source
+        server = self.servers.get(output.host)
+        url = None if server is None else _url(server, output.path)
+        incarnation = None if server is None else server.incarnation
+        return Source(output.host, output.path, url, merge, output.maps[0], incarnation)
+
+
+def _url(server: Server, path: str) -> str | None:
+    for directory, url in server.urls.items():
+        if path.startswith(directory + "/"):
+            return url.rstrip("/") + path[len(directory) :]
+    return None
