@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from shuffle.inspecting.inspection import inspect
     from shuffle.inspecting.repair import repair
     from shuffle.inspecting.verification import verify
-    from shuffle.jobs.job import run
+    from shuffle.jobs.exchanges import Exchange
+    from shuffle.jobs.job import JoinSide, run, run_join
+    from shuffle.jobs.options import JobOptions
+    from shuffle.jobs.report import JobReport
     from shuffle.mapping.map_writer import MapWriter
     from shuffle.mapping.partition_files import partition_files
     from shuffle.merging.merge import merge
@@ -30,8 +33,12 @@ if TYPE_CHECKING:
 __all__ = [
     "CallablePartitioner",
     "CsvOptions",
+    "Exchange",
     "FetchOptions",
     "HashPartitioner",
+    "JobOptions",
+    "JobReport",
+    "JoinSide",
     "MapOptions",
     "MapReport",
     "MapWriter",
@@ -53,14 +60,19 @@ __all__ = [
     "read_partition",
     "repair",
     "run",
+    "run_join",
     "verify",
 ]
 
 _LAZY = {
     "CallablePartitioner": "shuffle.partitioners",
     "CsvOptions": "shuffle.options",
+    "Exchange": "shuffle.jobs.exchanges",
     "FetchOptions": "shuffle.options",
     "HashPartitioner": "shuffle.partitioners",
+    "JobOptions": "shuffle.jobs.options",
+    "JobReport": "shuffle.jobs.report",
+    "JoinSide": "shuffle.jobs.job",
     "MapOptions": "shuffle.options",
     "MapReport": "shuffle.report",
     "MapWriter": "shuffle.mapping.map_writer",
@@ -83,6 +95,7 @@ _LAZY = {
     "repair": "shuffle.inspecting.repair",
     "run": "shuffle.jobs.job",
     "verify": "shuffle.inspecting.verification",
+    "run_join": "shuffle.jobs.job",
 }
 
 

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
         assert_same_rows,
     )
     from shuffle.testing.copy_checks import Check, conformance
+    from shuffle.testing.engines import EngineConformance
     from shuffle.testing.file_systems import CannotMountError, loop_mounted, tmpfs_mounted
+    from shuffle.testing.hosts import SimulatedHosts
     from shuffle.testing.partitioners import PartitionerConformance
     from shuffle.testing.scripted_kernel import (
         Always,
@@ -40,8 +42,10 @@ if TYPE_CHECKING:
 _MODULES = {
     "assertions": ["assert_layout", "assert_partitioned_by", "assert_rows_conserved", "assert_same_rows"],
     "copy_checks": ["Check", "conformance"],
+    "engines": ["EngineConformance"],
     "file_systems": ["CannotMountError", "loop_mounted", "tmpfs_mounted"],
     "partitioners": ["PartitionerConformance"],
+    "hosts": ["SimulatedHosts"],
     "snapshots": ["layout_text"],
     "scripted_kernel": [
         "Always",
@@ -65,6 +69,7 @@ __all__ = [
     "Always",
     "CannotMountError",
     "Check",
+    "EngineConformance",
     "Fail",
     "Lie",
     "Meanwhile",

@@ -7,7 +7,18 @@ import pyarrow as pa
 import pyarrow.parquet
 
 import spill_format
-from shuffle import CsvOptions, FetchOptions, HashPartitioner, MapOptions, MapWriter, MergeOptions, ServeOptions, run
+from shuffle import (
+    CsvOptions,
+    FetchOptions,
+    HashPartitioner,
+    JobOptions,
+    JoinSide,
+    MapOptions,
+    MapWriter,
+    MergeOptions,
+    ServeOptions,
+    run_join,
+)
 from shuffle.reduce import read_partition
 from shuffle.rows.errors import InputError
 from shuffle.rows.inputs import Inputs
@@ -90,8 +101,15 @@ TABLE: list[Row] = [
     ),
     Raised(
         ValueError,
-        "spills_only leaves map tasks without outputs, which run merges",
-        lambda _: run([], wrong(None), HashPartitioner("key", 2), wrong(None), options=MapOptions(spills_only=True)),
+        "spills_only leaves map tasks without outputs, which the job reads",
+        lambda _: JobOptions(map=MapOptions(spills_only=True)),
+    ),
+    Raised(ValueError, "merge_from must be 2 or more, not 1: one output", lambda _: JobOptions(merge_from=1)),
+    Raised(ValueError, "a job has sides of one partition count, not no sides", lambda _: run_join([], wrong(None))),
+    Raised(
+        ValueError,
+        "combine joins slices of one side: partitions of a join are not cut",
+        lambda _: run_join([JoinSide([], wrong(None), HashPartitioner("key", 2))] * 2, wrong(None), combine=wrong(sum)),
     ),
     Raised(ValueError, "there are no files to read", lambda _: read_partition([], 0)),
     Raised(ValueError, "alignment must be a power of two from 8 to 65536, not 100", lambda _: check_alignment(100)),

@@ -1,0 +1,163 @@
+"""A job's directories on one host, and how the host's server is launched and found. Runs inside tasks."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from shuffle.jobs.descriptor import Server
+from shuffle.jobs.exchanges.leases import PREFIX, remove_tree, sweep, write_lease
+
+_START_SECONDS = 20
+_ASK_SECONDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where a job is at home on a host.
+
+    Attributes:
+        job, host: names.
+        address: under which other hosts reach this one.
+        directories: of the host, as the exchange was given them.
+        secret: what servers want to be shown.
+        lease_seconds: how long files outlive the last renewal.
+    """
+
+    job: str
+    host: str
+    address: str
+    directories: tuple[str, ...]
+    secret: str
+    lease_seconds: float
+
+    @property
+    def homes(self) -> tuple[str, ...]:
+        """The job's own directory in each of them."""
+        return tuple(os.path.join(directory, f"{PREFIX}{self.job}-{self.host}") for directory in self.directories)
+
+    @property
+    def server_file(self) -> Path:
+        """What the server says of itself; beside it is the lock of those who start one."""
+        return Path(self.homes[0], "server.json")
+
+
+def launch_server(home: Home) -> None:
+    """See to it that the host has a server, or will have one; do not wait for it.
+
+    Raises:
+        OSError: there are no directories.
+    """
+    if _running(home) is not None:
+        return
+    for directory, own in zip(home.directories, home.homes, strict=True):
+        os.makedirs(directory, exist_ok=True)
+        sweep(directory)
+        os.makedirs(own, mode=0o700, exist_ok=True)
+    with _locked(home):
+        if _running(home) is None and not _is_starting(home):
+            _start(home)
+
+
+def find_server(home: Home) -> Server:
+    """The host's server, which was launched.
+
+    Raises:
+        TimeoutError: it does not start.
+    """
+    deadline = time.monotonic() + _START_SECONDS
+    while (found := _running(home)) is None:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the server of host {home.host} did not start within {_START_SECONDS} s")
+        launch_server(home)
+        time.sleep(0.01)
+    return found
+
+
+def replace_server(home: Home) -> Server:
+    """The host's server, if it answers; else another one, in place of one that may hang.
+
+    Raises:
+        OSError: it does not start, or there are no directories.
+    """
+    launch_server(home)
+    found = find_server(home)
+    if not _answers(home, found):
+        with _locked(home):
+            if _running(home) == found:
+                with suppress(OSError, ValueError, KeyError):
+                    os.kill(json.loads(home.server_file.read_text())["pid"], signal.SIGKILL)
+                home.server_file.unlink(missing_ok=True)
+                _start(home)
+        found = find_server(home)
+    return found
+
+
+@contextmanager
+def _locked(home: Home) -> Iterator[None]:
+    with open(Path(home.homes[0], "server.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _is_starting(home: Home) -> bool:
+    """Whether somebody launched a server a short time ago, which may not have written its file yet."""
+    try:
+        launched = Path(home.homes[0], "server.launched").stat().st_mtime
+    except FileNotFoundError:
+        return False
+    return not home.server_file.exists() and time.time() < launched + _START_SECONDS / 2
+
+
+def _running(home: Home) -> Server | None:
+    """The server that the host's file tells of, if its process lives."""
+    try:
+        written = json.loads(home.server_file.read_text())
+        os.kill(written["pid"], 0)
+    except (OSError, ValueError, KeyError):
+        return None
+    return Server(**written["server"])
+
+
+def _answers(home: Home, server: Server) -> bool:
+    request = urllib.request.Request(server.control_url + "/health", headers={"Authorization": f"Bearer {home.secret}"})
+    try:
+        with urllib.request.urlopen(request, timeout=_ASK_SECONDS) as answer:
+            return bool(answer.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+def _start(home: Home) -> None:
+    """Start a server in a process that is nobody's child, so that it can be seen to have died."""
+    home.server_file.unlink(missing_ok=True)
+    for own in home.homes:
+        write_lease(own, home.lease_seconds)
+    Path(home.homes[0], "server.launched").touch()
+    shell = 'exec 3<&0; "$0" -m shuffle.jobs.exchanges.host_server <&3 3<&- &'
+    subprocess.run(
+        ["/bin/sh", "-c", shell, sys.executable],
+        input=json.dumps(asdict(home)).encode(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        cwd="/",
+        check=True,
+    )
+
+
+def end_home(home: Home) -> None:
+    """Remove what the job has on this host. A server that runs, or starts yet, sees that and ends."""
+    for own in home.homes:
+        remove_tree(own)

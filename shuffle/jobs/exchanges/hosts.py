@@ -1,0 +1,206 @@
+"""The hosts' own disks. Outputs stay where they were made; one server a host, outside the workers, hands them out.
+
+The first task on a host starts the server; a lock decides who that is. The server lives until its lease ends, and
+removes the job's files on that host then. Where the files are, and what the server's file says, is told by ``home.py``.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import threading
+from collections.abc import Collection, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from os import PathLike
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from shuffle.jobs.descriptor import Output, Server
+from shuffle.jobs.exchanges.home import Home, end_home, find_server, launch_server, replace_server
+from shuffle.jobs.exchanges.leases import Renewal
+from shuffle.jobs.exchanges.protocol import Exchange, JobFiles, Keeper, Place, WhereAmI
+
+if TYPE_CHECKING:
+    from shuffle.jobs.engines import Engine
+
+_LONGEST_RENEWAL_SECONDS = 1.0
+_ASK_SECONDS = 2.0
+"""For a server to answer whether it is there; it has nothing else to do on that port."""
+
+_END_SECONDS = 5.0
+
+
+class HostsExchange(Exchange):
+    """See ``Exchange.hosts``."""
+
+    kind = "hosts"
+    merges = "host"
+
+    def __init__(self, directories: Sequence[str | PathLike[str]]) -> None:
+        if isinstance(directories, (str, os.PathLike)) or not directories:
+            raise ValueError(f"directories takes one or more, in a list: not {directories!r}")
+        self._directories = tuple(os.path.abspath(directory) for directory in directories)
+
+    def __repr__(self) -> str:
+        return f"Exchange.hosts({list(self._directories)!r})"
+
+    def keep(self, job: str, secret: str, where: WhereAmI, lease_seconds: float) -> Keeper:
+        """As the protocol says. Nothing happens before the first task runs."""
+        return _HostsKeeper(HostFiles(job, self._directories, secret, where, lease_seconds))
+
+
+class HostFiles:
+    """What tasks see of the disks of hosts."""
+
+    def __init__(
+        self, job: str, directories: tuple[str, ...], secret: str, where: WhereAmI, lease_seconds: float
+    ) -> None:
+        self._job = job
+        self._directories = directories
+        self._secret = secret
+        self._where = where
+        self.lease_seconds = lease_seconds
+
+    def __repr__(self) -> str:
+        return f"HostFiles({self._job!r}, {self._directories!r})"  # without the secret
+
+    def prepare(self) -> Place:
+        """Directories of this host. Its server is launched if there is none, and starts while the task works."""
+        home = self._home()
+        launch_server(home)
+        return Place(home.host, home.homes)
+
+    def server(self) -> Server | None:
+        """The server of this host."""
+        return find_server(self._home())
+
+    def revived(self) -> Place:
+        """Directories of this host, and a server that answers."""
+        home = self._home()
+        return Place(home.host, home.homes, replace_server(home))
+
+    def end(self) -> None:
+        """Remove what the job has on this host."""
+        end_home(self._home())
+
+    def _home(self) -> Home:
+        where = self._where()
+        return Home(self._job, where.host, where.address, self._directories, self._secret, self.lease_seconds)
+
+    def host(self) -> str:
+        """The name of the host on which this runs."""
+        return self._where().host
+
+    def is_near(self, host: str) -> bool:
+        """Those of this host are."""
+        return host == self.host()
+
+    def token(self) -> str | None:
+        """The job's secret."""
+        return self._secret
+
+    def ask(self, server: Server, method: str, path: str, body: str = "") -> None:
+        """Ask a server's control port for something.
+
+        Raises:
+            OSError: it does not answer, or with a refusal.
+        """
+        address = urlsplit(server.control_url)
+        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=_ASK_SECONDS)
+        try:
+            connection.request(method, path, body, {"Authorization": f"Bearer {self._secret}"})
+            status = connection.getresponse().status
+        except http.client.HTTPException as error:
+            raise ConnectionError(f"{server.control_url}: no answer of HTTP: {error!r}") from error
+        finally:
+            connection.close()
+        if status != 200:
+            raise ConnectionError(f"{server.control_url}{path}: answered with {status}")
+
+
+class _HostsKeeper:
+    """Renews the leases at all servers; one that does not answer is told of once."""
+
+    def __init__(self, files: HostFiles) -> None:
+        self.files: JobFiles = files
+        self._files = files
+        self._lock = threading.Lock()
+        self._servers: dict[str, Server] = {}
+        self._silent: dict[str, str] = {}
+        self._askers = ThreadPoolExecutor(8, "shuffle-lease")
+        self._renewal = Renewal(self._renew_all, min(files.lease_seconds / 4, _LONGEST_RENEWAL_SECONDS))
+
+    def watch(self, host: str, server: Server) -> None:
+        with self._lock:
+            self._servers[host] = server
+
+    def unwatch(self, host: str) -> None:
+        with self._lock:
+            self._servers.pop(host, None)
+            self._silent.pop(host, None)
+
+    def silent(self) -> list[tuple[str, str]]:
+        with self._lock:
+            silent, self._silent = self._silent, {}
+        return list(silent.items())
+
+    def revive(self, engine: Engine, host: str) -> Future[Place]:
+        """Ask the server once more; if it is silent, start another one with a task on its host."""
+        with self._lock:
+            server = self._servers.get(host)
+        if server is not None:
+            try:
+                self._files.ask(server, "GET", "/health")
+            except OSError:
+                pass
+            else:
+                there: Future[Place] = Future()
+                there.set_result(Place(host, (), server))
+                return there
+        try:
+            return engine.submit(self._files.revived, host=host)
+        except Exception as error:  # noqa: BLE001 (the future has it: no worker is left there)
+            failed: Future[Place] = Future()
+            failed.set_exception(error)
+            return failed
+
+    def forget(self, output: Output) -> None:
+        """The file goes with the job, or at once if the server can be told."""
+        if output.path is not None and output.server is not None:
+            self._tell(output.host, output.server, "/forget", output.path)
+
+    def close(self, engine: Engine, *, keep: bool) -> None:
+        self._renewal.stop()
+        with self._lock:
+            servers, self._servers = self._servers, {}
+            self._silent.clear()
+        if not keep:
+            asked = [self._askers.submit(self._tell, host, server, "/end") for host, server in servers.items()]
+            for each in asked:
+                each.result()
+            self._end_unknown(engine, servers.keys() - self._silent.keys())
+        self._askers.shutdown(wait=False)
+
+    def _end_unknown(self, engine: Engine, ended: Collection[str]) -> None:
+        """Remove files where a task may have been that never answered."""
+        hosts = engine.hosts()
+        unknown = set(hosts) - set(ended) if hosts is not None else {""} - {"" for _ in ended}
+        calls = []
+        for host in unknown:
+            with suppress(Exception):  # a host that goes has a lease that ends
+                calls.append(engine.submit(self._files.end, host=host))
+        wait(calls, _END_SECONDS)
+
+    def _renew_all(self) -> None:
+        with self._lock:
+            servers = list(self._servers.items())
+        list(self._askers.map(lambda entry: self._tell(entry[0], entry[1], "/renew"), servers))
+
+    def _tell(self, host: str, server: Server, path: str, body: str = "") -> None:
+        try:
+            self._files.ask(server, "POST", path, body)
+        except OSError as error:
+            with self._lock:
+                if self._servers.get(host) == server:
+                    self._silent[host] = str(error)

@@ -1,0 +1,124 @@
+"""The exchanges of a job: what is left of a job that died, and what tasks see that come too late."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shuffle import Exchange, HashPartitioner, MapOptions
+from shuffle.jobs.descriptor import Output, Server, Source
+from shuffle.jobs.engines import Engine, this_host
+from shuffle.jobs.exchanges import home as homes
+from shuffle.jobs.exchanges.home import Home, launch_server
+from shuffle.jobs.exchanges.hosts import HostFiles
+from shuffle.jobs.exchanges.leases import has_lease, sweep, write_lease
+from shuffle.jobs.reading import SourceLostError, Traffic, read_unit
+from shuffle.jobs.reduce_units import Unit
+from shuffle.jobs.tasks import AbandonedError, map_task
+from tests.shuffle.jobs.workloads import READ
+
+pytestmark = pytest.mark.process
+
+PARTITIONER = HashPartitioner("key", 3)
+EXCHANGES = {"directory": Exchange.directory, "hosts": lambda path: Exchange.hosts([path])}
+
+
+@pytest.fixture(params=EXCHANGES)
+def exchange(request: pytest.FixtureRequest, tmp_path: Path) -> Exchange:
+    return EXCHANGES[request.param](tmp_path)
+
+
+def test_a_descriptor_of_any_exchange_is_json(exchange: Exchange, tmp_path: Path) -> None:
+    engine = Engine(None)
+    keeper = exchange.keep("job", "secret", this_host, 60)
+    output = map_task(3, 3, READ, PARTITIONER, keeper.files, MapOptions())
+    assert isinstance(output, Output)
+    again = Output.from_dict(output.as_dict())
+    assert again == output
+    assert again.sizes is not None
+    assert again.sizes.sum() == output.byte_count
+    assert "secret" not in repr(keeper.files) + repr(output)
+    if output.server is not None:
+        keeper.watch(output.host, output.server)
+    keeper.close(engine, keep=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_task_whose_job_has_ended_stops(exchange: Exchange, tmp_path: Path) -> None:
+    keeper = exchange.keep("job", "secret", this_host, 60)
+
+    def read_on(number: int) -> Any:
+        for batch in READ(number):
+            keeper.close(Engine(None), keep=False)
+            yield batch
+
+    with pytest.raises(AbandonedError, match="is gone, and so is its job"):
+        map_task(3, 3, read_on, PARTITIONER, keeper.files, MapOptions())
+    assert not list(tmp_path.iterdir())
+
+
+def test_only_what_has_no_lease_is_swept(tmp_path: Path) -> None:
+    for name, seconds in (("shuffle-dead", 0.001), ("shuffle-alive", 60)):
+        (tmp_path / name).mkdir()
+        write_lease(str(tmp_path / name), seconds)
+    (tmp_path / "shuffle-begins").mkdir()
+    (tmp_path / "other").mkdir()
+    time.sleep(0.01)
+    assert sweep(str(tmp_path)) == [str(tmp_path / "shuffle-dead")]
+    assert sorted(os.listdir(tmp_path)) == ["other", "shuffle-alive", "shuffle-begins"]
+    assert has_lease(str(tmp_path / "shuffle-alive"))
+
+
+def test_a_server_whose_driver_died_ends_with_its_lease(tmp_path: Path) -> None:
+    files = HostFiles("job", (str(tmp_path),), "secret", this_host, 1)
+    files.prepare()
+    server = files.server()
+    assert server is not None
+    with pytest.raises(ConnectionError, match="answered with 404"):
+        files.ask(server, "POST", "/nothing")
+    with pytest.raises(ConnectionError, match="answered with 401"):
+        HostFiles("job", (str(tmp_path),), "guess", this_host, 1).ask(server, "POST", "/end")
+    deadline = time.monotonic() + 20
+    while list(tmp_path.iterdir()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_server_that_does_not_start_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(homes, "_START_SECONDS", 0.1)
+    home = Home("job", this_host().host, "192.0.2.1", (str(tmp_path),), "secret", 1)  # not an address of this host
+    launch_server(home)
+    with pytest.raises(TimeoutError, match=r"the server of host .* did not start within"):
+        homes.find_server(home)
+
+
+def test_a_host_without_a_server_is_unreachable(tmp_path: Path) -> None:
+    files = HostFiles("job", (str(tmp_path),), "secret", this_host, 1)
+    source = Source("elsewhere", "/nowhere/map.arrow", None, None, 0)
+    with pytest.raises(SourceLostError, match="host elsewhere has no server"):
+        next(read(source, files))
+    gone = Source(this_host().host, str(tmp_path / "map.arrow"), None, None, 0)
+    with pytest.raises(SourceLostError, match="No such file"):
+        next(read(gone, files))
+
+
+def read(source: Source, files: HostFiles) -> Any:
+    from contextlib import ExitStack
+
+    return read_unit(Unit(0, 1), [source], files, Traffic(), ExitStack())
+
+
+def test_an_answer_that_is_not_http_is_no_answer(tmp_path: Path) -> None:
+    from tests.helpers.proxies import scripted_server
+
+    files = HostFiles("job", (str(tmp_path),), "secret", this_host, 1)
+    with scripted_server([b"220 mail\r\n"]) as url, pytest.raises(ConnectionError, match="no answer of HTTP"):
+        files.ask(Server(incarnation="", control_url=url, urls={}), "GET", "/health")
+
+
+@pytest.mark.parametrize("directories", ["/data", []])
+def test_directories_are_a_list(directories: Any) -> None:
+    with pytest.raises(ValueError, match="directories takes one or more, in a list"):
+        Exchange.hosts(directories)
