@@ -155,7 +155,7 @@ def test_an_earlier_spill_is_refused_before_a_row_is_written(
 ) -> None:
     earlier = target.with_name(f"map-{number}.spill.arrow")
     earlier.write_bytes(b"mine")
-    with pytest.raises(TargetExistsError, match=f"map-{number}.spill.arrow: .*--overwrite"):
+    with pytest.raises(TargetExistsError, match=f"map-{number}.spill.arrow: .*overwrite=True"):
         MapWriter(target, SCHEMA, PARTITIONER, MapOptions(**options))
     assert os.listdir(target.parent) == [earlier.name]
     assert earlier.read_bytes() == b"mine"
