@@ -15,6 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.ipc
 
 ORIGINAL_SCHEMA_KEY = b"spill_format.original_schema"
+MAXIMUM_NESTING = 64
+"""Levels of a column, the column itself included: Arrow writes no more."""
 
 
 def storage_schema(schema: pa.Schema) -> pa.Schema:
@@ -24,14 +26,26 @@ def storage_schema(schema: pa.Schema) -> pa.Schema:
     that is there and of other columns, as of a file of which some were read, is left out.
 
     Raises:
-        TypeError: a dictionary-encoded type stands where Arrow cannot decode and encode it; it names the column.
+        TypeError: a dictionary-encoded type stands where Arrow cannot decode and encode it, or a column is nested
+            deeper than Arrow writes it; it names the column.
     """
+    _check_nesting(schema)
     plain = _plain_schema(schema)
     if plain.equals(schema):
         return _without_stale_original(schema)
     _check_conversions(schema, plain)
     original = base64.b64encode(schema.remove_metadata().serialize().to_pybytes())
     return plain.with_metadata({**(schema.metadata or {}), ORIGINAL_SCHEMA_KEY: original})
+
+
+def _check_nesting(schema: pa.Schema) -> None:
+    for field in schema:
+        depth, level = 0, [field.type]
+        while level:  # no recursion, which would end in an error of its own
+            depth += 1
+            if depth > MAXIMUM_NESTING:
+                raise TypeError(f"column {field.name} is nested more than {MAXIMUM_NESTING} levels deep")
+            level = [child.type for kind in level for child in _children(kind)]
 
 
 def original_schema(stored: pa.Schema) -> pa.Schema:

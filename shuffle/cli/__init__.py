@@ -15,7 +15,7 @@ import click
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from shuffle.cli.options import CONTEXT_SETTINGS, debug_option, version_option
-from shuffle.cli.terminal import run
+from shuffle.cli.terminal import EXIT_ERROR, run
 
 COMMANDS = ("merge", "partition", "inspect", "verify", "repair", "diff", "read", "doctor", "serve", "fetch")
 """Each is the attribute ``command`` of the module of its name, in the order in which the help lists them."""
@@ -50,6 +50,8 @@ class LazyGroup(click.Group):
 
 @click.group(
     cls=LazyGroup,
+    invoke_without_command=True,
+    no_args_is_help=False,
     context_settings=CONTEXT_SETTINGS,
     epilog="""\b
 Completion of commands, options and files, for this shell:
@@ -60,9 +62,13 @@ With zsh: zsh_source. With fish: _SHUFFLE_COMPLETE=fish_source shuffle | source
 )
 @version_option
 @debug_option
-def shuffle() -> None:
+@click.pass_context
+def shuffle(context: click.Context) -> None:
     """A shuffle for Arrow data: partition rows, merge spill files, look into them, read partitions back.
 
     Data goes to stdout, everything else to stderr. Exit codes: 0 done; 1 a check found damage, a loss or a difference;
     2 wrong usage or an error, told in one line.
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(EXIT_ERROR)

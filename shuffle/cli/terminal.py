@@ -37,7 +37,13 @@ _EXPLAINED = (SpillError, ValueError, OSError, ModuleNotFoundError)  # say what 
 
 class _Stderr:
     """Stderr whose failures nobody hears of: where its disk is full there is nowhere to say so, and the exit code stays
-    true."""
+    true.
+
+    Attributes:
+        program: the name that the command was called by, with which lines begin.
+    """
+
+    program = "shuffle"
 
     def write(self, text: str) -> None:
         with suppress(OSError):
@@ -71,6 +77,7 @@ def run(command: click.Command, program: str, arguments: Sequence[str] | None) -
     Where the shell asks what a word could become, that is answered instead.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    _STDERR.program = program
     # Looked for here, since the parsing of arguments may be what fails.
     debug = "--debug" in arguments
     for stream in (sys.stdout, sys.stderr):
@@ -112,13 +119,13 @@ def say(line: str, colour: str | None = None) -> None:
 
 
 def say_error(message: str) -> None:
-    """Print an error's one line."""
-    say(f"shuffle: error: {message}", "red")
+    """Print an error's one line, which begins with the program's name."""
+    say(f"{_STDERR.program}: error: {message}", "red")
 
 
 def say_warning(message: str) -> None:
     """Print a warning's one line."""
-    say(f"shuffle: warning: {message}", "yellow")
+    say(f"{_STDERR.program}: warning: {message}", "yellow")
 
 
 def say_result(line: str, bar_shown: bool) -> None:
@@ -221,7 +228,7 @@ def _report(error: BaseException, *, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
     if isinstance(error, InterruptedBySignalError):
-        say(f"shuffle: {'interrupted' if error.signal_number == signal.SIGINT else 'terminated'}")
+        say(f"{_STDERR.program}: {'interrupted' if error.signal_number == signal.SIGINT else 'terminated'}")
         return 128 + error.signal_number
     say_error(describe(error).removesuffix("."))
     return EXIT_ERROR

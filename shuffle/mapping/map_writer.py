@@ -57,7 +57,20 @@ _MOST_SORTING = 4
 
 _COLUMN_OVERHEAD_BYTES = 200  # what Arrow and Python keep for a column of a batch, however few rows it has
 
+_PARTITION_BYTES = 40  # offset, row count and checksum, in arrays and in the index that is written
+_PROCESS_BYTES = 64 << 20  # what a process takes besides its budget
+
 _Rows = tuple[pa.RecordBatch, PartitionNumbers]
+
+
+def _check_memory(partition_count: int, memory_bytes: int) -> None:
+    """Raise ValueError where what describes the partitions takes more memory than there is, with the process's own."""
+    needed = partition_count * _PARTITION_BYTES
+    if needed > memory_bytes + _PROCESS_BYTES:
+        raise ValueError(
+            f"{partition_count} partitions take {needed >> 20} MiB of memory for offsets, rows and checksums alone; "
+            f"memory_bytes are {memory_bytes >> 20} MiB"
+        )
 
 
 class MapWriter:
@@ -93,6 +106,7 @@ class MapWriter:
         if not isinstance(schema, pa.Schema):
             raise TypeError(f"schema must be a pyarrow.Schema, not {schema!r}")
         check_partitioner(partitioner)
+        _check_memory(partitioner.partition_count, self._options.memory_bytes)
         self._schema = schema
         self._stored_schema = storage_schema(schema)
         self._sortable_schema = sortable_schema(self._stored_schema)

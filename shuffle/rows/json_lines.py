@@ -5,12 +5,14 @@ not have; here they are an error.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
 
 from shuffle.rows.errors import InputError
+from shuffle.rows.json_depth import ShallowLines
 
 _BLOCK_BYTES = 4 << 20  # the longest row, too
 _LARGEST_EXACT = 1 << 53  # integer that floating-point numbers hold, and all smaller ones
@@ -51,7 +53,7 @@ def json_batches(file: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     options = pa.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error")
     try:
         own_schema = _own_schema(file)
-        with pa.json.open_json(file, pa.json.ReadOptions(block_size=_BLOCK_BYTES), options) as reader:
+        with _opened(file, options) as reader:
             for batch in reader:
                 _check_integers(batch, own_schema)
                 yield batch
@@ -72,8 +74,16 @@ def _check_integers(rows: pa.RecordBatch, own_schema: pa.Schema) -> None:
 
 def _own_schema(file: str) -> pa.Schema:
     """Of the first 4 MiB."""
-    with pa.json.open_json(file, pa.json.ReadOptions(block_size=_BLOCK_BYTES)) as reader:
+    with _opened(file) as reader:
         return reader.schema
+
+
+@contextmanager
+def _opened(file: str, options: pa.json.ParseOptions | None = None) -> Iterator[pa.json.JSONStreamingReader]:
+    with pa.input_stream(file) as stream:  # decompressed
+        lines = pa.PythonFile(ShallowLines(stream), "r")
+        with pa.json.open_json(lines, pa.json.ReadOptions(block_size=_BLOCK_BYTES), options) as reader:
+            yield reader
 
 
 def _is_rounded(values: pa.Array, own_type: pa.DataType) -> bool:

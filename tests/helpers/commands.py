@@ -90,8 +90,9 @@ def error_of(completed: CompletedProcess[str]) -> str:
     assert completed.returncode == 2, completed
     assert completed.stdout == ""
     (line,) = completed.stderr.splitlines()
-    assert line.startswith("shuffle: error: ")
-    return line.removeprefix("shuffle: error: ")
+    program, _, message = line.partition(": error: ")
+    assert program in {"shuffle", "shuffle-merge"}, line
+    return message
 
 
 def files_below(directory: Path) -> dict[str, bytes]:

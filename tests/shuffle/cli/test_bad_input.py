@@ -252,7 +252,7 @@ def test_debug_adds_the_traceback(inputs: Path) -> None:
     assert completed.returncode == 2
     first, *_, last = completed.stderr.splitlines()
     assert first == "Traceback (most recent call last):"
-    assert last == "shuffle: error: gone.arrow: No such file or directory"
+    assert last == "shuffle-merge: error: gone.arrow: No such file or directory"
 
 
 def test_a_name_cannot_command_the_terminal(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_a_warning_is_one_line_and_no_failure(tmp_path: Path, spills: list[Path]
     )
     assert completed.returncode == 0
     assert completed.stderr.splitlines() == [
-        f"shuffle: warning: the source spills/spill-{number}.spill.arrow could not be deleted: Permission denied"
+        f"shuffle-merge: warning: the source spills/spill-{number}.spill.arrow could not be deleted: Permission denied"
         for number in (0, 1, 2)
     ]
 
@@ -154,7 +154,7 @@ def test_an_unexpected_error_is_one_line_that_names_debug(tmp_path: Path, spills
     # A defect, made by a module that cannot be imported.
     (tmp_path / "shuffle_defect").mkdir()
     (tmp_path / "shuffle_defect" / "sitecustomize.py").write_text(
-        "import shuffle.merging.merge\n\ndef broken(*_arguments):\n    raise KeyError('lost')\n\n"
+        "import shuffle.merging.merge\n\ndef broken(*_arguments, **_keywords):\n    raise KeyError('lost')\n\n"
         "import sys\nsys.modules['shuffle.merging.merge'].prepare_merge = broken\n"
     )
     path = os.pathsep.join(filter(None, [str(tmp_path / "shuffle_defect"), os.environ.get("PYTHONPATH")]))
@@ -238,3 +238,31 @@ def test_errors_are_red_on_a_terminal_alone(tmp_path: Path) -> None:
 )
 def test_a_command_advises_flags_where_a_function_advises_keywords(error: Exception, text: str) -> None:
     assert describe(error) == text
+
+
+def test_the_first_word_of_an_error_is_the_program(tmp_path: Path) -> None:
+    assert run("shuffle-merge nowhere -o a.arrow", tmp_path).stderr.startswith("shuffle-merge: error: nowhere")
+    assert run("shuffle merge nowhere -o a.arrow", tmp_path).stderr.startswith("shuffle: error: nowhere")
+
+
+def test_a_command_without_arguments_is_help(tmp_path: Path) -> None:
+    completed = run("shuffle", tmp_path)
+
+    assert (completed.returncode, completed.stdout) == (2, "")
+    assert completed.stderr == succeeded("shuffle --help", tmp_path)
+
+
+def test_an_interrupt_while_modules_are_imported_is_quiet() -> None:
+    program = """
+import os, signal, sys
+class Interrupting:
+    def find_spec(self, name, path, target=None):
+        if name == "click":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupting())
+from shuffle.__main__ import main
+sys.exit(main())
+"""
+    completed = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+
+    assert (completed.returncode, completed.stdout, completed.stderr) == (130, b"", b"")

@@ -83,3 +83,9 @@ def test_progress_is_told_to_a_stage(rows: Path) -> None:
 
 def test_an_input_error_is_a_value_error() -> None:
     assert issubclass(InputError, ValueError)
+
+
+@pytest.mark.parametrize("arguments", [{"by": "key"}, {"range": "key"}, {"round_robin": True}])
+def test_partitions_that_memory_does_not_hold_are_refused(rows: Path, arguments: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"2147483647 partitions take 81919 MiB of memory for offsets, .*memory_bytes"):
+        partition_files(rows, rows.with_name("a.arrow"), 2**31 - 1, **arguments)

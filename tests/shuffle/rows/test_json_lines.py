@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from shuffle import partition_files
 from shuffle.rows.errors import InputError
 from shuffle.rows.inputs import Inputs
 
@@ -101,3 +102,29 @@ def test_integers_that_floats_of_another_file_would_round_are_refused(tmp_path: 
     assert rows_of(lost) == [{"key": wrap(2**53 + 1)}]
     with pytest.raises(InputError, match=r"3\.jsonl: key has integers too large"):
         rows_of(ratios, lost)
+
+
+def nested(depth: int) -> str:
+    return '{"a":' + "[" * depth + "1" + "]" * depth + "}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (nested(65), "column a is nested more than 64 levels deep"),
+        (nested(5000), "a row is nested more than 1000 levels deep"),
+        ('{"a":1}\n' * 100_000 + nested(200_000), "a row is nested more than 1000 levels deep"),
+        ('{"b":"[[","a":\n' * 5000 + "1" + "}" * 5000, "a row is nested more than 1000"),
+    ],
+    ids=["65", "5000", "200,000 late", "over lines"],
+)
+def test_what_is_nested_too_deep_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    file = write(tmp_path / "a.jsonl", text=text)
+    with pytest.raises(ValueError, match=message):
+        partition_files(file, tmp_path / "out.arrow", 1, round_robin=True)
+
+
+def test_brackets_in_texts_are_no_levels(tmp_path: Path) -> None:
+    rows = [{"text": "[{" * 3000 + '\\"[', "list": [{"a": number}]} for number in range(3)]
+    file = write(tmp_path / "a.jsonl.gz", *rows)
+    assert rows_of(file) == rows
