@@ -26,7 +26,7 @@ from spill_format.errors import SpillError, in_words, naming
 
 EXIT_DAMAGED = 1
 EXIT_ERROR = 2
-EXIT_CODES = {"ok": 0, "damaged": EXIT_DAMAGED, "unreadable": EXIT_ERROR}
+EXIT_CODES = {"ok": 0, "unfit": EXIT_DAMAGED, "damaged": EXIT_DAMAGED, "unreadable": EXIT_ERROR}
 """By the state of files."""
 
 _KEYWORD = re.compile(r'\b(?P<name>[a-z_]+)=(?P<value>True|"[^"]*")')

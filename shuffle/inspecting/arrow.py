@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from shuffle.inspecting.checking import Check, Progress, RangesCheck
+from shuffle.inspecting.checking import Check, Company, Progress, RangesCheck
 from shuffle.inspecting.pieces import lost_bytes_are_damage, read_pieces, within
 from shuffle.inspecting.results import FileRepair, FileVerification, SizedInspection
 from shuffle.inspecting.sizes import PartitionSizes
 from shuffle.machine.file_systems import FileSystem, file_system_of
 from shuffle.merging.copy.choice import CLONED_BYTES
-from shuffle.merging.sources import natural_order
+from shuffle.merging.formats import ARROW
+from shuffle.merging.sources import NO_FILE, SPILL_PATTERN, Source, natural_order
 from spill_format.errors import CorruptError, SpillError
 from spill_format.index import PartitionIndex
 from spill_format.layout import Int64Array
@@ -176,6 +177,13 @@ class _ArrowCheck(RangesCheck):
     def check(self, partition: int) -> None:
         assert self._checker is not None  # without one there are no partitions to check
         self._checker.check(partition)
+
+    def company(self) -> Company | None:
+        """The spills of one directory."""
+        if self._structure is None or not self._path.endswith(SPILL_PATTERN):
+            return None
+        source = Source(self._path, self._structure.index.layout, NO_FILE, self._structure)
+        return Company((os.path.dirname(os.path.abspath(self._path)),), ARROW, source)
 
     def outcome(self, damages: list[CorruptError]) -> FileVerification:
         assert self._structure is not None  # it was found sound

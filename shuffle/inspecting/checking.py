@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from itertools import pairwise
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from shuffle.inspecting.results import PROBLEMS, Failure, FileResult, FileVerification, Problem
+from shuffle.merging.formats import MergeFormat
+from shuffle.merging.sources import Source
 from spill_format.errors import CorruptError
 from spill_format.layout import Int64Array
 
@@ -29,8 +31,25 @@ class Check(Protocol):
     def verdict(self, findings: list[Problem]) -> FileResult:
         """The verdict from what all tasks returned."""
 
+    def company(self) -> Company | None:
+        """With what a merge would take the file, and what it would compare; None where nothing tells."""
+
     def close(self) -> None:
         """Close the file."""
+
+
+class Company(NamedTuple):
+    """A file among those that a merge would take together.
+
+    Attributes:
+        group: equal for such files.
+        format: which compares them.
+        source: the file.
+    """
+
+    group: tuple[object, ...]
+    format: MergeFormat
+    source: Source
 
 
 class RangesCheck(ABC):
@@ -76,10 +95,17 @@ class RangesCheck(ABC):
     def verdict(self, findings: list[Problem]) -> FileResult:
         """See ``Check``. What kept a range from being read leaves the file without a verdict."""
         if isinstance(self._broken, CorruptError):
-            return self.outcome_without_structure(self._broken)
+            try:
+                return self.outcome_without_structure(self._broken)
+            except PROBLEMS as error:
+                return Failure(self._path, error)
         damages = [error for error in findings if isinstance(error, CorruptError)]
         hindrances = [error for error in (self._broken, *findings) if error is not None and error not in damages]
         return Failure(self._path, hindrances[0]) if hindrances else self.outcome(damages)
+
+    def company(self) -> Company | None:
+        """See ``Check``."""
+        return None
 
     def close(self) -> None:
         """See ``Check``."""

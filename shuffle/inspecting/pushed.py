@@ -336,6 +336,9 @@ class _PushedCheck:
         except PROBLEMS as error:
             return Failure(self._files.path, error)
 
+    def company(self) -> None:
+        """None: nothing is merged with pushed partitions."""
+
     def close(self) -> None:
         """Nothing is open."""
 

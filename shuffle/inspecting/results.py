@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, get_args
 
 import numpy as np
 
 from shuffle.inspecting.sizes import Order, PartitionSizes
 from shuffle.wording import as_ranges, counted, sized
-from spill_format.errors import CorruptError, SpillError, in_words
+from spill_format.errors import CorruptError, MismatchError, SpillError, in_words
 from spill_format.layout import Int64Array
 
-State = Literal["ok", "damaged", "unreadable"]
-"""Of a file: sound; not what was written; or not judged, because something else is in the way."""
+State = Literal["ok", "unfit", "damaged", "unreadable"]
+"""Of a file: sound; sound, but a merge with the spills beside it would refuse it; not what was written; or not judged,
+because something else is in the way. From good to bad."""
 
 Problem = SpillError | OSError | MemoryError | ModuleNotFoundError
 """What may be wrong with one file, while others can still be looked at."""
@@ -129,6 +130,7 @@ class FileVerification:
             of a file whose structure is damaged, the partitions that lost rows or may have.
         first_damage: the error of the structure, or else of the first damaged partition; None for a sound file.
         structure_is_sound: header, index and footer are.
+        misfit: why a merge with the spills beside it would refuse the file, or None.
     """
 
     path: str
@@ -141,11 +143,14 @@ class FileVerification:
     damaged_partitions: Int64Array
     first_damage: SpillError | None
     structure_is_sound: bool = True
+    misfit: MismatchError | None = None
 
     @property
     def state(self) -> State:
         """The verdict."""
-        return "ok" if self.first_damage is None else "damaged"
+        if self.first_damage is not None:
+            return "damaged"
+        return "ok" if self.misfit is None else "unfit"
 
     @property
     def sound_partitions(self) -> Int64Array:
@@ -154,7 +159,9 @@ class FileVerification:
 
     @property
     def problem(self) -> str | None:
-        """What is damaged, in words: partitions first, where they are known."""
+        """What is wrong, in words: damaged partitions first, where they are known."""
+        if self.first_damage is None and self.misfit is not None:
+            return str(self.misfit).removesuffix(f"; {self.misfit.advice}")  # which is for a merge
         if self.first_damage is None or self.partition_count is None:
             return None if self.first_damage is None else str(self.first_damage)
         damaged, sound = self.damaged_partitions.tolist(), self.sound_partitions.tolist()
@@ -181,7 +188,7 @@ class FileVerification:
 
     def __str__(self) -> str:
         if self.problem is not None:
-            return f"{self.path}: damaged: {self.problem}"
+            return f"{self.path}: {self.state}: {self.problem}"
         rows = [] if self.row_count is None else [counted(self.row_count, "row")]
         checked = f"{self.checksums} of each" if self.checksums else "no checksums to compare"
         facts = [
@@ -222,5 +229,4 @@ class FileRepair(Protocol):
 
 def worst(states: Iterable[State]) -> State:
     """The state of several files together."""
-    found = set(states)
-    return "unreadable" if "unreadable" in found else "damaged" if "damaged" in found else "ok"
+    return max(states, key=get_args(State).index, default="ok")

@@ -13,11 +13,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from shuffle.inspecting.checking import Check, Progress, RangesCheck
+from shuffle.inspecting.checking import Check, Company, Progress, RangesCheck
 from shuffle.inspecting.pieces import lost_bytes_are_damage, read_pieces, within
 from shuffle.inspecting.results import FileRepair, FileVerification, SizedInspection
 from shuffle.inspecting.sizes import PartitionSizes, combined
-from shuffle.merging.formats.spark import find_paths
+from shuffle.merging.formats.spark import SPARK, find_paths
+from shuffle.merging.sources import NO_FILE, Source
 from spill_format.errors import ChecksumError, CorruptError, SpillError
 from spill_format.layout import Int64Array
 from spill_format.spark.codecs import MAGIC_BYTES, recognize_codec
@@ -151,6 +152,13 @@ class _SparkCheck(RangesCheck):
                 expected=f"{expected:08x}",
                 actual=f"{computed:08x}",
             )
+
+    def company(self) -> Company | None:
+        """The outputs of one shuffle."""
+        name = parse_name(self._path)
+        if self._output is None or name is None:
+            return None
+        return Company((name.shuffle,), SPARK, Source(self._path, self._output.layout, NO_FILE))
 
     def outcome(self, damages: list[CorruptError]) -> FileVerification:
         assert self._output is not None  # it was found sound

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from shuffle.inspecting.checking import Check, Progress
+from shuffle.inspecting.checking import Check, Company, Progress
 from shuffle.inspecting.kinds import Kind, Paths, find
-from shuffle.inspecting.results import FileResult, Problem, State, worst
+from shuffle.inspecting.results import FileResult, FileVerification, Problem, State, worst
 from shuffle.machine.ordered_threads import OrderedThreads
+from shuffle.merging.sources import Source, check_partition_counts
 from shuffle.wording import counted
+from spill_format.errors import MismatchError
 
 MAXIMUM_THREADS = 8
 """More gain nothing: few disks answer faster to more."""
@@ -36,12 +39,10 @@ class Verification:
     @property
     def bad(self) -> str:
         """How many files are not sound, in words."""
-        states = [file.state for file in self.files]
-        damaged, unreadable = states.count("damaged"), states.count("unreadable")
-        of = f"of {counted(len(states), 'file')}"
-        if not damaged:
-            return f"{unreadable:,} {of} unreadable"
-        return f"{damaged:,} {of} damaged" + (f", {unreadable:,} unreadable" if unreadable else "")
+        states = Counter(file.state for file in self.files if file.state != "ok")
+        first, *others = (f"{count:,} {state}" for state, count in sorted(states.items()))
+        number, state = first.split()
+        return ", ".join([f"{number} of {counted(len(self.files), 'file')} {state}", *others])
 
     def as_dict(self) -> dict[str, Any]:
         """The verification as JSON has it."""
@@ -81,6 +82,7 @@ def verify_each(files: Iterable[Kind], *, fast: bool, threads: int | None, progr
     workers = OrderedThreads(threads or min(os.cpu_count() or 1, MAXIMUM_THREADS))
     checks: list[Check] = []  # those begun and not finished
     findings: list[Problem] = []  # of the first of them
+    firsts: dict[tuple[object, ...], Source] = {}  # of the files that a merge would take together
 
     def tasks() -> Iterator[_Task]:
         for file in files:
@@ -96,12 +98,25 @@ def verify_each(files: Iterable[Kind], *, fast: bool, threads: int | None, progr
             if finished is not None:
                 checks.remove(finished)
                 finished.close()
-                yield finished.verdict(findings)
+                yield _fitted(finished.verdict(findings), finished.company(), firsts)
                 findings = []
     finally:
         workers.close()
         for check in checks:
             check.close()
+
+
+def _fitted(verdict: FileResult, company: Company | None, firsts: dict[tuple[object, ...], Source]) -> FileResult:
+    """The verdict, with what a merge would hold against a sound file."""
+    if company is None or not isinstance(verdict, FileVerification) or verdict.state != "ok":
+        return verdict
+    sources = [firsts.setdefault(company.group, company.source), company.source]
+    try:
+        check_partition_counts(sources)
+        company.format.check_agreement(sources)
+    except MismatchError as error:
+        return replace(verdict, misfit=error)
+    return verdict
 
 
 class _Task(NamedTuple):

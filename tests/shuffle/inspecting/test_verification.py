@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,8 +14,9 @@ import pytest
 from shuffle.inspecting.kinds import find
 from shuffle.inspecting.results import Failure, FileVerification
 from shuffle.inspecting.verification import verify, verify_each
-from spill_format import SpillFile
+from spill_format import SpillFile, SpillWriter
 from spill_format.errors import ChecksumError, CorruptError, NotPartitionedError, TruncatedError
+from spill_format.partitioner import PartitionerColumn, PartitionerDescription
 from tests.helpers.anatomy import Anatomy
 from tests.helpers.forgeries import range_forged, sealed_for, with_flatbuffer
 from tests.helpers.inspections import inspected, verified
@@ -161,3 +163,32 @@ def test_an_arrow_file_without_an_index_cannot_be_verified(tmp_path: Path) -> No
     (found,) = verify(tmp_path / "plain.arrow").files
     assert isinstance(found, Failure)
     assert isinstance(found.error, NotPartitionedError)
+
+
+OF_KEY = PartitionerDescription("hash", (PartitionerColumn("key", "int64"),), 2)
+OF_TEXT = PartitionerDescription("hash", (PartitionerColumn("text", "string"),), 2)
+OTHER_SCHEMA = pa.schema([("key", pa.int32()), ("text", pa.string())])
+
+
+@pytest.mark.parametrize(
+    ("schema", "partitioner", "partition_count", "problem"),
+    [
+        (OTHER_SCHEMA, OF_KEY, 2, "another schema than"),
+        (SCHEMA, None, 3, "another number of partitions than"),
+        (SCHEMA, OF_TEXT, 2, "types of keys int64 and string"),
+    ],
+)
+def test_spills_of_a_directory_that_a_merge_would_refuse_are_unfit(
+    tmp_path: Path, schema: pa.Schema, partitioner: PartitionerDescription | None, partition_count: int, problem: str
+) -> None:
+    """Files of other names, and of other directories, are not merged together, and not compared."""
+    SpillWriter(tmp_path / "a.spill.arrow", SCHEMA, 2, partitioner=OF_KEY).close()
+    SpillWriter(tmp_path / "b.spill.arrow", schema, partition_count, partitioner=partitioner).close()
+    (tmp_path / "there").mkdir()
+    for name in ("c.arrow", "there/d.spill.arrow"):
+        shutil.copy(tmp_path / "b.spill.arrow", tmp_path / name)
+    found = verify([tmp_path, tmp_path / "there"])
+
+    assert [file.state for file in found.files] == ["ok", "unfit", "ok", "ok"]
+    assert problem in (found.files[1].problem or "")
+    assert (found.state, str(found)) == ("unfit", "1 of 4 files unfit")
