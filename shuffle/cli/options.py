@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_args
 
@@ -89,32 +89,44 @@ threads_option = click.option(
 )
 
 
-def merge_options(
-    function: Function, threads_option: Callable[[Callable[..., Any]], Callable[..., Any]] = threads_option
+def target_options(
+    function: Callable[..., Any], threads_option: Callable[[Callable[..., Any]], Callable[..., Any]] = threads_option
 ) -> Callable[..., Any]:
+    """Options of a target and of how files are merged into it; the command gets each by its name."""
+    for option in (
+        threads_option,
+        click.option(
+            "--method",
+            type=click.Choice(("auto", *METHOD_NAMES)),
+            help="How to copy. What the kernel refuses is left to the next method.  [default: auto]",
+        ),
+        click.option(
+            "--transfer-to",
+            type=click.Choice(get_args(TransferTo)),
+            help="Copying inside the kernel. auto: yes, and should the kernel misplace bytes, rebuild with buffered "
+            "copying; on: yes, and such a fault is an error; off: never.  [default: $SHUFFLE_TRANSFER_TO, or auto]",
+        ),
+        click.option("--verify", is_flag=True, help="Read OUT again before it appears, and compare."),
+        click.option("--durable", is_flag=True, help="Wait until OUT is safe on the disk (fsync)."),
+        click.option("--overwrite", is_flag=True, help="Replace OUT if it exists."),
+    ):
+        function = option(function)
+    return function
+
+
+def merge_options(function: Function) -> Callable[..., Any]:
     """Options of a merge and of its target; the command gets them as ``options``, a ``MergeOptions``."""
 
-    @click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
-    @click.option("--durable", is_flag=True, help="Wait until OUT is safe on the disk (fsync).")
-    @click.option("--verify", is_flag=True, help="Read OUT again before it appears, and compare.")
-    @click.option(
-        "--transfer-to",
-        type=click.Choice(get_args(TransferTo)),
-        help="Copying inside the kernel. auto: yes, and should the kernel misplace bytes, rebuild with buffered "
-        "copying; on: yes, and such a fault is an error; off: never.  [default: $SHUFFLE_TRANSFER_TO, or auto]",
-    )
-    @click.option(
-        "--method",
-        type=click.Choice(("auto", *METHOD_NAMES)),
-        help="How to copy. What the kernel refuses is left to the next method.  [default: auto]",
-    )
-    @threads_option
+    @target_options
     @functools.wraps(function)
     def with_options(*arguments: Any, **others: Any) -> Any:
         names = ("overwrite", "durable", "verify", "transfer_to", "method", "threads")
         values = {name: others.pop(name) for name in names}
-        # What was not given keeps the default that MergeOptions has for it.
-        options = MergeOptions(**{name: value for name, value in values.items() if value is not None})
-        return function(*arguments, options=options, **others)
+        return function(*arguments, options=MergeOptions(**given(values)), **others)
 
     return with_options
+
+
+def given(values: Mapping[str, Any]) -> Any:
+    """The options that were given, without those that keep the default of the options class."""
+    return {name: value for name, value in values.items() if value is not None}

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Sequence
-from typing import Literal, TypeVar, get_args
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeVar, get_args
 
 import click
 
 from shuffle.cli.command import Command
 from shuffle.cli.csv_options import csv_options
 from shuffle.cli.keys import Columns, SortKeys
-from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, Size, json_option, merge_options, output_options
+from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, Size, given, json_option, output_options, target_options
 from shuffle.cli.terminal import progress_bar, say
 from shuffle.option_kinds import MINIMUM_MEMORY_BYTES
-from shuffle.options import CsvOptions, MapOptions, MergeOptions
+from shuffle.options import Compression, CsvOptions
 from shuffle.report import MapReport
 from shuffle.rows.placement import SortKey
 from shuffle.wording import as_json_text, counted, sized
 
-Compression = Literal["none", "lz4", "zstd"]
 Item = TypeVar("Item")
 
 _SECTIONS = {
@@ -118,10 +117,9 @@ Examples:
 )
 @click.option(
     "--compression",
-    type=click.Choice(get_args(Compression)),
-    default="none",
-    show_default=True,
-    help="Of the rows in OUT.",
+    type=click.Choice(("none", *get_args(Compression))),
+    callback=lambda _context, _option, value: None if value == "none" else value,
+    help="Compression of the rows in OUT.  [default: none]",
 )
 @click.option(
     "--alignment",
@@ -133,7 +131,7 @@ Examples:
     "btrfs) and partitions are large; else 64.",
 )
 @functools.partial(
-    merge_options,
+    target_options,
     threads_option=click.option(
         "--threads",
         type=click.IntRange(min=1),
@@ -155,15 +153,9 @@ def command(  # noqa: PLR0913 (one argument an option)
     round_robin: bool,
     partition_count: int,
     target: str,
-    memory_bytes: int,
-    spill_directories: tuple[str, ...],
-    keep_spills: bool,
-    spills_only: bool,
-    compression: Compression,
-    alignment: int | Literal["auto"],
-    options: MergeOptions,
     as_json: bool,
     output: Output,
+    **chosen: Any,
 ) -> None:
     """Read rows, group them into P partitions, and write them to one file OUT.
 
@@ -184,21 +176,7 @@ def command(  # noqa: PLR0913 (one argument an option)
     SIZE is in bytes, or takes KiB, MiB or GiB.
     """
     ways = {"--by": by, "--range": sort_keys, "--round-robin": round_robin}
-    _check_usage([name for name, value in ways.items() if value], options, spills_only=spills_only)
-    map_options = MapOptions(
-        memory_bytes=memory_bytes,
-        spill_directories=spill_directories,
-        keep_spills=keep_spills,
-        spills_only=spills_only,
-        compression=None if compression == "none" else compression,
-        alignment=alignment,
-        threads=options.threads,
-        overwrite=options.overwrite,
-        durable=options.durable,
-        verify=options.verify,
-        transfer_to=options.transfer_to,
-        method=options.method,
-    )
+    _check_usage([name for name, value in ways.items() if value], chosen)
     from shuffle.mapping.partition_files import partition_files
 
     report = partition_files(
@@ -212,7 +190,7 @@ def command(  # noqa: PLR0913 (one argument an option)
         where=condition,
         csv=csv,
         progress=functools.partial(progress_bar, shown=output.bar_shown),
-        options=map_options,
+        **given(chosen),
     )
     if as_json:
         click.echo(as_json_text(report.as_dict()))
@@ -225,16 +203,15 @@ def _joined(groups: tuple[tuple[Item, ...], ...]) -> tuple[Item, ...]:
     return tuple(item for group in groups for item in group)
 
 
-def _check_usage(given: Sequence[str], options: MergeOptions, *, spills_only: bool) -> None:
-    if len(given) != 1:
+def _check_usage(ways: Sequence[str], chosen: Mapping[str, Any]) -> None:
+    context = click.get_current_context()
+    if len(ways) != 1:
         problem = "one of --by, --range, --round-robin is needed"
-        raise click.UsageError(
-            f"{problem}, not {' and '.join(given)}" if given else problem, click.get_current_context()
-        )
-    if spills_only and options.verify:
-        raise click.UsageError("--verify reads OUT again, and --spills-only makes none", click.get_current_context())
-    if spills_only and options.method != "auto":
-        raise click.UsageError("--method is for merging, and --spills-only merges nothing", click.get_current_context())
+        raise click.UsageError(f"{problem}, not {' and '.join(ways)}" if ways else problem, context)
+    if chosen["spills_only"] and chosen["verify"]:
+        raise click.UsageError("--verify reads OUT again, and --spills-only makes none", context)
+    if chosen["spills_only"] and chosen["method"] not in {None, "auto"}:
+        raise click.UsageError("--method is for merging, and --spills-only merges nothing", context)
 
 
 def _in_words(report: MapReport) -> str:

@@ -105,19 +105,7 @@ def command(  # noqa: PLR0913 (one argument an option)
     if raw:
         if format_name is not None:
             raise click.UsageError("--raw or --format, not both", click.get_current_context())
-        from shuffle.inspecting.kinds import raw as raw_pieces
-
-        byte_count = 0
-        with (
-            _sink(target, "raw bytes", overwrite=overwrite) as sink,
-            progress_bar(None, "B", "reading", shown=output.bar_shown and not sink.isatty()) as progress,
-        ):
-            for piece in raw_pieces(path, partitions, chunks):
-                sink.write(piece)
-                byte_count += len(piece)
-                progress(len(piece))
-        if target is not None and not output.quiet:
-            say(f"{target}: {counted(byte_count, 'byte')}")
+        _read_raw(path, partitions, chunks, target, overwrite=overwrite, output=output)
         return
     if chunks is not None:
         raise click.UsageError("--chunk goes with --raw", click.get_current_context())
@@ -148,6 +136,30 @@ def command(  # noqa: PLR0913 (one argument an option)
                 progress(batch.num_rows)
     if target is not None and not output.quiet:
         say(f"{target}: {counted(row_count, 'row')} of {counted(last - first, 'partition')}")
+
+
+def _read_raw(
+    path: str,
+    partitions: tuple[int, int] | None,
+    chunks: tuple[int, int] | None,
+    target: str | None,
+    *,
+    overwrite: bool,
+    output: Output,
+) -> None:
+    from shuffle.inspecting.kinds import raw as raw_pieces
+
+    byte_count = 0
+    with (
+        _sink(target, "raw bytes", overwrite=overwrite) as sink,
+        progress_bar(None, "B", "reading", shown=output.bar_shown and not sink.isatty()) as progress,
+    ):
+        for piece in raw_pieces(path, partitions, chunks):
+            sink.write(piece)
+            byte_count += len(piece)
+            progress(len(piece))
+    if target is not None and not output.quiet:
+        say(f"{target}: {counted(byte_count, 'byte')}")
 
 
 @contextmanager

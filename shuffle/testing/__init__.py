@@ -77,6 +77,7 @@ __all__ = [
     "Real",
     "ScriptedKernel",
     "Short",
+    "SimulatedHosts",
     "Step",
     "StorageConformance",
     "WritableStorageConformance",
