@@ -7,10 +7,10 @@ from typing import Any
 import click
 
 from shuffle.cli.command import Command
-from shuffle.cli.options import CONTEXT_SETTINGS, PATH, debug_option
-from shuffle.cli.read import Partitions
+from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Partitions, debug_option
 from shuffle.cli.secrets import token_option
 from shuffle.cli.terminal import say, standard_output
+from shuffle.numbering import Numbers
 from shuffle.options import FetchOptions
 from shuffle.wording import sized
 
@@ -41,7 +41,7 @@ Examples:
     "-p",
     "--partition",
     "partitions",
-    type=Partitions(),
+    type=Partitions(neighbours=True),
     metavar="N|N-M",
     help="One partition, or several (3-6 are 3, 4, 5 and 6), unless the URL names them.",
 )
@@ -74,7 +74,7 @@ Examples:
 def command(
     url: str,
     *,
-    partitions: tuple[int, int] | None,
+    partitions: Numbers | None,
     target: str | None,
     overwrite: bool,
     quiet: bool,
@@ -93,7 +93,7 @@ def command(
         raise click.UsageError("name partitions either in the URL or with -p")
     if place is None:
         assert partitions is not None  # by the line above
-        place = Place.of(url, *partitions)
+        place = Place.of(url, *partitions[0])
     file_url = f"{place.host}{place.file_path}"
     options = FetchOptions(**{name: value for name, value in chosen.items() if value is not None})
     with PartitionClient(options) as client:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, get_args
 
 import click
 
+from shuffle.numbering import Numbers, parse_numbers
 from shuffle.option_kinds import parse_size
 from shuffle.options import METHOD_NAMES, MergeOptions, TransferTo
 
@@ -37,6 +38,32 @@ class Size(click.ParamType[int]):
         if byte_count < self.minimum:
             self.fail(f"{value!r} is too small: the least is {self.minimum} bytes", param, ctx)
         return byte_count
+
+
+class Partitions(click.ParamType[Numbers]):
+    """Numbers of partitions, as ``parse_numbers`` reads them, or of what else is numbered.
+
+    Args:
+        noun: what is numbered.
+        neighbours: only such as follow each other: one, or from one to another.
+    """
+
+    name = "partitions"
+
+    def __init__(self, noun: str = "partition", *, neighbours: bool = False) -> None:
+        self._noun = noun
+        self._neighbours = neighbours
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Numbers:
+        """The pairs; click's usage error if the text is something else."""
+        try:
+            numbers = parse_numbers(value, self._noun) if isinstance(value, str) else value
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if self._neighbours and (len(numbers) > 1 or numbers[0][1] is None):
+            self.fail(f"{value!r} is neither one {self._noun}, as 3, nor neighbours, as 3-6", param, ctx)
+        found: Numbers = numbers
+        return found
 
 
 @dataclass(frozen=True, slots=True)

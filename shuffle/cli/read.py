@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from itertools import chain
+from typing import IO
 
 import click
 
 from shuffle.cli.command import Command
-from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, output_options
+from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, Partitions, output_options
 from shuffle.cli.terminal import progress_bar, say, standard_output
+from shuffle.numbering import Numbers, numbers_within
 from shuffle.rows.output_formats import FORMATS, format_of_name
 from shuffle.wording import counted
 from spill_format.errors import naming
@@ -22,27 +23,6 @@ _SECTIONS = {
     "Rows": ["partitions", "raw", "chunks"],
     "Output": ["target", "overwrite", "format_name"],
 }
-
-
-class Partitions(click.ParamType["tuple[int, int]"]):
-    """One partition, ``3``, or those from one to another, ``3-6``; likewise of what else is numbered."""
-
-    name = "partitions"
-
-    def __init__(self, noun: str = "partition") -> None:
-        self._noun = noun
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        """The first, and the one behind the last."""
-        if isinstance(value, tuple):
-            return value
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", value, re.ASCII)
-        if match is None:
-            self.fail(f"{value!r} is neither a {self._noun}, as 3, nor several, as 3-6", param, ctx)
-        first, last = int(match[1]), int(match[2] or match[1])
-        if last < first:
-            self.fail(f"{value!r} ends before it starts", param, ctx)
-        return first, last + 1
 
 
 @click.command(
@@ -66,8 +46,9 @@ Examples:
     "--partition",
     "partitions",
     type=Partitions(),
-    metavar="N|N-M",
-    help="One partition, or several: 3-6 are 3, 4, 5 and 6.  [default: all]",
+    metavar="N|N-M|N-,…",
+    help="One partition, or several: 3-6 are 3, 4, 5 and 6; 8- are all from 8 on; 3,5,8- are put together.  "
+    "[default: all]",
 )
 @click.option("-o", "--output", "target", metavar="OUT", type=PATH, help="Write a file instead of stdout.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
@@ -83,19 +64,19 @@ Examples:
     "--chunk",
     "chunks",
     type=Partitions("chunk"),
-    metavar="N|N-M",
-    help="With --raw, of Spark's push-based shuffle: one chunk of a merged partition, or several; 0-1 are 0 and 1.",
+    metavar="N|N-M|N-,…",
+    help="With --raw, of a pushed partition of Spark: one chunk, or several; 0-1 are 0 and 1.",
 )
 @output_options
 def command(  # noqa: PLR0913 (one argument an option)
     path: str,
     *,
-    partitions: tuple[int, int] | None,
+    partitions: Numbers | None,
     target: str | None,
     overwrite: bool,
     format_name: str | None,
     raw: bool,
-    chunks: tuple[int, int] | None,
+    chunks: Numbers | None,
     output: Output,
 ) -> None:
     """Write the rows of one partition, of several, or of all, in file order, to stdout or to a file OUT.
@@ -117,25 +98,20 @@ def command(  # noqa: PLR0913 (one argument an option)
     if format_name is None:
         format_name = "arrows" if target is None else _format_of(target)
     with SpillFile(path) as spill:
-        count = spill.partition_count
-        first, last = partitions or (0, count)
-        if last > count:
-            raise click.ClickException(
-                f"{path} has no partition {max(first, count)}: its partitions are 0 to {count - 1}"
-            )
+        ranges = numbers_within(partitions, spill.partition_count, path)
         rows = spill.layout.rows
         assert rows is not None  # an index always has them
-        row_count = int(rows[first:last].sum())
+        row_count = sum(int(rows[each.start : each.stop].sum()) for each in ranges)
         with (
             _sink(target, format_name, overwrite=overwrite) as sink,
             progress_bar(row_count, " rows", "reading", shown=output.bar_shown and not sink.isatty()) as progress,
             batch_writer(format_name, sink, spill.schema) as writer,
         ):
-            for batch in spill.batches(first, last):
+            for batch in chain.from_iterable(spill.batches(each.start, each.stop) for each in ranges):
                 writer.write_batch(batch)
                 progress(batch.num_rows)
     if target is not None and not output.quiet:
-        say(f"{target}: {counted(row_count, 'row')} of {counted(last - first, 'partition')}")
+        say(f"{target}: {counted(row_count, 'row')} of {counted(sum(map(len, ranges)), 'partition')}")
 
 
 def _read_raw(

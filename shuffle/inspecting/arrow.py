@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from shuffle.inspecting.checking import Check, Company, Progress, RangesCheck
-from shuffle.inspecting.pieces import lost_bytes_are_damage, read_pieces, within
+from shuffle.inspecting.pieces import lost_bytes_are_damage, read_pieces, refuse_chunks, spans_of
 from shuffle.inspecting.results import FileRepair, FileVerification, SizedInspection
 from shuffle.inspecting.sizes import PartitionSizes
 from shuffle.machine.file_systems import FileSystem, file_system_of
 from shuffle.merging.copy.choice import CLONED_BYTES
 from shuffle.merging.formats import ARROW
 from shuffle.merging.sources import NO_FILE, SPILL_PATTERN, Source, natural_order
+from shuffle.numbering import Numbers
 from spill_format.errors import CorruptError, SpillError
 from spill_format.index import PartitionIndex
 from spill_format.layout import Int64Array
@@ -90,11 +91,12 @@ class ArrowFile:
 
         return repair(self.path, target, overwrite=overwrite, durable=durable, progress=progress)
 
-    def raw(self, partitions: tuple[int, int] | None, chunks: tuple[int, int] | None) -> Iterator[bytes]:
+    def raw(self, partitions: Numbers | None, chunks: Numbers | None) -> Iterator[bytes]:
         """See ``Kind``."""
+        refuse_chunks(chunks, self.path)
         with opened(self.path) as (descriptor, structure):
-            offsets = structure.index.layout.offsets
-            yield from read_pieces(descriptor, self.path, *within(offsets, partitions, chunks, self.path))
+            spans = spans_of(structure.index.layout.offsets, partitions, self.path, "partition")
+            yield from read_pieces(descriptor, self.path, spans)
 
     @staticmethod
     def shuffles(files: Sequence[Any]) -> list[dict[str, Any]]:  # noqa: ARG004 (see Kind)

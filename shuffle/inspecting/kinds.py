@@ -14,6 +14,7 @@ from shuffle.inspecting.results import FileRepair, FileResult
 from shuffle.inspecting.sizes import Order, PartitionSizes
 from shuffle.inspecting.spark import SparkFiles
 from shuffle.merging.formats import looks_like_sparks
+from shuffle.numbering import Numbers
 from spill_format.spark.outputs import DATA_SUFFIX
 
 
@@ -73,11 +74,11 @@ class Kind(Protocol):
             SpillError, OSError: the file cannot be repaired, reading or writing failed.
         """
 
-    def raw(self, partitions: tuple[int, int] | None, chunks: tuple[int, int] | None) -> Iterator[bytes]:
+    def raw(self, partitions: Numbers | None, chunks: Numbers | None) -> Iterator[bytes]:
         """The bytes of ranges as they are in the file.
 
         Args:
-            partitions: ``[start, stop)``, or None for all.
+            partitions: pairs ``(start, stop)``, or None for all.
             chunks: likewise, of one pushed partition.
 
         Raises:
@@ -129,9 +130,7 @@ def _at(path: str) -> Kind:
     return SparkFiles.at(path) if path.endswith(DATA_SUFFIX) else ArrowFile(path)
 
 
-def raw(
-    path: str | PathLike[str], partitions: tuple[int, int] | None = None, chunks: tuple[int, int] | None = None
-) -> Iterator[bytes]:
+def raw(path: str | PathLike[str], partitions: Numbers | None = None, chunks: Numbers | None = None) -> Iterator[bytes]:
     """The bytes of ranges as they are in a file, or in the pushed partitions of one shuffle in a directory.
 
     Arguments and errors as for ``Kind.raw``.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from shuffle.numbering import Numbers, numbers_within
 from spill_format.errors import CorruptError
 from spill_format.layout import Int64Array
 from spill_format.storage.local import is_medium_error, read_exactly
@@ -24,39 +25,29 @@ def lost_bytes_are_damage(path: str, partition: int | None = None, offset: int |
         raise CorruptError(problem, path=path, partition=partition, offset=offset) from error
 
 
-def read_pieces(descriptor: int, path: str, start: int, stop: int) -> Iterator[bytes]:
-    """The bytes of ``[start, stop)`` of an open file, up to a MiB at a time.
+def read_pieces(descriptor: int, path: str, spans: Iterable[tuple[int, int]]) -> Iterator[bytes]:
+    """The bytes of spans ``[start, stop)`` of an open file, up to a MiB at a time.
 
     Raises:
         TruncatedError: the file ends before them.
         OSError: it cannot be read.
     """
-    for offset in range(start, stop, PIECE_BYTES):
-        yield read_exactly(descriptor, offset, min(PIECE_BYTES, stop - offset), path)
+    for start, stop in spans:
+        for offset in range(start, stop, PIECE_BYTES):
+            yield read_exactly(descriptor, offset, min(PIECE_BYTES, stop - offset), path)
 
 
-def within(
-    offsets: Int64Array, numbers: tuple[int, int] | None, chunks: tuple[int, int] | None, path: str
-) -> tuple[int, int]:
-    """Where the bytes of some partitions, or of all, start and stop in a file without chunks.
-
-    Raises:
-        ValueError: there are no such partitions, or chunks are asked for.
-    """
-    if chunks is not None:
-        raise ValueError(f"{path} has no chunks: only pushed partitions have them")
-    return span_of(offsets, numbers, path, "partition")
-
-
-def span_of(offsets: Int64Array, numbers: tuple[int, int] | None, path: str, noun: str) -> tuple[int, int]:
-    """Where the bytes of numbered parts, ``[start, stop)`` or all, start and stop in a file.
+def spans_of(offsets: Int64Array, numbers: Numbers | None, path: str, noun: str) -> list[tuple[int, int]]:
+    """Where the bytes of numbered parts, or of all, start and stop in a file.
 
     Raises:
         ValueError: there are no such parts.
     """
-    count = len(offsets) - 1
-    start, stop = numbers or (0, count)
-    if not 0 <= start <= stop <= count:
-        there = f"its {noun}s are 0 to {count - 1}" if count else "it has none"
-        raise ValueError(f"{path} has no {noun} {max(start, count)}: {there}")
-    return int(offsets[start]), int(offsets[stop])
+    found = numbers_within(numbers, len(offsets) - 1, path, noun)
+    return [(int(offsets[each.start]), int(offsets[each.stop])) for each in found]
+
+
+def refuse_chunks(chunks: Numbers | None, path: str) -> None:
+    """Raise ValueError where chunks are asked for of a file without chunks."""
+    if chunks is not None:
+        raise ValueError(f"{path} has no chunks: only pushed partitions have them")

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from shuffle.inspecting.checking import Check, Progress
-from shuffle.inspecting.pieces import read_pieces, span_of
+from shuffle.inspecting.pieces import read_pieces, spans_of
 from shuffle.inspecting.results import PROBLEMS, Failure, FileRepair, FileResult, Problem, State
 from shuffle.inspecting.sizes import Order, PartitionSizes
 from shuffle.inspecting.spark import sample_codecs
@@ -23,6 +23,7 @@ from shuffle.merging.formats import SPARK
 from shuffle.merging.plan import plan_merge
 from shuffle.merging.sources import Source
 from shuffle.merging.target_writer import PreparedMerge, write_merged
+from shuffle.numbering import Numbers, is_among
 from shuffle.options import MergeOptions
 from shuffle.wording import as_ranges, counted, sized
 from spill_format.errors import TargetExistsError
@@ -121,16 +122,16 @@ class PushedFiles:
             problems=tuple(str(defect.error) for defect in scan.defects),
         )
 
-    def raw(self, partitions: tuple[int, int] | None, chunks: tuple[int, int] | None) -> Iterator[bytes]:
+    def raw(self, partitions: Numbers | None, chunks: Numbers | None) -> Iterator[bytes]:
         """See ``Kind``."""
-        if partitions is not None and (self.name is None or partitions != (self.name.reduce, self.name.reduce + 1)):
+        if partitions is not None and (self.name is None or not is_among(self.name.reduce, partitions)):
             which = "one partition" if self.name is None else f"partition {self.name.reduce}"
             raise ValueError(f"{self.path} has {which} alone, whose parts are chunks: ask for these")
         pushed = read_pushed(self.paths)
-        start, stop = span_of(pushed.offsets, chunks, self.path, "chunk")
+        spans = spans_of(pushed.offsets, chunks, self.path, "chunk")
         descriptor = open_regular(self.path)
         try:
-            yield from read_pieces(descriptor, self.path, start, stop)
+            yield from read_pieces(descriptor, self.path, spans)
         finally:
             os.close(descriptor)
 
@@ -145,9 +146,7 @@ class PushedFiles:
         return [_summary(group, members) for group, members in groups.items()]
 
 
-def select_pushed(
-    found: Sequence[PushedFiles], partitions: tuple[int, int] | None, directory: str
-) -> list[PushedFiles]:
+def select_pushed(found: Sequence[PushedFiles], partitions: Numbers | None, directory: str) -> list[PushedFiles]:
     """The pushed partitions of a directory that are asked for, in order.
 
     Raises:
@@ -156,9 +155,7 @@ def select_pushed(
     names = {each.name: each for each in found if each.name is not None}
     if len(shuffles := {str(name).rpartition("_")[0] for name in names}) > 1:
         raise ValueError(f"{directory} has {', '.join(sorted(shuffles))}: give the file of one")
-    wanted = [
-        each for name, each in names.items() if partitions is None or partitions[0] <= name.reduce < partitions[1]
-    ]
+    wanted = [each for name, each in names.items() if is_among(name.reduce, partitions)]
     if not wanted:
         there = as_ranges([name.reduce for name in names])
         raise ValueError(f"{directory} has no such pushed partition, unless it is empty; there are {there}")

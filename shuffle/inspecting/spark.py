@@ -14,11 +14,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from shuffle.inspecting.checking import Check, Company, Progress, RangesCheck
-from shuffle.inspecting.pieces import lost_bytes_are_damage, read_pieces, within
+from shuffle.inspecting.pieces import lost_bytes_are_damage, read_pieces, refuse_chunks, spans_of
 from shuffle.inspecting.results import FileRepair, FileVerification, SizedInspection
 from shuffle.inspecting.sizes import PartitionSizes, combined
 from shuffle.merging.formats.spark import SPARK, find_paths
 from shuffle.merging.sources import NO_FILE, Source
+from shuffle.numbering import Numbers
 from spill_format.errors import ChecksumError, CorruptError, SpillError
 from spill_format.layout import Int64Array
 from spill_format.spark.codecs import MAGIC_BYTES, recognize_codec
@@ -81,11 +82,12 @@ class SparkFiles:
             advice="run the map task again",
         )
 
-    def raw(self, partitions: tuple[int, int] | None, chunks: tuple[int, int] | None) -> Iterator[bytes]:
+    def raw(self, partitions: Numbers | None, chunks: Numbers | None) -> Iterator[bytes]:
         """See ``Kind``."""
+        refuse_chunks(chunks, self.path)
         with opened_output(self.paths) as (descriptor, output):
-            span = within(output.layout.offsets, partitions, chunks, self.path)
-            yield from read_pieces(descriptor, self.path, *span)
+            spans = spans_of(output.layout.offsets, partitions, self.path, "partition")
+            yield from read_pieces(descriptor, self.path, spans)
 
     @staticmethod
     def shuffles(files: Sequence[Any]) -> list[dict[str, Any]]:
@@ -140,7 +142,7 @@ class _SparkCheck(RangesCheck):
         start, stop = self._output.layout.offsets[partition : partition + 2].tolist()
         computed = algorithm.of_nothing
         with lost_bytes_are_damage(self._path, partition, start):
-            for piece in read_pieces(self._descriptor, self._path, start, stop):
+            for piece in read_pieces(self._descriptor, self._path, [(start, stop)]):
                 computed = algorithm.update(piece, computed)
                 self._progress(len(piece))
         if computed != expected:

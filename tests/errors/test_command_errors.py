@@ -54,7 +54,7 @@ TABLE: list[Row] = [
     ),
     refused("empty.data has no chunk 0: it has none", "shuffle read empty.data --raw --chunk 0"),
     refused("shuffleMerged_app_5_0: give the file of one", "shuffle read merge_manager-2 --raw"),
-    refused("Invalid value for '-p' / '--partition': '3-' is neither a", "shuffle read whole.arrow -p 3-"),
+    refused("Invalid value for '-p' / '--partition': '3--' is neither a", "shuffle read whole.arrow -p 3--"),
     refused("--raw or --format, not both", "shuffle read whole.arrow --raw --format csv"),
     refused(
         "Spark's map outputs cannot be repaired, since their bytes are opaque",

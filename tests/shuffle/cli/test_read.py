@@ -140,3 +140,10 @@ def test_what_is_printed_before_damage_has_no_end(tmp_path: Path, spills: list[P
     damaged = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
     assert damaged.returncode == 2
     assert not damaged.stdout[4:].endswith(end)
+
+
+def test_several_partitions_are_put_together(tmp_path: Path, spills: list[Path]) -> None:
+    def rows(numbers: str) -> list[str]:
+        return succeeded(f"shuffle read {spills[0]} -p {numbers} --format csv", tmp_path).splitlines()[1:]
+
+    assert rows("2-,0") == rows("0") + rows("2")
