@@ -116,8 +116,8 @@ def command(  # noqa: PLR0913 (one argument an option)
 
 def _read_raw(
     path: str,
-    partitions: tuple[int, int] | None,
-    chunks: tuple[int, int] | None,
+    partitions: Numbers | None,
+    chunks: Numbers | None,
     target: str | None,
     *,
     overwrite: bool,

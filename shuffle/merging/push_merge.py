@@ -39,7 +39,7 @@ class PushReport:
     """What merging into the push-based layout did.
 
     Attributes:
-        directory: of the merged partitions.
+        directory: of the pushed partitions.
         source_count: map outputs merged.
         duplicate_maps: those that were given more than once, and of which the first was taken.
         partition_count: P.

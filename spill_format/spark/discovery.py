@@ -47,7 +47,7 @@ class OutputName(NamedTuple):
 
 
 class PushedName(NamedTuple):
-    """What the name of a merged partition's files tells. Sorts by application, shuffle, merge, and partition.
+    """What the name of a pushed partition's files tells. Sorts by application, shuffle, merge, and partition.
 
     Attributes:
         application: its id.
@@ -78,7 +78,7 @@ def parse_name(path: str | PathLike[str]) -> OutputName | None:
 
 
 def parse_pushed_name(path: str | PathLike[str]) -> PushedName | None:
-    """What the name of one of a merged partition's files tells; None for any other name."""
+    """What the name of one of a pushed partition's files tells; None for any other name."""
     name, _ = _parse(os.path.basename(os.fspath(path)))
     return name if isinstance(name, PushedName) else None
 
@@ -106,7 +106,7 @@ def find_outputs(
 
 
 def find_pushed(roots: Iterable[str | PathLike[str]]) -> list[tuple[PushedName, PushedPaths]]:
-    """All merged partitions below directories, in the order of their names; also those of which a part is missing.
+    """All pushed partitions below directories, in the order of their names; also those of which a part is missing.
 
     Arguments and errors as for ``find_outputs``.
     """
@@ -123,7 +123,7 @@ def find_files_of(data_path: str) -> OutputPaths | None:
 
 
 def find_pushed_files_of(data_path: str) -> PushedPaths:
-    """The files of the merged partition with that data file: beside it, or where Spark's hashing has put them.
+    """The files of the pushed partition with that data file: beside it, or where Spark's hashing has put them.
 
     Raises:
         ValueError: the name does not end with ``.data``.

@@ -45,7 +45,7 @@ def encode_meta(chunks: Sequence[Sequence[int]]) -> bytes:
 
 
 def read_pushed(files: str | PathLike[str] | PushedPaths) -> PushedPartition:
-    """Read and check the files of a merged partition; not a byte of its chunks is read.
+    """Read and check the files of a pushed partition; not a byte of its chunks is read.
 
     Args:
         files: the data file's name, where its companions lie beside it; or all three.

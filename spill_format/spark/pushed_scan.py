@@ -1,4 +1,4 @@
-"""Looking into the files of a merged partition of Spark's push-based shuffle: what is whole, chunk by chunk.
+"""Looking into the files of a pushed partition, which Spark's push-based shuffle makes: what is whole, chunk by chunk.
 
 None of them has a checksum. What can be noticed is what is missing, cut off, or contradicts itself or another file.
 Nothing here writes.
@@ -29,7 +29,7 @@ _MOST_MAPS = 1 << 24
 
 @dataclass(frozen=True, slots=True)
 class PushedPaths:
-    """The files of a merged partition, whether they are there or not; in one directory, or in Spark's hashed ones."""
+    """The files of a pushed partition, whether they are there or not; in one directory, or in Spark's hashed ones."""
 
     data: str
     index: str
@@ -37,7 +37,7 @@ class PushedPaths:
 
 
 class PushedDefect(NamedTuple):
-    """What is wrong with a merged partition.
+    """What is wrong with a pushed partition.
 
     Attributes:
         chunks: the numbers of those that it concerns; none where bytes belong to no chunk.
@@ -50,7 +50,7 @@ class PushedDefect(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PushedPartition:
-    """The chunks of a merged partition.
+    """The chunks of a pushed partition.
 
     Attributes:
         path: of the data file.
@@ -95,7 +95,7 @@ class PushedPartition:
 
 @dataclass(frozen=True, eq=False)  # without slots, which leave no place for what is computed once
 class PushedScan:
-    """What was found in the files of a merged partition.
+    """What was found in the files of a pushed partition.
 
     Attributes:
         paths: its files.
@@ -290,12 +290,12 @@ def meta_path_of(data_path: str | PathLike[str]) -> str:
 
 
 def pushed_paths_beside(data_path: str | PathLike[str]) -> PushedPaths:
-    """The files of a merged partition that lie beside its data file; ValueError as for ``index_path_of``."""
+    """The files of a pushed partition that lie beside its data file; ValueError as for ``index_path_of``."""
     return PushedPaths(os.fspath(data_path), index_path_of(data_path), meta_path_of(data_path))
 
 
 def scan_pushed(paths: PushedPaths) -> PushedScan:
-    """Look what is whole of a merged partition; not a byte of its chunks is read. Damage is no exception here.
+    """Look what is whole of a pushed partition; not a byte of its chunks is read. Damage is no exception here.
 
     Where it is being replaced meanwhile, this is the old one or the new one, as of ``read_output``.
 
