@@ -13,7 +13,7 @@ from os import PathLike
 
 import numpy as np
 
-from .errors import REPAIR_ADVICE, ChecksumError, CorruptError, NotPartitionedError, TruncatedError
+from .errors import REPAIR_ADVICE, ChecksumError, CorruptError, NotPartitionedError, TruncatedError, naming
 from .footer import FOOTER_TAIL_LENGTH, IndexPlace, decode_place, decode_place_version, encode_place, find_place_note
 from .index import LARGEST_SCHEMA_LENGTH, SECTION_MAGIC, PartitionIndex, Summary
 from .index_reader import IndexReader, ReadAt, SectionMissingError, check_version
@@ -71,7 +71,8 @@ def read_structure(descriptor: int, path: str | PathLike[str]) -> FileStructure:
         OSError: the file cannot be read, or is a directory.
     """
     path = os.fsdecode(path)
-    status = os.fstat(descriptor)
+    with naming(path):
+        status = os.fstat(descriptor)
     check_regular(status, path)
     return read_structure_by(partial(read_exactly, descriptor, path=path), path, status.st_size)
 

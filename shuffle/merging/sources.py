@@ -13,7 +13,7 @@ from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from spill_format.errors import MismatchError, SpillError
+from spill_format.errors import MismatchError, SpillError, naming
 from spill_format.layout import PartitionLayout
 from spill_format.range_checksums import RangeChecksums
 from spill_format.storage.identity import FileIdentity
@@ -182,7 +182,9 @@ class SourceDescriptors:
         if len(self._open) >= self._limit:
             self._close_oldest()
         descriptor = self._open[source] = self._opened(wanted.path)
-        if (identity := FileIdentity.of(os.fstat(descriptor))) != wanted.identity:
+        with naming(wanted.path):
+            identity = FileIdentity.of(os.fstat(descriptor))
+        if identity != wanted.identity:
             raise _changed(wanted, identity)
         return descriptor
 

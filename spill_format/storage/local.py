@@ -9,7 +9,7 @@ from os import PathLike
 from types import TracebackType
 from typing import Self
 
-from spill_format.errors import SpillError, TruncatedError
+from spill_format.errors import SpillError, TruncatedError, naming
 from spill_format.storage.identity import FileIdentity
 from spill_format.storage.protocol import Abilities
 from spill_format.storage.publication import PendingFile, open_pending
@@ -39,7 +39,8 @@ class LocalFile:
     def __init__(self, descriptor: int, path: str) -> None:
         self.path = path
         self._descriptor: int | None = descriptor
-        self.identity = FileIdentity.of(os.fstat(descriptor))
+        with naming(path):
+            self.identity = FileIdentity.of(os.fstat(descriptor))
 
     @property
     def byte_count(self) -> int:
@@ -61,7 +62,8 @@ class LocalFile:
         """See ``OpenFile``."""
         if self._descriptor is not None:
             descriptor, self._descriptor = self._descriptor, None
-            os.close(descriptor)
+            with naming(self.path):
+                os.close(descriptor)
 
     def __enter__(self) -> Self:
         return self
@@ -93,7 +95,8 @@ def open_regular(path: str | PathLike[str]) -> int:
             raise _not_a_file(path) from error
         raise
     try:
-        check_regular(os.fstat(descriptor), path)
+        with naming(path):
+            check_regular(os.fstat(descriptor), path)
     except BaseException:
         os.close(descriptor)
         raise

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
+from types import TracebackType
 from typing import BinaryIO, Self
 
 from spill_format.errors import TargetExistsError
@@ -118,7 +119,12 @@ class PendingFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        # System calls on a descriptor do not say which file they failed on.
+        if isinstance(error, OSError) and error.filename is None and error.errno is not None:
+            error.filename = str(self.path)
         self.discard()
 
     def __del__(self) -> None:

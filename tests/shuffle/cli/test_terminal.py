@@ -2,17 +2,20 @@
 
 import os
 import pty
+import shlex
 import subprocess
 import sys
 import termios
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from shuffle.cli import COMMANDS
 from shuffle.cli.terminal import describe
 from shuffle.rows.errors import InputError
+from spill_format import SpillWriter
 from spill_format.errors import PositionError, TargetExistsError
 from tests.helpers.commands import SCRIPTS, command_line, environment_with, error_of, run, run_process, succeeded
 from tests.helpers.spills import random_spills
@@ -266,3 +269,28 @@ sys.exit(main())
     completed = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
 
     assert (completed.returncode, completed.stdout, completed.stderr) == (130, b"", b"")
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        *(
+            (f"shuffle read rows.arrow -o new.{suffix}", f"new.{suffix}")
+            for suffix in ("csv", "jsonl", "parquet", "arrow")
+        ),
+        ("shuffle read rows.arrow --format csv", "stdout"),
+        ("shuffle read rows.arrow --raw -o new", "new"),
+        ("shuffle repair rows.arrow -o new.arrow", "new.arrow"),
+        ("shuffle-merge rows.arrow -o new.arrow", "new.arrow"),
+        ("shuffle partition rows.arrow --by key --partitions 2 -o new.arrow", "new.arrow"),
+    ],
+)
+def test_an_error_of_writing_names_the_file(tmp_path: Path, command: str, name: str) -> None:
+    rows = pa.table({"key": range(100_000)})
+    with SpillWriter(tmp_path / "rows.arrow", rows.schema, partition_count=1) as writer:
+        writer.write(0, rows)
+    limited = f"ulimit -f 100; {shlex.join(command_line(command))} > stdout"
+    completed = subprocess.run(["bash", "-c", limited], cwd=tmp_path, stderr=subprocess.PIPE, text=True, check=False)
+    assert completed.returncode == 2
+    (line,) = completed.stderr.splitlines()
+    assert f"{name}: File too large" in line
