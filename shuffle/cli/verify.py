@@ -64,6 +64,7 @@ def command(paths: tuple[str, ...], *, fast: bool, threads: int | None, as_json:
     verification = Verification(tuple(verdicts))
     if as_json:
         click.echo(as_json_text(verification.as_dict()))
-    if not verification.is_sound:  # also for those who keep stdout in a file
+    told = len(verdicts) == 1 and verification.state == "unreadable" and not as_json
+    if not verification.is_sound and not told:  # also where stdout goes to a file
         say_error(verification.bad)
     return EXIT_CODES[verification.state]
