@@ -135,3 +135,28 @@ def test_a_merge_is_the_concatenation_of_its_sources_ranges(data: st.DataObject,
         again = Path(directory, "again.arrow")
         merge([target], again, options)
         assert_merge_of([target], again)
+
+
+@settings(max_examples=40)
+@given(
+    rows=st.integers(1, 4).flatmap(
+        lambda count: st.lists(st.lists(st.integers(0, 9), min_size=count, max_size=count), min_size=2, max_size=6)
+    ),
+    data=st.data(),
+    alignment=st.sampled_from([64, 4096]),
+)
+def test_merging_in_steps_is_merging_at_once(rows: list[list[int]], data: st.DataObject, alignment: int) -> None:
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(rows) - 1), max_size=3)))
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        sources = [
+            random_spill(directory / f"{number}.spill.arrow", counts, alignment=alignment)
+            for number, counts in enumerate(rows)
+        ]
+        merge(sources, directory / "at once.arrow")
+        steps = []
+        for start, stop in itertools.pairwise([0, *cuts, len(rows)]):
+            steps.append(directory / f"step {start}.arrow")
+            merge(sources[start:stop], steps[-1])
+        merge(steps, directory / "in steps.arrow")
+        assert (directory / "in steps.arrow").read_bytes() == (directory / "at once.arrow").read_bytes()
