@@ -200,7 +200,8 @@ class SourceDescriptors:
 
     def _close_oldest(self) -> None:
         _, descriptor = self._open.popitem(last=False)
-        os.close(descriptor)
+        with suppress(OSError):  # of a file that was only read nothing can be lost
+            os.close(descriptor)
 
 
 def descriptor_limit(threads: int) -> int:

@@ -25,7 +25,7 @@ from shuffle.merging.verification import verify_content, verify_target
 from shuffle.options import KERNEL_METHODS, MergeOptions
 from shuffle.report import MergeReport
 from shuffle.warning import warn
-from spill_format.errors import ChecksumError, PositionError
+from spill_format.errors import ChecksumError, PositionError, naming
 from spill_format.storage.publication import PendingFile
 
 Progress = Callable[[int], None]
@@ -74,20 +74,21 @@ def write_merged(
     trailer = prepared.trailer
     experience = _EXPERIENCE if kernel is None else Experience()
     writer = _TargetWriter(prepared, pending, options, kernel or _SYSTEM, progress)
-    around = look_around(prepared.sources, pending.descriptor, experience)
-    spans = choose(prepared.plan, options, around)
-    writer.check_room(written_bytes(spans, around))
-    rebuilt = None
-    try:
-        result = writer.write(spans)
-    except (PositionError, ChecksumError) as error:
-        if not _may_rebuild(error, options, spans):
-            raise
-        rebuilt = str(error)
-        warn(f"rebuilding {pending.path} with buffered copying: {error}")
-        writer.undo()
-        result = writer.write([Span(prepared.plan.start, prepared.plan.end, ("buffered",))])
-    _learn(experience, prepared, pending, result)
+    with naming(pending.path):
+        around = look_around(prepared.sources, pending.descriptor, experience)
+        spans = choose(prepared.plan, options, around)
+        writer.check_room(written_bytes(spans, around))
+        rebuilt = None
+        try:
+            result = writer.write(spans)
+        except (PositionError, ChecksumError) as error:
+            if not _may_rebuild(error, options, spans):
+                raise
+            rebuilt = str(error)
+            warn(f"rebuilding {pending.path} with buffered copying: {error}")
+            writer.undo()
+            result = writer.write([Span(prepared.plan.start, prepared.plan.end, ("buffered",))])
+        _learn(experience, prepared, pending, result)
     plan = prepared.plan
     return MergeReport(
         target=str(pending.path),

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from shuffle.machine.prefetch import Task, in_order
 from shuffle.options import CsvOptions
-from shuffle.rows.errors import InputError
+from shuffle.rows.errors import InputError, reading
 from shuffle.rows.input_files import directory_columns, find_inputs, format_of
+from spill_format.errors import naming
 from spill_format.storage.local import open_regular
 
 if TYPE_CHECKING:
@@ -179,7 +180,8 @@ class Inputs:
             return
         expected = set(self.schema.names) - self._directory_columns
         for part in self.parts:
-            actual = set(part.physical_schema.names)
+            with reading(part.path):
+                actual = set(part.physical_schema.names)
             if actual != expected:
                 names = ", ".join(sorted(actual ^ expected))
                 raise InputError(f"{part.path}: other columns than in {self.files[0]}; only one of them has {names}")
@@ -217,7 +219,8 @@ def _open_dataset(files: Sequence[str], csv: CsvOptions) -> tuple[ds.FileSystemD
 
     format_name = format_of(files)
     for file in files:
-        os.close(open_regular(file))  # the system's own error, for Arrow's is less clear
+        with naming(file):
+            os.close(open_regular(file))  # the system's own error, for Arrow's is less clear
     if format_name == "json":
         from shuffle.rows.json_lines import schema_of
 
@@ -227,7 +230,8 @@ def _open_dataset(files: Sequence[str], csv: CsvOptions) -> tuple[ds.FileSystemD
 
         in_files = csv_schema(files[0], csv)
     else:
-        in_files = ds.dataset(files[0], format=format_name).schema
+        with reading(files[0]):
+            in_files = ds.dataset(files[0], format=format_name).schema
     # What stands in a file itself is believed before what its directory is called.
     of_directories = pa.schema([field for field in directory_columns(files) if field.name not in in_files.names])
     schema = pa.schema([*in_files, *of_directories], metadata=in_files.metadata)
@@ -303,7 +307,7 @@ def _columns_of_few_values(file: str) -> list[str]:
     TPC-H's lineitem takes a quarter less of the processor."""
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(file) as parquet:
+    with reading(file), pq.ParquetFile(file) as parquet:
         return [
             column.path
             for number, column in enumerate(parquet.schema)

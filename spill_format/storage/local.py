@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 from os import PathLike
 from types import TracebackType
 from typing import Self
@@ -26,7 +27,8 @@ class LocalStorage:
 
     def open(self, path: str | PathLike[str]) -> LocalFile:
         """See ``Storage``."""
-        return LocalFile(open_regular(path), os.fsdecode(path))
+        with naming(path):
+            return LocalFile(open_regular(path), os.fsdecode(path))
 
     def create(self, path: str | PathLike[str], *, overwrite: bool = False, durable: bool = False) -> PendingFile:
         """See ``WritableStorage``."""
@@ -62,7 +64,7 @@ class LocalFile:
         """See ``OpenFile``."""
         if self._descriptor is not None:
             descriptor, self._descriptor = self._descriptor, None
-            with naming(self.path):
+            with suppress(OSError):  # of a file that was only read nothing can be lost
                 os.close(descriptor)
 
     def __enter__(self) -> Self:

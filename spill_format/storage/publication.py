@@ -114,7 +114,8 @@ class PendingFile:
                 self._temporary = None
         finally:
             if self._file is not None:
-                self._file.close()
+                with suppress(OSError):  # nobody wants what it holds
+                    self._file.close()
 
     def __enter__(self) -> Self:
         return self

@@ -11,7 +11,7 @@ from shuffle.merging.formats.protocol import TargetState, Trailer
 from shuffle.merging.plan import MergePlan
 from shuffle.merging.sources import Source, find_sources
 from shuffle.options import MergeOptions
-from spill_format.errors import MismatchError
+from spill_format.errors import MismatchError, naming
 from spill_format.partitioner import check_partitioners
 from spill_format.range_checksums import CRC32C, RangeChecksums
 from spill_format.spill_set import find_missing
@@ -31,7 +31,7 @@ class ArrowFormat:
 
     def open_source(self, path: str | PathLike[str]) -> Source:
         """One of them."""
-        with LOCAL.open(path) as file:
+        with LOCAL.open(path) as file, naming(path):
             structure = read_structure(file.descriptor, file.path)
             return Source(file.path, structure.index.layout, file.identity, structure)
 
@@ -86,8 +86,9 @@ ARROW = ArrowFormat()
 
 def borrow_source(descriptor: int, name: str) -> Source:
     """A source that has no name but is open; the descriptor must stay open until the merge is done."""
-    identity = FileIdentity.of(os.fstat(descriptor))
-    structure = read_structure(descriptor, name)
+    with naming(name):
+        identity = FileIdentity.of(os.fstat(descriptor))
+        structure = read_structure(descriptor, name)
     return Source(name, structure.index.layout, identity, structure, descriptor)
 
 

@@ -1,0 +1,162 @@
+"""Commands that meet every fault of every call, and what must hold afterwards.
+
+Run as a module, since it forks: ``python -m tests.helpers.fault_scenarios NAME DIRECTORY [EACH]`` writes what did not
+hold, one JSON list a line, and a summary.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import chdir
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+
+from shuffle.cli import main, merge_main
+from tests.helpers.fault_engine import Engine, Fault, Outcome, faults_of
+from tests.helpers.spills import random_spills
+
+MERGE = "shuffle-merge maps -o out/merged.arrow --threads 1 --quiet"
+PARTITION = (
+    "shuffle partition rows.parquet --by key --partitions 5 --memory 1MiB --threads 1 --quiet -o out/merged.arrow"
+)
+SCENARIOS = {
+    "merge": MERGE,
+    "merge by copy_file_range": f"{MERGE} --method copy_file_range",
+    "merge by sendfile": f"{MERGE} --method sendfile",
+    "merge through memory": f"{MERGE} --transfer-to off",
+    "durable merge, read back": f"{MERGE} --durable --verify",
+    "merge that deletes": f"{MERGE} --delete-sources",
+    "merge that replaces": f"{MERGE} --overwrite",
+    "compacting merge": f"{MERGE} --compact",
+    "partition": PARTITION,
+}
+
+
+class Place(NamedTuple):
+    """A scenario's directory: sources, which are made anew where a run changed them, and outputs."""
+
+    directory: Path
+    command: str
+
+    def prepare(self) -> None:
+        if self.sources != self.kept:
+            for path in (*self.directory.glob("maps/*"), *self.directory.glob("*.parquet")):
+                path.unlink()
+            shutil.copytree(self.directory.with_name("kept"), self.directory, dirs_exist_ok=True)
+        shutil.rmtree(self.directory / "out", ignore_errors=True)
+        (self.directory / "out").mkdir()
+        if "--overwrite" in self.command:
+            (self.directory / "out" / "merged.arrow").write_bytes(b"the target before")
+
+    @property
+    def sources(self) -> dict[str, bytes]:
+        return contents(self.directory, "maps/*", "*.parquet")
+
+    @property
+    def kept(self) -> dict[str, bytes]:
+        return contents(self.directory.with_name("kept"), "maps/*", "*.parquet")
+
+    @property
+    def outputs(self) -> dict[str, bytes]:
+        return contents(self.directory, "out/*", "out/.*")
+
+    def run(self) -> int:
+        script, *arguments = shlex.split(self.command)
+        return (merge_main if script == "shuffle-merge" else main)(arguments)
+
+
+def contents(directory: Path, *patterns: str) -> dict[str, bytes]:
+    found = sorted({path for pattern in patterns for path in directory.glob(pattern)})
+    return {str(path.relative_to(directory)): path.read_bytes() for path in found}
+
+
+def place_of(name: str, directory: Path) -> Place:
+    kept = directory / "kept"
+    if name.startswith("partition"):
+        kept.mkdir()
+        keys = np.arange(60_000) * 7919 % 10_007
+        pa.parquet.write_table(pa.table({"key": keys, "text": keys.astype(str)}), kept / "rows.parquet")
+    else:
+        (kept / "maps").mkdir(parents=True)
+        random_spills(kept / "maps", [10, 0, 30], [0, 20, 10], [5, 5, 5])
+    shutil.copytree(kept, directory / "place")
+    return Place(directory / "place", SCENARIOS[name])
+
+
+def violations(place: Place, before: dict[str, bytes], expected: dict[str, bytes], outcome: Outcome) -> Iterator[str]:
+    """What does not hold after a fault."""
+    fault, code, words = outcome.fault, outcome.exit_code, outcome.stderr.strip()
+    assert fault is not None
+    killed = fault.kind == "signal"
+    allowed = {0, 2} | ({-signal.SIGKILL, 130, 143, -signal.SIGTERM} if killed else set())
+    if code not in allowed:
+        yield f"exit code {code}"
+    outputs = place.outputs
+    debris = outputs.keys() - expected.keys() - before.keys()
+    if debris and not (fault.value == signal.SIGKILL and "out/merged.arrow" in before):
+        yield f"debris {sorted(debris)}"
+    if code == 0 and outputs != expected:
+        yield "done, and the target is not what it should be"
+    if code == 2 and outputs == expected != before and "published, but" not in words:
+        yield "an error, though the target is published"
+    if code != 0 and outputs not in (expected, before) and not debris:
+        yield "neither the outputs before nor those of success"
+    deletes = "--delete-sources" in place.command
+    if place.sources != place.kept and not (deletes and outputs == expected):
+        yield "the sources changed"
+    lines = words.splitlines()
+    if code == 2 and (len(lines) != 1 or "error: " not in lines[-1]):
+        yield "not one line of error"
+    if "defect of shuffle" in words or "Traceback" in words:
+        yield "a defect"
+    if code == 2 and not any(
+        name in words for name in ("maps", "out", "rows.parquet", "merged.arrow", str(place.directory))
+    ):
+        yield "the error names no file"
+    if "hangs" in outcome.calls:
+        yield "it hangs"
+
+
+def second_run(place: Place, engine: Engine, before: dict[str, bytes], expected: dict[str, bytes]) -> Iterator[str]:
+    """What does not hold after the same command again, where the first left everything as it was."""
+    if place.outputs == before and place.sources == place.kept:
+        again = engine.outcome(None)
+        if again.exit_code != 0 or place.outputs != expected:
+            yield f"the second run fails: {again.exit_code} {again.stderr.strip()}"
+
+
+def campaign(name: str, directory: Path, *, part: int = 1) -> None:
+    """Try every fault, or each ``part``-th one."""
+    place = place_of(name, directory)
+    engine = Engine(place.run, place.directory)
+    place.prepare()
+    before = place.outputs
+    with chdir(place.directory):  # what is imported here need not be imported in each process
+        place.run()
+    place.prepare()
+    calm = engine.outcome(None)
+    expected = place.outputs
+    assert calm.exit_code == 0, calm
+    faults: list[Fault] = list(faults_of(calm.calls))[::part]
+    for fault in faults:
+        place.prepare()
+        outcome = engine.outcome(fault)
+        found = list(violations(place, before, expected, outcome)) or list(second_run(place, engine, before, expected))
+        for what in found:
+            sys.stdout.write(
+                json.dumps([fault.call, calm.calls[fault.call], str(fault), what, outcome.stderr.strip()[-300:]]) + "\n"
+            )
+    sys.stdout.write(json.dumps({"calls": len(calm.calls), "faults": len(faults)}) + "\n")
+
+
+if __name__ == "__main__":
+    campaign(sys.argv[1], Path(sys.argv[2]), part=int(sys.argv[3]) if len(sys.argv) > 3 else 1)
