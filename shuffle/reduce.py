@@ -17,10 +17,9 @@ from shuffle.machine.prefetch import Task, in_order
 from spill_format.errors import MismatchError
 from spill_format.partitioner import check_partitioners, describe_separation
 from spill_format.reader import SpillFile
-from spill_format.remote import RemoteSpillFile
 from spill_format.schemas import describe_difference
 
-AnyFile = SpillFile | RemoteSpillFile | str | PathLike[str]
+AnyFile = SpillFile | str | PathLike[str]
 
 
 def read_partition(
@@ -77,24 +76,21 @@ def read_partition(
     return pa.RecordBatchReader.from_batches(schema, batches())
 
 
-def _opened(file: AnyFile) -> SpillFile | RemoteSpillFile:
+def _opened(file: AnyFile) -> SpillFile:
     return SpillFile(file) if isinstance(file, (str, os.PathLike)) else file
 
 
-def _task(file: SpillFile | RemoteSpillFile, first: int, last: int | None, columns: Any) -> Task[pa.Table]:
+def _task(file: SpillFile, first: int, last: int | None, columns: Any) -> Task[pa.Table]:
     start, end = file.range_of(first, last)
 
     def read() -> pa.Table:
-        if isinstance(file, SpillFile):
-            file.will_need(first, last)
+        file.will_need(first, last)
         return file.read(first, last, columns=columns)
 
     return Task(end - start, read)
 
 
-def _check_agreement(
-    first: SpillFile | RemoteSpillFile, other: SpillFile | RemoteSpillFile, *, mix_partitioners: bool
-) -> None:
+def _check_agreement(first: SpillFile, other: SpillFile, *, mix_partitioners: bool) -> None:
     if (difference := describe_difference(first.schema, other.schema)) is not None:
         raise MismatchError(f"other columns than {first.path} has: {difference}", path=other.path)
     if first.partition_count != other.partition_count:

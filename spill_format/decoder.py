@@ -1,4 +1,4 @@
-"""Rows of messages, all columns or some: what ``reader.py`` asks of Arrow."""
+"""Rows of sound messages, all columns or some; and which of Arrow's errors say that bytes cannot be decoded."""
 
 from __future__ import annotations
 
@@ -18,17 +18,31 @@ from .structure import Outline
 
 
 class Decoder:
-    """Makes rows of messages, all columns of them."""
+    """Makes rows of messages whose bytes are sound, all columns of them.
 
-    def __init__(self, stored_schema: pa.Schema, schema: pa.Schema) -> None:
+    Args:
+        stored_schema, schema: of the file, and of the rows.
+        validate: whether every value is looked at: offsets within their buffers, text valid UTF-8. Without, only what
+            is followed here is: the values of dictionary-encoded columns.
+        trust: even these are not.
+    """
+
+    def __init__(self, stored_schema: pa.Schema, schema: pa.Schema, *, validate: bool, trust: bool = False) -> None:
         self._stored_schema = stored_schema
         self.schema = schema
+        self._validate = validate
+        self._followed = [] if trust else [n for n, field in enumerate(schema) if field.type != stored_schema[n].type]
 
     def __call__(self, encapsulated: pa.Buffer, metadata_length: int) -> list[pa.RecordBatch]:
         """The rows of one message; several batches where a dictionary has too many values for one."""
         batch = self._stored_batch(encapsulated, metadata_length)
-        batch.validate()
-        return [batch] if self.schema is self._stored_schema else from_storage(batch, self.schema)
+        batch.validate(full=self._validate)
+        if self.schema is self._stored_schema:
+            return [batch]
+        if not self._validate:
+            for position in self._followed:
+                batch.column(position).validate(full=True)
+        return from_storage(batch, self.schema)
 
     def _stored_batch(self, encapsulated: pa.Buffer, _metadata_length: int) -> pa.RecordBatch:
         return pa.ipc.read_record_batch(encapsulated, self._stored_schema)
@@ -41,11 +55,13 @@ class SelectingDecoder(Decoder):
     Arrow file that is put together for it, without a copy: header, message, footer.
     """
 
-    def __init__(self, outline: Outline, stored_schema: pa.Schema, schema: pa.Schema, columns: Sequence[str]) -> None:
+    def __init__(
+        self, outline: Outline, stored_schema: pa.Schema, schema: pa.Schema, columns: Sequence[str], *, validate: bool
+    ) -> None:
         positions = selected_fields(schema, columns)
         stored = pa.schema([stored_schema.field(position) for position in positions], stored_schema.metadata)
         selected = pa.schema([schema.field(position) for position in positions], schema.metadata)
-        super().__init__(stored, stored if schema is stored_schema else selected)
+        super().__init__(stored, stored if schema is stored_schema else selected, validate=validate, trust=not validate)
         self._options = pa.ipc.IpcReadOptions(included_fields=positions)
         # Arrow gives them in the file's order, whatever the order asked for.
         self._order = [sorted(positions).index(position) for position in positions]

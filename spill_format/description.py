@@ -8,17 +8,13 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.ipc
 
-from .errors import CorruptError
-from .index_reader import ReadAt
 from .layout import Int64Array, PartitionLayout
 from .partitioner import PartitionerDescription, read_partitioner
 from .schemas import original_schema
 from .spill_set import SpillSet
+from .storage.windows import ReadAt
 from .structure import Outline
-
-# What Arrow raises when it is given bytes that it cannot decode: its own errors, OSError from decompression, ValueError
-# from names that are not UTF-8, MemoryError for a decompressed length that is absurd.
-UNDECODABLE = (pa.ArrowException, OSError, ValueError, MemoryError)
+from .undecodable import decoding
 
 
 class DescribedFile:
@@ -37,7 +33,7 @@ class DescribedFile:
         self._outline = outline
         self._read = read
         self._layout: PartitionLayout | None = None
-        self._stored_schema, self._schema = self._read_schemas()
+        self._stored_schema, self._schema = read_schemas(outline.schema_message, outline.path)
         self._partitioner = read_partitioner(outline.index.partitioner, outline.path)
 
     @property
@@ -107,14 +103,6 @@ class DescribedFile:
             raise IndexError(f"{self.path}: {asked} not exist: there are {self.partition_count}, from 0")
         return first, last
 
-    def _read_schemas(self) -> tuple[pa.Schema, pa.Schema]:
-        """The schema that is stored, and that of the rows: the same object where they are the same."""
-        try:
-            stored = pa.ipc.read_schema(pa.py_buffer(self._outline.schema_message))
-            return stored, original_schema(stored)
-        except UNDECODABLE as error:
-            raise CorruptError(f"the schema message cannot be decoded ({error})", path=self.path, offset=8) from error
-
 
 def selected_fields(schema: pa.Schema, columns: Sequence[str]) -> list[int]:
     """The positions of columns in a schema, in the order of their names here.
@@ -137,3 +125,14 @@ def selected_fields(schema: pa.Schema, columns: Sequence[str]) -> list[int]:
             raise ValueError(f"{problem} named {name!r}; there are {', '.join(schema.names)}")
         positions += found
     return positions
+
+
+def read_schemas(schema_message: bytes, path: str) -> tuple[pa.Schema, pa.Schema]:
+    """The schema that is stored, and that of the rows: the same object where they are the same.
+
+    Raises:
+        CorruptError: the message cannot be decoded.
+    """
+    with decoding("the schema message", path, 8):
+        stored = pa.ipc.read_schema(pa.py_buffer(schema_message))
+        return stored, original_schema(stored)

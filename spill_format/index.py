@@ -248,3 +248,24 @@ def _blocks_of(table: Table, arrays: dict[str, npt.NDArray[Any]]) -> Iterator[by
         for name, array in arrays.items():
             entries[name] = array[start : start + table.block_entries]
         yield entries.tobytes()
+
+
+class IndexPart(NamedTuple):
+    """The index ``of_these``, the partitions ``[start, stop)``, and where their messages are, counted from 0 here."""
+
+    start: int
+    stop: int
+    of_these: PartitionIndex
+    message_offsets: Int64Array
+    first_messages: Int64Array
+
+    @classmethod
+    def of(cls, index: PartitionIndex, start: int = 0) -> IndexPart:
+        """An index of partitions from ``start`` on."""
+        stop = start + index.layout.partition_count
+        return cls(start, stop, index, index.message_offsets, index.first_messages)
+
+    def messages_of(self, partition: int) -> tuple[int, int]:
+        """The messages ``[first, last)`` of a partition."""
+        first, last = self.first_messages[partition - self.start : partition - self.start + 2].tolist()
+        return first, last

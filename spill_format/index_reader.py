@@ -6,7 +6,6 @@ Pure: whoever has the bytes gives a ``ReadAt``. FORMAT.md section 8 has the orde
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -31,14 +30,12 @@ from .index import (
 from .layout import Int64Array, PartitionLayout, UInt32Array, find_defect
 from .messages import FILE_START, SMALLEST_METADATA_LENGTH, is_alignment
 from .spill_set import MEMBERSHIP_LENGTH, SpillSet, decode_membership
+from .storage.windows import ReadAt
 
 if TYPE_CHECKING:
     from os import PathLike
 
     Path = str | PathLike[str] | None
-
-ReadAt = Callable[[int, int], bytes]
-"""Gives ``byte_count`` bytes from ``offset`` of a file, both in this order, or raises; never fewer."""
 
 _BLOCKS_AT_ONCE = 64  # read by one call: 3 MiB, found right before more memory is taken
 

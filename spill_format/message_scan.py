@@ -19,6 +19,8 @@ from .messages import (
     PREFIX_LENGTH,
     SEAL_LENGTH,
     SMALLEST_METADATA_LENGTH,
+    find_body_defect,
+    find_metadata_defect,
     metadata_length_of,
     read_batch_size,
     read_header_seal,
@@ -105,7 +107,7 @@ class MessageReader:
         if metadata is None:
             return None
         seal = read_seal(metadata)
-        if seal is None or sealed_crc32c(metadata) != seal.metadata_crc32c:
+        if seal is None or find_metadata_defect(metadata, None) is not None:
             return None
         if self.partition_count is not None and seal.partition >= self.partition_count:
             return None
@@ -116,7 +118,7 @@ class MessageReader:
         is_whole = False
         if body_length <= self.byte_count - offset - len(metadata):
             body = self._read(offset + len(metadata), body_length)
-            is_whole = crc32c(body) == seal.body_crc32c
+            is_whole = find_body_defect(metadata, body) is None
             if is_whole and not self.is_decodable(metadata + body):
                 return None  # of a file inside a value
         checksums = crc32c(metadata), seal.body_crc32c

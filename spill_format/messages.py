@@ -1,4 +1,4 @@
-"""Messages as bytes: their frame, padding and seals, the schema message's in the header included.
+"""Messages as bytes: frame, padding and seal, those of the schema message included; and whether one is sound.
 
 Pure, and free of pyarrow: a merge builds its target's header with what is here. Section numbers are those of FORMAT.md.
 What the bytes of a schema or a record batch mean is Arrow's business; only the frame around them is ours.
@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .checksum import crc32c, mask, unmask
+from .errors import REPAIR_ADVICE, ChecksumError, CorruptError
 from .flatbuffer import field_position, signed, unsigned
 
 MAGIC = b"ARROW1"
@@ -27,7 +28,7 @@ _MESSAGE_PREFIX = struct.Struct("<4si")  # continuation marker, metadata length 
 _SEAL = struct.Struct("<4sIII")  # sections 3.2 and 4.2
 _CHECKSUM_LENGTH = 4
 _HEADER_SEAL_MAGIC = b"HEAD"
-_MESSAGE_SEAL_MAGIC = b"SEAL"
+MESSAGE_SEAL_MAGIC = b"SEAL"
 PREFIX_LENGTH = _MESSAGE_PREFIX.size
 SEAL_LENGTH = _SEAL.size
 SMALLEST_METADATA_LENGTH = PREFIX_LENGTH + 8 + SEAL_LENGTH  # the least that a flatbuffer takes is eight bytes
@@ -54,6 +55,28 @@ class Seal(NamedTuple):
     partition: int
     body_crc32c: int
     metadata_crc32c: int
+
+
+class MessageDefect(NamedTuple):
+    """What is wrong with a record batch message: the first defect in the order of FORMAT.md section 8."""
+
+    problem: str
+    expected: object = None
+    actual: object = None
+    is_of_checksum: bool = False
+
+    def error(self, path: str, partition: int | None, offset: int, advice: str | None = REPAIR_ADVICE) -> CorruptError:
+        """The error of a message of this partition, as far as known, that starts at ``offset`` of a file or stream."""
+        kind = ChecksumError if self.is_of_checksum else CorruptError
+        return kind(
+            self.problem,
+            path=path,
+            partition=partition,
+            offset=offset,
+            expected=self.expected,
+            actual=self.actual,
+            advice=advice,
+        )
 
 
 class BatchSize(NamedTuple):
@@ -120,7 +143,7 @@ def encode_header(schema_message: bytes, alignment: int, partition_count: int | 
 
 def seal_metadata(metadata: bytes | memoryview, partition: int, body_crc32c: int, padding: int) -> bytes:
     """A record batch message's metadata (prefix included) with padding and its seal behind it (section 4.2)."""
-    return _sealed(metadata, padding, _MESSAGE_SEAL_MAGIC, partition, body_crc32c)
+    return _sealed(metadata, padding, MESSAGE_SEAL_MAGIC, partition, body_crc32c)
 
 
 def read_header_seal(schema_message: bytes | memoryview) -> HeaderSeal | None:
@@ -137,8 +160,51 @@ def read_seal(metadata: bytes | memoryview) -> Seal | None:
 
     Whether the checksums are right is for the caller to see: that of the metadata is ``sealed_crc32c(metadata)``.
     """
-    fields = _seal_fields(metadata, _MESSAGE_SEAL_MAGIC)
+    fields = _seal_fields(metadata, MESSAGE_SEAL_MAGIC)
     return None if fields is None else Seal(*fields)
+
+
+def find_defect(content: bytes | memoryview, metadata_length: int, partition: int | None) -> MessageDefect | None:
+    """What is wrong with a record batch message, metadata and body; None for a sound one.
+
+    Args:
+        content: the whole message.
+        metadata_length: bytes of its metadata, as the index says.
+        partition: that it must be of, or None where any will do.
+    """
+    view = memoryview(content)
+    metadata, body = view[:metadata_length], view[metadata_length:]
+    return find_metadata_defect(metadata, partition) or find_body_defect(metadata, body)
+
+
+def find_metadata_defect(metadata: bytes | memoryview, partition: int | None) -> MessageDefect | None:
+    """What is wrong with a record batch message's metadata (prefix included), whose length is the one expected."""
+    try:
+        length = metadata_length_of(metadata)
+    except ValueError as error:
+        return MessageDefect(str(error))
+    if length != len(metadata):
+        return MessageDefect("length of a record batch's metadata", len(metadata), length)
+    seal = read_seal(metadata)
+    if seal is None:
+        return MessageDefect("the record batch has no seal")
+    if (computed := sealed_crc32c(metadata)) != seal.metadata_crc32c:
+        return _checksum_defect("metadata", seal.metadata_crc32c, computed)
+    if partition is not None and seal.partition != partition:
+        return MessageDefect("the record batch was written for another partition", partition, seal.partition)
+    return None
+
+
+def find_body_defect(metadata: bytes | memoryview, body: bytes | memoryview) -> MessageDefect | None:
+    """What is wrong with a record batch message's body, by its metadata, which must be sound."""
+    seal = read_seal(metadata)
+    assert seal is not None  # sound metadata ends with one
+    computed = crc32c(body)
+    return None if computed == seal.body_crc32c else _checksum_defect("body", seal.body_crc32c, computed)
+
+
+def _checksum_defect(part: str, expected: int, actual: int) -> MessageDefect:
+    return MessageDefect(f"CRC-32C of a record batch's {part}", f"{expected:08x}", f"{actual:08x}", is_of_checksum=True)
 
 
 def sealed_crc32c(metadata: bytes | memoryview) -> int:

@@ -8,25 +8,29 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from os import PathLike
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, Literal, Self, get_args
 
 import pyarrow as pa
-import pyarrow.ipc
 
-from .checksum import crc32c
 from .decoder import Decoder, SelectingDecoder
-from .description import UNDECODABLE, DescribedFile
-from .errors import REPAIR_ADVICE, ChecksumError, CorruptError, TruncatedError
-from .index import PartitionIndex
-from .layout import Int64Array, UInt32Array
-from .messages import metadata_length_of, read_seal, sealed_crc32c
+from .description import DescribedFile
+from .errors import REPAIR_ADVICE, CorruptError, TruncatedError
+from .index import IndexPart
+from .messages import find_defect, find_metadata_defect
+from .range_check import RangeChecker
 from .slices import PartitionSlice, even_cuts
 from .storage.local import LOCAL
+from .storage.protocol import Storage
+from .storage.windows import ReadWindows
 from .structure import Outline, read_outline, read_structure_by
+from .undecodable import decoding
+
+Check = Literal["values", "bytes", "nothing"]
 
 _FEW_MESSAGES = 1 << 14  # 192 KiB of index
 _WIDE_PARTITIONS = 2048  # a block of the index has as many
 _PARTS_KEPT = 4
+_RUN_BYTES = 16 << 20  # of ranges, read at once where a file is not mapped
 
 
 class SpillFile(DescribedFile):
@@ -35,6 +39,13 @@ class SpillFile(DescribedFile):
     Args:
         path: the file. Its ends, its schema and the outline of its index are read and checked now; partitions with
             what the index says of them when they are asked for.
+        storage: where the file is, by default on this system. What has no descriptors is read by ranges.
+        check: what reading checks of values. ``"bytes"``: each record batch's bytes by their checksum or, where only
+            some columns are read, the values of these. ``"values"``: besides, that offsets lie within their buffers
+            and text is valid UTF-8, for files from strangers. ``"nothing"``: values are not looked at, and no page of
+            them touched; damage then crashes whoever follows them.
+        mapped: whether the file is mapped into memory. Without, ranges are read into memory: slower, but a sector that
+            cannot be read is an OSError instead of a signal, SIGBUS.
 
     Raises:
         CorruptError, TruncatedError, ChecksumError: the structure is damaged.
@@ -43,23 +54,39 @@ class SpillFile(DescribedFile):
         OSError: the file cannot be opened.
 
     What is read refers to the memory map and keeps it alive, also after ``close``. The file must not be cut short
-    meanwhile: the kernel would answer with SIGBUS. Thread-safe.
+    meanwhile: the kernel would answer with SIGBUS. Thread-safe, as far as the storage is.
     """
 
-    def __init__(self, path: str | PathLike[str]) -> None:
-        self._file = LOCAL.open(path)
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        *,
+        storage: Storage = LOCAL,
+        check: Check = "bytes",
+        mapped: bool = True,
+    ) -> None:
+        if check not in get_args(Check):
+            raise ValueError(f"check must be one of {', '.join(map(repr, get_args(Check)))}, not {check!r}")
+        self._check: Check = check
+        self._file = storage.open(path)
         self._close_file = weakref.finalize(self, self._file.close)
+        self._map: mmap.mmap | None = None
         try:
-            super().__init__(
-                read_outline(self._file.read_at, self._file.path, self._file.byte_count), self._file.read_at
-            )
-            mapped = _mapped_whole(self._file.descriptor, self._outline)
+            read = self._file.read_at
+            if not storage.abilities.has_descriptors:
+                read = ReadWindows(read, self._file.byte_count)
+            super().__init__(read_outline(read, self._file.path, self._file.byte_count), read)
+            if mapped and self._file.descriptor is not None:
+                self._map = _mapped_whole(self._file.descriptor, self._outline)
         except BaseException:
             self._close_file()
             raise
-        self._map: pa.Buffer | None = pa.py_buffer(mapped)
-        self._mapped: mmap.mmap | None = mapped
-        self._parts: list[_Part] = []  # that were read last
+        self._buffer = None if self._map is None else pa.py_buffer(self._map)
+        self._parts: list[IndexPart] = []  # that were read last
+
+    def __repr__(self) -> str:
+        state = "" if self._close_file.alive else ", closed"
+        return f"SpillFile({self.path!r}, {self.partition_count} partitions, {self.byte_count} bytes{state})"
 
     def read(self, first: int, last: int | None = None, *, columns: Sequence[str] | None = None) -> pa.Table:
         """The rows of one partition, or of partitions ``first`` … ``last - 1``, in file order.
@@ -75,12 +102,11 @@ class SpillFile(DescribedFile):
         Raises:
             IndexError: there is no such partition.
             ValueError: there is no such column, or several have its name.
-            ChecksumError, CorruptError: a message's metadata is damaged, or it cannot be decoded. Damage to values
-                is found by ``verify`` alone.
+            ChecksumError, CorruptError: a message is damaged, or cannot be decoded.
         """
         first, last = self._partitions(first, last)
         decode = self._decoder(columns)
-        return pa.Table.from_batches(self._batches(first, last, decode), schema=decode.schema)
+        return pa.Table.from_batches(self._batches(first, last, decode, self.byte_count), schema=decode.schema)
 
     def batches(
         self, first: int, last: int | None = None, *, columns: Sequence[str] | None = None
@@ -88,7 +114,11 @@ class SpillFile(DescribedFile):
         """As ``read``, one record batch after the other."""
         first, last = self._partitions(first, last)
         decode = self._decoder(columns)
-        return pa.RecordBatchReader.from_batches(decode.schema, self._batches(first, last, decode))
+        return pa.RecordBatchReader.from_batches(decode.schema, self._batches(first, last, decode, _RUN_BYTES))
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        """All rows, as Arrow's PyCapsule interface has them: for Polars, DuckDB, pandas and others."""
+        return self.batches(0, self.partition_count).__arrow_c_stream__(requested_schema)
 
     def slices(self, partition: int, count: int) -> list[PartitionSlice]:
         """Cut a partition that is too large for one worker, along the borders of its record batches.
@@ -111,10 +141,9 @@ class SpillFile(DescribedFile):
         part = self._part(partition, partition + 1)
         start, end = part.messages_of(partition)
         offsets = part.message_offsets[start : end + 1]
-        cuts = even_cuts(offsets, count)
         return [
             PartitionSlice(partition, first, last, int(offsets[last] - offsets[first]))
-            for first, last in pairwise(cuts)
+            for first, last in pairwise(even_cuts(offsets, count))
         ]
 
     def read_slice(self, part: PartitionSlice, *, columns: Sequence[str] | None = None) -> pa.Table:
@@ -134,60 +163,56 @@ class SpillFile(DescribedFile):
             )
         decode = self._decoder(columns)
         messages = range(start + part.first_batch, start + part.last_batch)
-        read = [batch for message in messages for batch in self._read_message(index, message, partition, decode)]
+        content = self._content(*index.message_offsets[[messages.start, messages.stop]].tolist())
+        origin = int(index.message_offsets[messages.start])
+        read = [
+            batch
+            for message in messages
+            for batch in self._read_message(index, message, partition, decode, content, origin)
+        ]
         return pa.Table.from_batches(read, schema=decode.schema)
 
     def will_need(self, first: int, last: int | None = None) -> None:
-        """Let the kernel begin to read partitions into the page cache, and do not wait for it.
+        """Let the kernel begin to read partitions into the page cache, and do not wait for it; unless it is not mapped.
 
         Raises:
             IndexError: there is no such partition.
         """
         start, end = self.range_of(first, last)
-        if self._mapped is None:
-            raise ValueError(f"{self.path}: the file is closed")
-        if start < end and hasattr(mmap, "MADV_WILLNEED"):
+        self._check_open()
+        if self._map is not None and start < end and hasattr(mmap, "MADV_WILLNEED"):
             start -= start % mmap.PAGESIZE
-            self._mapped.madvise(mmap.MADV_WILLNEED, start, end - start)
+            self._map.madvise(mmap.MADV_WILLNEED, start, end - start)
 
     def verify(self) -> None:
-        """Check every byte of the file: all that describes it, and each range's checksum.
+        """Check every byte of the file: all that describes it, each message and its values, and each range's checksum.
+
+        Bytes are read, not mapped: a sector that cannot be read is an OSError. What passes never crashes its reader.
 
         Raises:
-            ChecksumError: a range's bytes are not those that were written; it names file, partition and range.
-            CorruptError: what describes the file is damaged where opening it does not look.
+            ChecksumError: bytes are not those that were written; it names file, partition and place.
+            CorruptError: they are, and yet wrong.
+            OSError: they cannot be read.
         """
-        read_structure_by(self._file.read_at, self.path, self.byte_count)
+        self._check_open()
+        read_structure_by(self._read, self.path, self.byte_count)
         for partition in range(self.partition_count):
             self.verify_partition(partition)
 
     def verify_partition(self, partition: int) -> None:
-        """Recompute one range's checksum.
+        """Check one range, its messages and their values.
 
         Raises:
             IndexError: there is no such partition.
-            ChecksumError: as for ``verify``.
+            ChecksumError, CorruptError, OSError: as for ``verify``.
         """
         partition, _ = self._partitions(partition, None)
-        start, end = self.layout.offsets[partition : partition + 2].tolist()
-        checksums: UInt32Array | None = self.layout.crc32c
-        assert checksums is not None  # an index always has them
-        recorded = int(checksums[partition])
-        computed = crc32c(self._bytes(start, end))
-        if computed != recorded:
-            raise ChecksumError(
-                f"CRC-32C of the range of {end - start} bytes",
-                path=self.path,
-                partition=partition,
-                offset=start,
-                expected=f"{recorded:08x}",
-                actual=f"{computed:08x}",
-                advice=REPAIR_ADVICE,
-            )
+        part = self._part(partition, partition + 1)
+        RangeChecker(self._file.read_at, self.path, self._stored_schema).check(part, partition)
 
     def close(self) -> None:
         """Let go of the file. Tables and batches read from it stay valid."""
-        self._map = self._mapped = None
+        self._map = self._buffer = None
         self._close_file()
 
     def __enter__(self) -> Self:
@@ -198,50 +223,59 @@ class SpillFile(DescribedFile):
     ) -> None:
         self.close()
 
-    def _bytes(self, start: int, end: int) -> pa.Buffer:
-        if self._map is None:
+    def _check_open(self) -> None:
+        if not self._close_file.alive:
             raise ValueError(f"{self.path}: the file is closed")
-        return self._map.slice(start, end - start)
 
-    def _batches(self, first: int, last: int, decode: Decoder) -> Iterator[pa.RecordBatch]:
+    def _content(self, start: int, end: int) -> pa.Buffer:
+        """The bytes ``[start, end)`` of the file: a view of its map, or read."""
+        self._check_open()
+        if self._buffer is not None:
+            return self._buffer.slice(start, end - start)
+        return pa.py_buffer(self._file.read_at(start, end - start))
+
+    def _batches(self, first: int, last: int, decode: Decoder, run_bytes: int) -> Iterator[pa.RecordBatch]:
+        """The rows of partitions; those of at most ``run_bytes``, or of one, are read at once."""
+        origin, content = 0, pa.py_buffer(b"")
         for partition in range(first, last):
             part = self._part(partition, last)
-            start, end = part.messages_of(partition)
+            layout, place = part.of_these.layout, partition - part.start
+            start, end = layout.offsets[place : place + 2].tolist()
+            if start < end and end > origin + len(content):
+                content, origin = self._content(start, _run_end(part, partition, last, run_bytes)), start
             rows = 0
-            for message in range(start, end):
-                for batch in self._read_message(part, message, partition, decode):
+            for message in range(*part.messages_of(partition)):
+                for batch in self._read_message(part, message, partition, decode, content, origin):
                     rows += batch.num_rows
                     yield batch
-            layout, place = part.of_these.layout, partition - part.start
             assert layout.rows is not None  # an index always has them
             if rows != layout.rows[place]:
                 raise CorruptError(
                     "number of rows of the partition",
                     path=self.path,
                     partition=partition,
-                    offset=int(layout.offsets[place]),
+                    offset=start,
                     expected=int(layout.rows[place]),
                     actual=rows,
                     advice=REPAIR_ADVICE,
                 )
 
     def _decoder(self, columns: Sequence[str] | None) -> Decoder:
+        self._check_open()
         if columns is None:
-            return Decoder(self._stored_schema, self.schema)
-        if self._map is None:
-            raise ValueError(f"{self.path}: the file is closed")
-        return SelectingDecoder(self._outline, self._stored_schema, self.schema, columns)
+            trust = self._check == "nothing"
+            return Decoder(self._stored_schema, self.schema, validate=self._check == "values", trust=trust)
+        validate = self._check != "nothing"
+        return SelectingDecoder(self._outline, self._stored_schema, self.schema, columns, validate=validate)
 
-    def _part(self, start: int, stop: int) -> _Part:
+    def _part(self, start: int, stop: int) -> IndexPart:
         """The index of the partitions ``[start, stop)``, and of others where that costs little."""
-        if self._map is None:
-            raise ValueError(f"{self.path}: the file is closed")
+        self._check_open()
         for part in self._parts:
             if part.start <= start and stop <= part.stop:
                 return part
         start, stop = self._widened(start, stop)
-        index = self._outline.index.part(self._read, start, stop)
-        part = _Part(start, stop, index, index.message_offsets, index.first_messages)
+        part = IndexPart.of(self._outline.index.part(self._read, start, stop), start)
         self._parts = [part, *self._parts[: _PARTS_KEPT - 1]]
         return part
 
@@ -256,64 +290,29 @@ class SpillFile(DescribedFile):
             return start - start % _WIDE_PARTITIONS, min(stop + -stop % _WIDE_PARTITIONS, count)
         return start, stop
 
-    def _read_message(self, part: _Part, message: int, partition: int, decode: Decoder) -> list[pa.RecordBatch]:
-        """The rows of one message, after its frame and seal have been found right."""
+    def _read_message(
+        self, part: IndexPart, message: int, partition: int, decode: Decoder, content: pa.Buffer, origin: int
+    ) -> list[pa.RecordBatch]:
+        """The rows of one message, after it has been found sound; ``content`` is the file from ``origin`` on."""
         start, end = part.message_offsets[message : message + 2].tolist()
-        encapsulated = self._bytes(start, end)
+        encapsulated = content.slice(start - origin, end - start)
         metadata_length = int(part.of_these.metadata_lengths[message])
-        metadata = memoryview(encapsulated)[:metadata_length]
-        self._check_metadata(metadata, start, partition)
-        try:
+        view = memoryview(encapsulated)
+        if self._check == "nothing" or isinstance(decode, SelectingDecoder):  # values are not, or otherwise checked
+            defect = find_metadata_defect(view[:metadata_length], partition)
+        else:
+            defect = find_defect(view, metadata_length, partition)
+        if defect is not None:
+            raise defect.error(self.path, partition, start)
+        with decoding("the record batch", self.path, start, partition, end - start):
             return decode(encapsulated, metadata_length)
-        except UNDECODABLE as error:
-            problem = f"the record batch cannot be decoded ({error})"
-            raise CorruptError(
-                problem, path=self.path, partition=partition, offset=start, advice=REPAIR_ADVICE
-            ) from error
 
-    def _check_metadata(self, metadata: memoryview, start: int, partition: int) -> None:
-        try:
-            length = metadata_length_of(metadata)
-        except ValueError as error:
-            raise CorruptError(
-                str(error), path=self.path, partition=partition, offset=start, advice=REPAIR_ADVICE
-            ) from error
-        if length != len(metadata):
-            problem = "length of a record batch's metadata"
-            raise CorruptError(
-                problem,
-                path=self.path,
-                partition=partition,
-                offset=start,
-                expected=len(metadata),
-                actual=length,
-                advice=REPAIR_ADVICE,
-            )
-        seal = read_seal(metadata)
-        if seal is None:
-            raise CorruptError(
-                "the record batch has no seal", path=self.path, partition=partition, offset=start, advice=REPAIR_ADVICE
-            )
-        if (computed := sealed_crc32c(metadata)) != seal.metadata_crc32c:
-            raise ChecksumError(
-                "CRC-32C of a record batch's metadata",
-                path=self.path,
-                partition=partition,
-                offset=start,
-                expected=f"{seal.metadata_crc32c:08x}",
-                actual=f"{computed:08x}",
-                advice=REPAIR_ADVICE,
-            )
-        if seal.partition != partition:
-            raise CorruptError(
-                "the record batch was written for another partition",
-                path=self.path,
-                partition=partition,
-                offset=start,
-                expected=partition,
-                actual=seal.partition,
-                advice=REPAIR_ADVICE,
-            )
+
+def _run_end(part: IndexPart, partition: int, last: int, run_bytes: int) -> int:
+    """Where the bytes end that are read at once from a partition's start on: with it, or with a later one."""
+    offsets = part.of_these.layout.offsets[partition - part.start : last - part.start + 1]
+    fitting = int(offsets.searchsorted(offsets[0] + run_bytes, side="right")) - 1
+    return int(offsets[max(fitting, 1)])
 
 
 def _mapped_whole(descriptor: int, outline: Outline) -> mmap.mmap:
@@ -327,18 +326,3 @@ def _mapped_whole(descriptor: int, outline: Outline) -> mmap.mmap:
             advice="open it when nobody writes to it",
         )
     return mapped
-
-
-class _Part(NamedTuple):
-    """The index ``of_these``, the partitions ``[start, stop)``, and where their messages are, counted from 0 here."""
-
-    start: int
-    stop: int
-    of_these: PartitionIndex
-    message_offsets: Int64Array
-    first_messages: Int64Array
-
-    def messages_of(self, partition: int) -> tuple[int, int]:
-        """The messages ``[first, last)`` of a partition."""
-        first, last = self.first_messages[partition - self.start : partition - self.start + 2].tolist()
-        return first, last

@@ -30,9 +30,9 @@ from .messages import (
     sealed_crc32c,
 )
 from .storage.local import read_around_faults
+from .undecodable import UNDECODABLE
 
 _WINDOW_BYTES = 1 << 20
-_UNREADABLE = (pa.ArrowException, OSError, ValueError)  # what Arrow raises for bytes that are no schema
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -193,7 +193,7 @@ def _schema_of_footer(footer: bytes) -> pa.Schema | None:
         return pa.ipc.open_file(pa.py_buffer(file)).schema
     except MemoryError:
         raise
-    except _UNREADABLE:
+    except UNDECODABLE:
         return None
 
 
@@ -202,7 +202,7 @@ def _schema_in(message: bytes) -> pa.Schema | None:
         return pa.ipc.read_schema(pa.py_buffer(message))
     except MemoryError:
         raise
-    except _UNREADABLE:
+    except UNDECODABLE:
         return None
 
 

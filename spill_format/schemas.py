@@ -14,6 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.ipc
 
+from .undecodable import UNDECODABLE
+
 ORIGINAL_SCHEMA_KEY = b"spill_format.original_schema"
 MAXIMUM_NESTING = 64
 """Levels of a column, the column itself included: Arrow writes no more."""
@@ -132,7 +134,7 @@ def _plain_schema(schema: pa.Schema) -> pa.Schema:
 def _without_stale_original(schema: pa.Schema) -> pa.Schema:
     try:
         original_schema(schema)
-    except (pa.ArrowException, OSError, ValueError, MemoryError):
+    except UNDECODABLE:
         others = {key: value for key, value in schema.metadata.items() if key != ORIGINAL_SCHEMA_KEY}
         return schema.with_metadata(others or None)
     return schema

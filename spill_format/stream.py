@@ -12,10 +12,11 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from .checksum import crc32c
-from .description import UNDECODABLE, selected_fields
+from .description import selected_fields
 from .errors import ChecksumError, CorruptError, TruncatedError
 from .messages import END_OF_STREAM, PREFIX_LENGTH, metadata_length_of, read_header_seal, sealed_crc32c
 from .schemas import from_storage, original_schema
+from .undecodable import decoding
 
 Bytes = bytes | bytearray | memoryview
 
@@ -75,13 +76,9 @@ def check_crc32c(computed: int, recorded_crc32c: int, byte_count: int, path: str
 def check_values(stream: Bytes, path: str) -> None:
     """Raise CorruptError unless every record batch of a stream can be decoded, and has valid values in it."""
     reader = _opened(pa.py_buffer(stream), path)
-    try:
+    with decoding("a record batch", path, byte_count=len(stream)):
         for batch in reader:
             batch.validate(full=True)
-    except MemoryError:
-        raise
-    except UNDECODABLE as error:
-        raise CorruptError(f"a record batch cannot be decoded ({error})", path=path) from error
 
 
 def decode_stream(stream: Bytes, path: str, columns: Sequence[str] | None = None, *, validate: bool = True) -> pa.Table:
@@ -108,7 +105,7 @@ def decode_stream(stream: Bytes, path: str, columns: Sequence[str] | None = None
     selected = schema if columns is None else pa.schema([schema.field(each) for each in positions], schema.metadata)
     order = [sorted(positions).index(position) for position in positions]
     batches: list[pa.RecordBatch] = []
-    try:
+    with decoding("a record batch", path, byte_count=len(stream)):
         if columns is not None:
             reader = pa.ipc.open_stream(buffer, options=pa.ipc.IpcReadOptions(included_fields=positions))
         for read in reader:
@@ -117,20 +114,12 @@ def decode_stream(stream: Bytes, path: str, columns: Sequence[str] | None = None
                 batches.append(read)
             else:  # Arrow gives the columns in the stored order, whatever the order asked for
                 batches += from_storage(read.select(order), selected)
-    except MemoryError:
-        raise
-    except UNDECODABLE as error:
-        raise CorruptError(f"a record batch cannot be decoded ({error})", path=path) from error
     return pa.Table.from_batches(batches, schema=selected)
 
 
 def _opened(buffer: pa.Buffer, path: str) -> pa.RecordBatchReader:
     """A reader of a stream whose schema can be decoded, in its original form, too."""
-    try:
+    with decoding("the schema message", path, 0):
         reader = pa.ipc.open_stream(buffer)
         original_schema(reader.schema)
-    except MemoryError:
-        raise
-    except UNDECODABLE as error:
-        raise CorruptError(f"the schema message cannot be decoded ({error})", path=path, offset=0) from error
-    return reader
+        return reader

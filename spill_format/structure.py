@@ -16,10 +16,11 @@ import numpy as np
 from .errors import REPAIR_ADVICE, ChecksumError, CorruptError, NotPartitionedError, TruncatedError, naming
 from .footer import FOOTER_TAIL_LENGTH, IndexPlace, decode_place, decode_place_version, encode_place, find_place_note
 from .index import LARGEST_SCHEMA_LENGTH, SECTION_MAGIC, PartitionIndex, Summary
-from .index_reader import IndexReader, ReadAt, SectionMissingError, check_version
+from .index_reader import IndexReader, SectionMissingError, check_version
 from .messages import END_OF_STREAM, FILE_START, MAGIC, metadata_length_of, read_header_seal, sealed_crc32c
 from .spill_set import SpillSet
 from .storage.local import check_regular, read_exactly
+from .storage.windows import ReadAt
 from .trailer import TrailerContent
 
 _FOOTER_START_BYTES = 1 << 20  # a footer's note lies before its list of record batches

@@ -97,7 +97,8 @@ def command(  # noqa: PLR0913 (one argument an option)
 
     if format_name is None:
         format_name = "arrows" if target is None else _format_of(target)
-    with SpillFile(path) as spill:
+    # A sector that cannot be read is an error, where a map would kill the process; and files come from strangers.
+    with SpillFile(path, check="values", mapped=False) as spill:
         ranges = numbers_within(partitions, spill.partition_count, path)
         rows = spill.layout.rows
         assert rows is not None  # an index always has them

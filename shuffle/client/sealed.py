@@ -11,10 +11,17 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from spill_format.checksum import crc32c
-from spill_format.errors import ChecksumError, CorruptError, SpillError
-from spill_format.messages import END_OF_STREAM, PREFIX_LENGTH, metadata_length_of, read_batch_size, read_seal
-from spill_format.messages import sealed_crc32c as crc32c_of_metadata
+from spill_format.errors import CorruptError, SpillError
+from spill_format.messages import (
+    END_OF_STREAM,
+    PREFIX_LENGTH,
+    find_body_defect,
+    find_metadata_defect,
+    metadata_length_of,
+    read_batch_size,
+)
 from spill_format.stream import check_schema_message
+from spill_format.undecodable import decoding
 
 
 class SealedMessages:
@@ -81,10 +88,8 @@ class SealedMessages:
             if len(self._waiting) < metadata_length:
                 return None
             metadata = bytes(self._waiting[:metadata_length])
-            seal = read_seal(metadata)
-            if seal is None:
-                raise ValueError("the message has no seal")  # noqa: TRY301 (of the same kind as the others here)
-            self._check_crc32c(crc32c_of_metadata(metadata), seal.metadata_crc32c, "the metadata of a message")
+            if (defect := find_metadata_defect(metadata, None)) is not None:
+                raise defect.error(self._url, None, self.position, advice=None)
             length = metadata_length + read_batch_size(metadata).body_bytes
         except ValueError as error:
             raise CorruptError(f"not a message ({error})", path=self._url, offset=self.position) from error
@@ -105,37 +110,19 @@ class SealedMessages:
             self._schema = _decoded_schema(message, self._url)
             return
         metadata_length = metadata_length_of(message[:PREFIX_LENGTH])
-        seal = read_seal(message[:metadata_length])
-        assert seal is not None  # else its length would be unknown
-        self._check_crc32c(crc32c(memoryview(message)[metadata_length:]), seal.body_crc32c, "the body of a message")
+        view = memoryview(message)
+        if (defect := find_body_defect(view[:metadata_length], view[metadata_length:])) is not None:
+            raise defect.error(self._url, None, self.position, advice=None)
         if self._validate:
             _check_values(message, self._schema, self._url, self.position)
         self.crc32c = crc32c(message, self.crc32c)
 
-    def _check_crc32c(self, computed: int, recorded: int, what: str) -> None:
-        if computed != recorded:
-            raise ChecksumError(
-                f"CRC-32C of {what}",
-                path=self._url,
-                offset=self.position,
-                expected=f"{recorded:08x}",
-                actual=f"{computed:08x}",
-            )
-
 
 def _decoded_schema(message: bytes, url: str) -> pa.Schema:
-    try:
+    with decoding("the schema message", url, 0):
         return pa.ipc.read_schema(pa.py_buffer(message))
-    except MemoryError:
-        raise
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise CorruptError(f"the schema message cannot be decoded ({error})", path=url, offset=0) from error
 
 
 def _check_values(message: bytes, schema: pa.Schema, url: str, position: int) -> None:
-    try:
+    with decoding("a record batch", url, position, byte_count=len(message)):
         pa.ipc.read_record_batch(pa.py_buffer(message), schema).validate(full=True)
-    except MemoryError:
-        raise
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise CorruptError(f"a record batch cannot be decoded ({error})", path=url, offset=position) from error

@@ -11,6 +11,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -34,7 +35,8 @@ from spill_format.storage.local import open_regular, read_exactly
 from spill_format.structure import FileStructure, read_structure
 
 if TYPE_CHECKING:
-    from shuffle.inspecting.range_check import RangeChecker
+    from spill_format.index import IndexPart
+    from spill_format.range_check import RangeChecker
 
 _EXTENSION = ".arrow"
 _CODEC_SAMPLES = 64
@@ -165,20 +167,30 @@ class _ArrowCheck(RangesCheck):
         self._progress = progress
         self._structure: FileStructure | None = None
         self._checker: RangeChecker | None = None
+        self._part: IndexPart | None = None
 
     def open(self, resources: ExitStack) -> Int64Array:
         with lost_bytes_are_damage(self._path):
             descriptor, structure = resources.enter_context(opened(self._path))
         if not self._fast:
-            from shuffle.inspecting.range_check import RangeChecker
+            # To decode record batches takes pyarrow.
+            from spill_format.description import read_schemas
+            from spill_format.index import IndexPart
+            from spill_format.range_check import RangeChecker
 
-            self._checker = RangeChecker(descriptor, structure, self._progress)
+            stored_schema, _ = read_schemas(structure.schema_message, structure.path)
+            read = partial(read_exactly, descriptor, path=structure.path)
+            self._checker = RangeChecker(read, structure.path, stored_schema, self._progress)
+            self._part = IndexPart.of(structure.index)
         self._structure = structure
         return structure.index.layout.offsets
 
     def check(self, partition: int) -> None:
         assert self._checker is not None  # without one there are no partitions to check
-        self._checker.check(partition)
+        assert self._part is not None
+        start = int(self._part.of_these.layout.offsets[partition])
+        with lost_bytes_are_damage(self._path, partition, start):
+            self._checker.check(self._part, partition)
 
     def company(self) -> Company | None:
         """The spills of one directory."""

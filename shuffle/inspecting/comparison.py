@@ -110,7 +110,10 @@ def _first_difference(
     any_order: bool,
     progress: Callable[[int], None] | None,
 ) -> Difference | None:
-    with SpillFile(first) as one, SpillFile(second) as other:
+    with (
+        SpillFile(first, check="values", mapped=False) as one,
+        SpillFile(second, check="values", mapped=False) as other,
+    ):
         if one.partition_count != other.partition_count:
             counts = f"{one.partition_count} in the first, {other.partition_count} in the second"
             return Difference(problem=f"numbers of partitions: {counts}")

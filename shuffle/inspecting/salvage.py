@@ -21,7 +21,6 @@ from shuffle.inspecting.checking import Progress
 from shuffle.inspecting.losses import Loss, gaps_between, losses_by_index, losses_by_scan
 from shuffle.inspecting.places import indexed_messages, own_messages
 from shuffle.wording import counted, sized
-from spill_format.checksum import crc32c
 from spill_format.encoder import SpillEncoder
 from spill_format.errors import ChecksumError, CorruptError, TargetExistsError
 from spill_format.message_scan import FoundMessage, MessageReader, Scan
@@ -29,18 +28,17 @@ from spill_format.messages import (
     FILE_START,
     MAXIMUM_ALIGNMENT,
     SEAL_LENGTH,
+    find_defect,
     metadata_length_of,
-    read_batch_size,
-    read_seal,
-    sealed_crc32c,
 )
 from spill_format.partitioner import PartitionerDescription, read_partitioner
+from spill_format.range_check import check_decodable
 from spill_format.salvage import Description, describe_damaged
 from spill_format.storage.local import open_regular, read_exactly
 from spill_format.storage.publication import PendingFile, open_pending
+from spill_format.undecodable import UNDECODABLE, is_lack_of_memory
 
 _LISTED_LOSSES = 20
-_UNDECODABLE = (pa.ArrowException, OSError, ValueError)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -188,25 +186,18 @@ def _salvage(descriptor: int, path: str, progress: Progress) -> Salvage:
 
 
 def _decoder(schema: pa.Schema) -> Callable[[bytes], bool]:
-    node_count = sum(_node_count(field.type) for field in schema)
-
     def is_decodable(message: bytes) -> bool:
         try:
-            pa.ipc.read_record_batch(pa.py_buffer(message), schema).validate(full=True)
-            # Arrow does not mind more columns than the schema has, as in messages of a file inside a value.
-            return read_batch_size(message[: metadata_length_of(message)]).node_count == node_count
-        except MemoryError:  # says nothing about the message
-            raise
-        except _UNDECODABLE:
+            check_decodable(message, metadata_length_of(message), schema)
+        except MemoryError as error:
+            if is_lack_of_memory(error, len(message)):
+                raise
             return False
+        except UNDECODABLE:
+            return False
+        return True
 
     return is_decodable
-
-
-def _node_count(data_type: pa.DataType) -> int:
-    """How many arrays a column of a type is, nested ones and itself."""
-    storage = data_type.storage_type if isinstance(data_type, pa.BaseExtensionType) else data_type
-    return 1 + sum(_node_count(storage.field(number).type) for number in range(storage.num_fields))
 
 
 def _scan(reader: MessageReader, description: Description) -> tuple[Scan, list[FoundMessage]]:
@@ -244,8 +235,7 @@ def _write(found: Salvage, descriptor: int, target: PendingFile, progress: Progr
         for message in found.messages:
             content = memoryview(read_exactly(descriptor, message.offset, message.end - message.offset, found.path))
             metadata, body = content[: message.metadata_length], content[message.metadata_length :]
-            seal = read_seal(metadata)
-            if seal is None or sealed_crc32c(metadata) != seal.metadata_crc32c or crc32c(body) != seal.body_crc32c:
+            if find_defect(content, message.metadata_length, message.partition) is not None:
                 raise ChecksumError(
                     "the record batch changed while the file was repaired",
                     path=found.path,

@@ -19,13 +19,15 @@ from shuffle.merging.copy.job import CopyJob
 from shuffle.merging.rebatching import Piece
 from shuffle.merging.sources import Source
 from spill_format.checksum import crc32c
-from spill_format.description import UNDECODABLE
-from spill_format.errors import ChecksumError, CorruptError, SpillError
+from spill_format.description import read_schemas
+from spill_format.errors import CorruptError, SpillError
 from spill_format.layout import PartitionLayout
-from spill_format.messages import END_OF_STREAM, SEAL_LENGTH, metadata_length_of, read_codec, read_seal, sealed_crc32c
+from spill_format.messages import END_OF_STREAM, MESSAGE_SEAL_MAGIC, SEAL_LENGTH, find_defect, read_codec
 from spill_format.reader import SpillFile
 from spill_format.structure import FileStructure
+from spill_format.undecodable import UNDECODABLE, decoding
 
+_SEAL_WORD = int.from_bytes(MESSAGE_SEAL_MAGIC, "little")
 _LOOKED_AT = 4  # messages of a partition in a unit, for whether they are compressed
 
 # Arrow's usual pool keeps much of what one thread allocated and another one freed.
@@ -165,7 +167,7 @@ class RangeDecoder:
         try:
             return read_codec(metadata)
         except ValueError as error:
-            raise self._corrupt(str(error), message) from error
+            raise self._corrupt(f"the record batch cannot be decoded ({error})", message) from error
 
     def _one_by_one(self, stream: pa.Buffer, partition: int, first: int, last: int) -> Iterator[Piece]:
         """The rows of messages, so that they need not all be decompressed at the same time."""
@@ -173,11 +175,10 @@ class RangeDecoder:
         batches, decoded_bytes = list[pa.RecordBatch](), 0
         with pa.ipc.open_stream(stream, memory_pool=_POOL) as reader:
             for message in range(first, last):
-                try:
-                    batches.append(reader.read_next_batch())
+                path, offset = self._place_of(message)
+                with decoding("the record batch", path, offset, partition, stream.size):
+                    batches.append(_next_batch(reader))
                     batches[-1].validate()
-                except (*UNDECODABLE, StopIteration) as error:
-                    raise self._corrupt(f"the record batch cannot be decoded ({error})", message) from error
                 decoded_bytes += batches[-1].get_total_buffer_size()
                 if message == last - 1 or decoded_bytes > self._unit_bytes:
                     piece = self._piece(partition, pa.Table.from_batches(batches))
@@ -204,42 +205,16 @@ class RangeDecoder:
         if is_whole and crc32c(self._bytes(unit, first, last)) == recorded[partition]:
             words = np.frombuffer(unit.content, dtype="<u4")
             ends = self._offsets[first:last] - unit.start + self._metadata_lengths[first:last]
-            if (words[(ends - SEAL_LENGTH) // 4 + 1] == partition).all():
+            seals = (ends - SEAL_LENGTH) // 4
+            if (words[seals] == _SEAL_WORD).all() and (words[seals + 1] == partition).all():
                 return
         for message in range(first, last):
-            self._check_seal(self._bytes(unit, message, message + 1), partition, message)
+            content = self._bytes(unit, message, message + 1)
+            if (defect := find_defect(content, int(self._metadata_lengths[message]), partition)) is not None:
+                path, offset = self._place_of(message)
+                raise defect.error(path, partition, offset)
         if is_whole:
             raise self._damage(partition)
-
-    def _check_seal(self, content: memoryview, partition: int, message: int) -> None:
-        length = int(self._metadata_lengths[message])
-        metadata, body = content[:length], content[length:]
-        try:
-            found = metadata_length_of(metadata)
-        except ValueError as error:
-            raise self._corrupt(str(error), message) from error
-        seal = read_seal(metadata)
-        if seal is None:
-            raise self._corrupt("the record batch has no seal", message)
-        for part, expected, actual in (
-            ("metadata", seal.metadata_crc32c, sealed_crc32c(metadata)),
-            ("body", seal.body_crc32c, crc32c(body)),
-        ):
-            if expected != actual:
-                path, offset = self._place_of(message)
-                raise ChecksumError(
-                    f"CRC-32C of a record batch's {part}",
-                    path=path,
-                    partition=partition,
-                    offset=offset,
-                    expected=f"{expected:08x}",
-                    actual=f"{actual:08x}",
-                )
-        if found != length:
-            raise self._corrupt("length of a record batch's metadata", message, length, found)
-        if seal.partition != partition:
-            problem = "the record batch was written for another partition"
-            raise self._corrupt(problem, message, partition, seal.partition)
 
     def _corrupt(self, problem: str, message: int, expected: object = None, actual: object = None) -> CorruptError:
         path, offset = self._place_of(message)
@@ -268,9 +243,13 @@ class RangeDecoder:
         )
 
 
-def _schema_of(structure: FileStructure) -> pa.Schema:
+def _next_batch(reader: pa.RecordBatchReader) -> pa.RecordBatch:
     try:
-        return pa.ipc.read_schema(pa.py_buffer(structure.schema_message))
-    except UNDECODABLE as error:
-        problem = f"the schema message cannot be decoded ({error})"
-        raise CorruptError(problem, path=structure.path, offset=8) from error
+        return reader.read_next_batch()
+    except StopIteration as error:
+        raise ValueError("the stream ends before it") from error
+
+
+def _schema_of(structure: FileStructure) -> pa.Schema:
+    stored, _ = read_schemas(structure.schema_message, structure.path)
+    return stored

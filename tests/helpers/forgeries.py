@@ -110,3 +110,18 @@ def with_flatbuffer(change: Callable[[bytes], bytes]) -> Callable[[bytes], bytes
         return seal_metadata(forged, seal.partition, seal.body_crc32c, 0)
 
     return forge
+
+
+def with_body(change: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+    """Forge a message's body, which the change must change and leave as long, under a right seal."""
+
+    def forge(message: bytes) -> bytes:
+        length = metadata_length_of(message)
+        seal = read_seal(message[:length])
+        assert seal is not None
+        body = change(message[length:])
+        assert body != message[length:]
+        assert len(body) == len(message) - length
+        return seal_metadata(message[: length - 16], seal.partition, crc32c(body), 0) + body
+
+    return forge

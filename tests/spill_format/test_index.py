@@ -11,7 +11,8 @@ from crc32c import crc32c
 
 from spill_format import CorruptError, PartitionLayout, VersionError
 from spill_format.index import PartitionIndex
-from spill_format.index_reader import IndexReader, ReadAt, check_version
+from spill_format.index_reader import IndexReader, check_version
+from spill_format.storage.windows import ReadAt
 
 
 @pytest.fixture

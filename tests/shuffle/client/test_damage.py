@@ -193,9 +193,9 @@ def damaged_streams(stream: bytes) -> dict[str, bytes]:
         "not an Arrow stream|not a message": bytes(len(stream)),
         "the schema message has no seal": BATCHES[0].schema.serialize().to_pybytes() + stream[first:],
         "the schema message cannot be decoded": undecodable + stream[first:],
-        "the message has no seal|CRC-32C": stream[:first] + plain + stream[second:],
+        "the record batch has no seal|CRC-32C": stream[:first] + plain + stream[second:],
         "a length of .* bytes, which overruns the stream|CRC-32C": overlong + stream[first + 8 :],
-        "CRC-32C of the (body of a message|.* bytes)": flipped(stream, 8 * (second - 50)),
+        "CRC-32C of (a record batch's body|the .* bytes)": flipped(stream, 8 * (second - 50)),
         "end-of-stream marker": stream[:-1] + b"\1",
     }
 

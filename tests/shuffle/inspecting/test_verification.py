@@ -15,7 +15,7 @@ from shuffle.inspecting.kinds import find
 from shuffle.inspecting.results import Failure, FileVerification
 from shuffle.inspecting.verification import verify, verify_each
 from spill_format import SpillFile, SpillWriter
-from spill_format.errors import ChecksumError, CorruptError, NotPartitionedError, TruncatedError
+from spill_format.errors import CorruptError, NotPartitionedError, TruncatedError
 from spill_format.partitioner import PartitionerColumn, PartitionerDescription
 from tests.helpers.anatomy import Anatomy
 from tests.helpers.forgeries import range_forged, sealed_for, with_flatbuffer
@@ -50,7 +50,7 @@ def test_every_damaged_partition_is_named_and_so_is_every_sound_one(tmp_path: Pa
     verification = verified(path, threads=threads)
     assert verification.damaged_partitions.tolist() == [1, 3]
     assert verification.sound_partitions.tolist() == [0, 2, 4]
-    assert isinstance(verification.first_damage, ChecksumError)
+    assert isinstance(verification.first_damage, CorruptError)
     assert (verification.first_damage.partition, verification.first_damage.offset) == (1, offsets[1])
 
 
