@@ -51,15 +51,15 @@ class ArrowFile:
     is_repairable: ClassVar = True
 
     @classmethod
-    def below(cls, directory: str) -> list[ArrowFile]:
+    def below(cls, directory: str, *, needed: bool = True) -> list[ArrowFile]:
         """The files in a directory whose names end with .arrow, in natural order.
 
         Raises:
-            ValueError: there are none.
+            ValueError: there are none, and some are needed.
             OSError: the directory cannot be listed.
         """
         names = sorted((name for name in os.listdir(directory) if name.endswith(_EXTENSION)), key=natural_order)
-        if not names:
+        if not names and needed:
             raise ValueError(f"no Arrow files: looked for *{_EXTENSION} in the directory {directory}")
         return [cls(os.path.join(directory, name)) for name in names]
 

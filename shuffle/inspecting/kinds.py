@@ -98,8 +98,8 @@ Paths = str | PathLike[str] | Iterable[str | PathLike[str]]
 
 
 def find(paths: Paths) -> list[Kind]:
-    """The files meant by paths: files as given; a directory as the Arrow files in it, or where it plainly is Spark's as
-    all of Spark's files below it.
+    """The files meant by paths: files as given; a directory as the Arrow files in it, and where it plainly is Spark's
+    as all of Spark's files below it, too.
 
     All of Spark's directories stand at the place of the first of them, since an output may lie in several.
 
@@ -118,9 +118,10 @@ def find(paths: Paths) -> list[Kind]:
             found += ArrowFile.below(path)
         elif number == listed.index(roots[0]):
             sparks: list[Kind] = [*SparkFiles.below(roots), *PushedFiles.below(roots)]
-            if not sparks:
+            arrow = [file for root in roots for file in ArrowFile.below(root, needed=False)]
+            if not sparks and not arrow:
                 raise ValueError(f"no shuffle files: looked for shuffle_*_*_*.index below {', '.join(roots)}")
-            found += sparks
+            found += [*sparks, *arrow]
     return found
 
 

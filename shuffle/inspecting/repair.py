@@ -96,9 +96,13 @@ def repair(
         if repaired.target is None:
             raise CorruptError(f"nothing can be recovered: {repaired.lost[0]}", path=path)
         return Repair(target, (repaired,), ())
-    found = [file for file in find(path) if file.is_repairable]
-    pairs = [(file, os.path.join(target, os.path.basename(file.path))) for file in found]
+    found = find(path)
+    pairs = [
+        (file, os.path.join(target, os.path.basename(file.path)))
+        for file in [each for each in found if each.is_repairable] or found
+    ]
     _refuse_targets(pairs, overwrite=overwrite)
+    is_new = not os.path.isdir(target)
     os.makedirs(target, exist_ok=True)
     files: list[FileRepair] = []
     failures: list[Failure] = []
@@ -110,6 +114,8 @@ def repair(
         except PROBLEMS as error:
             failures.append(Failure(file.path, error))
     if all(repaired.target is None for repaired in files):
+        if is_new:
+            os.rmdir(target)
         reason = f": {failures[0].problem}" if failures else ""
         raise CorruptError(f"nothing can be recovered of any of {counted(len(pairs), 'file')}{reason}", path=path)
     return Repair(target, tuple(files), tuple(failures))

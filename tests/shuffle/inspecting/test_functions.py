@@ -1,14 +1,18 @@
 """What the commands do, as functions: the same names, results as JSON has them, and each in one line."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shuffle import diff, inspect, repair, verify
+from shuffle.inspecting.kinds import find
 from shuffle.testing import write_spill
+from spill_format import CorruptError
 from tests.helpers.commands import run
+from tests.helpers.spark_files import write_spark
 from tests.helpers.spills import flat_batch
 
 
@@ -51,3 +55,26 @@ def test_results_are_told_in_one_line(spills: Path, monkeypatch: pytest.MonkeyPa
     assert str(verify(".")) == "1 of 2 files damaged"
     assert str(diff("a.spill.arrow", "a.spill.arrow")) == "a.spill.arrow and a.spill.arrow hold the same rows"
     assert str(repair(".", "new")) == "new: recovered 2 files, 0 with losses"
+
+
+def test_a_directory_of_sparks_files_has_arrow_files_too(spills: Path) -> None:
+    (spills.parent / "blockmgr-1").mkdir()
+    write_spark(spills.parent / "blockmgr-1" / "shuffle_0_0_0.data", [b"x"])
+    (spills / "a.spill.arrow").rename(spills.parent / "a.arrow")
+
+    assert [type(file).__name__ for file in find(spills.parent)] == ["SparkFiles", "ArrowFile"]
+
+
+def test_nothing_is_left_where_nothing_can_be_repaired(tmp_path: Path) -> None:
+    (tmp_path / "blockmgr-1").mkdir()
+    write_spark(tmp_path / "blockmgr-1" / "shuffle_0_0_0.data", [b"x"])
+    with pytest.raises(CorruptError, match=r"nothing can be recovered of any of 1 file: .* bytes are opaque"):
+        repair(tmp_path / "blockmgr-1", tmp_path / "new")
+
+    assert os.listdir(tmp_path) == ["blockmgr-1"]
+
+
+@pytest.mark.parametrize("threads", [0, "2", True])
+def test_threads_are_a_number(spills: Path, threads: Any) -> None:
+    with pytest.raises(ValueError, match="threads must be a whole number from 1 on, or None, not"):
+        verify(spills, threads=threads)
