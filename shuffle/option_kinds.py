@@ -28,7 +28,7 @@ _UNITS = {"": 1, "b": 1} | {
 
 
 def parse_size(value: object) -> int:
-    """The bytes of a size: a whole number, or text such as ``"1048576"``, ``"256MiB"``, ``"64M"``, ``"1g"``.
+    """Parse a size: a whole number, or text such as ``"1048576"``, ``"256MiB"``, ``"64M"``, ``"1g"``.
 
     Units are powers of 1024, in any case; ``MB``, which is a power of 1000 for some, is refused.
 
@@ -48,7 +48,7 @@ def parse_size(value: object) -> int:
 
 
 def options_of(kind: type[Options], options: Options | None, keywords: Mapping[str, Any]) -> Options:
-    """The options of a call: an object's, with what keywords say instead.
+    """Make the options of a call from an object, from keywords, or from an object that keywords change.
 
     Raises:
         TypeError: the object is not of this kind, or a keyword is not the name of an option.
@@ -64,7 +64,7 @@ def options_of(kind: type[Options], options: Options | None, keywords: Mapping[s
 
 
 def check_size(name: str, value: object, least: int = 1) -> int:
-    """The bytes of an option; ValueError or TypeError, which names the option, unless the value is a size."""
+    """Check an option that is a size, and return its bytes. ValueError or TypeError names the option."""
     try:
         byte_count = parse_size(value)
     except (TypeError, ValueError) as error:

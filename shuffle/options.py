@@ -33,7 +33,7 @@ TRANSFER_TO_VARIABLE = "SHUFFLE_TRANSFER_TO"
 
 
 def default_transfer_to() -> TransferTo:
-    """``auto``, or what the environment variable ``SHUFFLE_TRANSFER_TO`` says instead.
+    """Return ``auto``, or what the environment variable ``SHUFFLE_TRANSFER_TO`` says instead.
 
     Raises:
         ValueError: the variable holds something else than auto, on or off.
@@ -44,7 +44,7 @@ def default_transfer_to() -> TransferTo:
 
 
 def default_threads() -> int:
-    """One thread for each core that the process may use, at most 4."""
+    """Return one thread for each core that the process may use, at most 4."""
     return min(usable_cores(), 4)
 
 
@@ -213,16 +213,17 @@ class MapOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CsvOptions:
-    """How CSV files are written that are read.
+    """How the CSV files are written that are read.
 
     Attributes:
         delimiter: the character between values.
-        header: the first line has the columns' names. Off: columns are called f0, f1, ….
-        nulls: what stands for null, unless it is quoted; by default an empty field. A quoted ``""`` is an empty text.
-        types: the type of columns by name, as ``"string"``, ``"decimal(15,2)"`` or a ``pyarrow.DataType``. Others are
-            guessed from the first MiB of the first file; where a number would change a text (007, or more digits than
-            it holds), the column is text, with a warning.
-        encoding: of the text, as Python calls it: utf-8, latin-1, cp1252, ….
+        header: whether the first line has the columns' names. Without names columns are f0, f1, ….
+        nulls: texts that stand for null unless they are quoted; the default is an empty field. A quoted empty field
+            is an empty text.
+        types: types of columns by name: ``"string"``, ``"decimal(15,2)"``, … or a ``pyarrow.DataType``. Other types are
+            guessed from the first MiB of the first file. Where a number would change a text (007, or more digits than
+            the number holds), the column is text, with a warning.
+        encoding: encoding of the text, as Python names it: utf-8, latin-1, cp1252, ….
     """
 
     delimiter: str = ","

@@ -38,27 +38,29 @@ class ColumnTypes(click.ParamType["dict[str, str]"]):
 def csv_options(function: Function) -> Callable[..., Any]:
     """Options about CSV inputs; the command gets them as ``csv``, None where none was given."""
 
-    @click.option("--csv-delimiter", metavar="CHAR", help="The character between values; \\t is a tab.  [default: ,]")
+    @click.option("--csv-delimiter", metavar="CHAR", help="Character between values; \\t is a tab.  [default: ,]")
     @click.option(
         "--csv-header/--no-csv-header",
         default=None,
-        help="The first line has the columns' names, or else columns are called f0, f1, ….  [default: it has]",
+        help="Whether the first line has the columns' names. Without names columns are f0, f1, ….  [default: it has]",
     )
     @click.option(
         "--csv-null",
         "csv_nulls",
         multiple=True,
         metavar="TEXT",
-        help="What stands for null, unless quoted; may be given several times.  [default: an empty field]",
+        help="Text that stands for null, unless it is quoted; may be given several times.  [default: an empty field]",
     )
     @click.option(
         "--csv-types",
         type=ColumnTypes(),
         metavar="COL:TYPE,…",
-        help="Types of columns, as zip:string,price:decimal(15,2). Others are guessed from the first MiB; text that a "
-        "number would change (007) stays text.",
+        help="Types of columns, as in zip:string,price:decimal(15,2). Other types are guessed from the first MiB; text "
+        "that a number would change (007) stays text.",
     )
-    @click.option("--csv-encoding", metavar="NAME", help="As utf-8, latin-1, cp1252.  [default: utf-8]")
+    @click.option(
+        "--csv-encoding", metavar="NAME", help="Encoding of the text, as in utf-8, latin-1, cp1252.  [default: utf-8]"
+    )
     @functools.wraps(function)
     def with_csv(
         *arguments: Any,

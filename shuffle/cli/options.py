@@ -98,7 +98,7 @@ def output_options(function: Function) -> Callable[..., Any]:
     @click.option(
         "--progress/--no-progress",
         default=None,
-        help="A progress bar on stderr.  [default: on when stderr is a terminal]",
+        help="Show a progress bar on stderr.  [default: on when stderr is a terminal]",
     )
     @debug_option
     @functools.wraps(function)
@@ -125,15 +125,17 @@ def target_options(
         click.option(
             "--method",
             type=click.Choice(("auto", *METHOD_NAMES)),
-            help="How to copy. What the kernel refuses is left to the next method.  [default: auto]",
+            help="Copy method to begin with. Where the kernel refuses a method, the next one copies.  [default: auto]",
         ),
         click.option(
             "--transfer-to",
             type=click.Choice(get_args(TransferTo)),
-            help="Copying inside the kernel. auto: yes, and should the kernel misplace bytes, rebuild with buffered "
-            "copying; on: yes, and such a fault is an error; off: never.  [default: $SHUFFLE_TRANSFER_TO, or auto]",
+            help="Copy inside the kernel. auto: yes, and if the kernel misplaces bytes, copy again through buffers; "
+            "on: yes, and misplaced bytes are an error; off: no.  [default: $SHUFFLE_TRANSFER_TO, or auto]",
         ),
-        click.option("--verify", is_flag=True, help="Read OUT again before it appears, and compare."),
+        click.option(
+            "--verify", is_flag=True, help="Read OUT again before it appears, and compare it with what was written."
+        ),
         click.option("--durable", is_flag=True, help="Wait until OUT is safe on the disk (fsync)."),
         click.option("--overwrite", is_flag=True, help="Replace OUT if it exists."),
     ):

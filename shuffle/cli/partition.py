@@ -61,10 +61,14 @@ Examples:
 )
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT…", type=PATH)
 @click.option(
-    "--columns", multiple=True, type=Columns(), metavar="COLS", help="Columns to write, in this order.  [default: all]"
+    "--columns",
+    multiple=True,
+    type=Columns(),
+    metavar="COLS",
+    help="Columns to write, in this order.  [default: all columns]",
 )
 @click.option(
-    "--where", "condition", metavar="CONDITION", help="Rows to write: those for which it is true.  [default: all]"
+    "--where", "condition", metavar="CONDITION", help="Write the rows for which CONDITION is true.  [default: all rows]"
 )
 @csv_options
 @click.option(
@@ -72,7 +76,7 @@ Examples:
     multiple=True,
     type=Columns(),
     metavar="COLS",
-    help="By the hash of these columns: rows of equal values go together.",
+    help="Place rows by the hash of these columns: rows with equal values go together.",
 )
 @click.option(
     "--range",
@@ -80,18 +84,18 @@ Examples:
     multiple=True,
     type=SortKeys(),
     metavar="KEYS",
-    help="By ranges of values, in order and of about as many rows each: sorting every partition sorts everything. "
-    "KEYS are COL[:asc|desc][:nulls-first|nulls-last],…; by default asc, and nulls are the least. The inputs are "
-    "sampled first.",
+    help="Place rows by ranges of values, in order, with about as many rows each: sorting every partition then sorts "
+    "all rows. KEYS are COL[:asc|desc][:nulls-first|nulls-last],…; the default is asc, with nulls as the least values. "
+    "A sample of the inputs is read first.",
 )
-@click.option("--round-robin", is_flag=True, help="In turn: row i goes to partition i modulo P.")
+@click.option("--round-robin", is_flag=True, help="Place rows in turn: row i goes to partition i modulo P.")
 @click.option(
     "--partitions",
     "partition_count",
     required=True,
     type=click.IntRange(min=1),
     metavar="P",
-    help="How many partitions.",
+    help="Number of partitions.",
 )
 @click.option("-o", "--output", "target", required=True, metavar="OUT", type=PATH, help="The file to make.")
 @click.option(
@@ -101,7 +105,7 @@ Examples:
     default="1GiB",
     show_default=True,
     metavar="SIZE",
-    help="Memory for rows held back; more of them are spilled.",
+    help="Memory for rows; rows beyond it are spilled.",
 )
 @click.option(
     "--spill-dir",
@@ -109,11 +113,13 @@ Examples:
     multiple=True,
     type=PATH,
     metavar="DIR",
-    help="Where to spill; given several times, in turn.  [default: beside OUT]",
+    help="Directory of the spills. Several directories are used in turn.  [default: the directory of OUT]",
 )
-@click.option("--keep-spills", is_flag=True, help="Keep the spills, as OUT's name with a number and .spill.arrow.")
+@click.option("--keep-spills", is_flag=True, help="Keep the spills under OUT's name with a number and .spill.arrow.")
 @click.option(
-    "--spills-only", is_flag=True, help="Make no OUT: spill all rows and keep the spills, for shuffle-merge to merge."
+    "--spills-only",
+    is_flag=True,
+    help="Spill all rows, keep the spills and write no OUT; shuffle-merge merges them later.",
 )
 @click.option(
     "--compression",
@@ -127,8 +133,8 @@ Examples:
     default="auto",
     show_default=True,
     metavar="SIZE",
-    help="Partitions start at multiples of it. auto: 4096 where merges can then share blocks instead of copying (XFS, "
-    "btrfs) and partitions are large; else 64.",
+    help="Partitions start at multiples of SIZE. auto: 4096 if partitions are large and merges can then share blocks "
+    "instead of copying (XFS, btrfs); otherwise 64.",
 )
 @functools.partial(
     target_options,
@@ -157,23 +163,23 @@ def command(  # noqa: PLR0913 (one argument an option)
     output: Output,
     **chosen: Any,
 ) -> None:
-    """Read rows, group them into P partitions, and write them to one file OUT.
+    """Read rows, give each row one of P partitions, and write them to one file OUT.
 
-    With --by, a row lands in the partition where Spark's repartition(P, COLS) puts it. Within a partition rows keep
-    their order.
+    With --by, a row gets the partition that Spark's repartition(P, COLS) gives it. Within a partition rows keep their
+    order.
 
-    Inputs are Parquet (.parquet, .pq), Arrow (.arrow, .feather, .ipc), CSV (.csv) or JSON lines (.jsonl, .ndjson) files
-    of the same columns, the last two also as .gz. A directory stands for all such files in it and below, a pattern in
-    quotes ('a/*.csv', with ** for any directories) for what matches it. Directories named key=value make columns.
+    INPUT is a Parquet (.parquet, .pq), Arrow (.arrow, .feather, .ipc), CSV (.csv) or JSON lines (.jsonl, .ndjson) file;
+    the last two may be compressed (.gz). A directory stands for all such files in it and below, and a pattern in quotes
+    ('a/**/*.csv') for the files that match it. All inputs have one format and the same columns. Directories named
+    key=value make columns.
 
-    CONDITION compares columns with numbers, with 'text', which dates and times are, too, or with each other: = != < <=
-    > >=, IN (…), BETWEEN … AND …, LIKE '…%', IS NULL, joined by AND, OR, NOT and parentheses. A comparison with
-    null or NaN is never true, nor is its opposite. In it and in COLS, a column with other characters in its name
-    than letters, digits and _ is put in "double quotes".
+    CONDITION compares columns with numbers, with 'text' (dates and times, too) or with each other: = != < <= > >=,
+    IN (…), BETWEEN … AND …, LIKE '…%', IS NULL; AND, OR, NOT and parentheses join comparisons. A comparison with null
+    or NaN is not true, and its opposite is not true either. Column names with other characters than letters, digits
+    and _ are in "double quotes".
 
-    When memory is spent rows are spilled, and in the end the spills merged. OUT appears whole or not at all.
-
-    SIZE is in bytes, or takes KiB, MiB or GiB.
+    Rows beyond the memory are spilled, and the spills merged in the end. OUT appears whole or not at all. SIZE is in
+    bytes, or has a unit: KiB, MiB, GiB.
     """
     ways = {"--by": by, "--range": sort_keys, "--round-robin": round_robin}
     _check_usage([name for name, value in ways.items() if value], chosen)

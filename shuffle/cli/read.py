@@ -59,7 +59,7 @@ Examples:
     help="The format of the output: arrow is Arrow's file format, arrows its streaming format.  [default: what OUT's "
     "name ends with: .arrow, .feather, .ipc, .arrows, .parquet, .pq, .csv, .jsonl, .ndjson; on stdout arrows]",
 )
-@click.option("--raw", is_flag=True, help="Write the bytes of the ranges undecoded; also of Spark's X.data.")
+@click.option("--raw", is_flag=True, help="Write the bytes of the partitions undecoded; also of Spark's X.data.")
 @click.option(
     "--chunk",
     "chunks",
@@ -79,9 +79,10 @@ def command(  # noqa: PLR0913 (one argument an option)
     chunks: Numbers | None,
     output: Output,
 ) -> None:
-    """Write the rows of one partition, of several, or of all, in file order, to stdout or to a file OUT.
+    """Write the rows of partitions, in the order of the file, to stdout or to a file OUT.
 
-    OUT appears whole or not at all.
+    OUT appears whole or not at all. In JSON lines, values without a JSON type are text: dates, times, decimals, NaN;
+    bytes are base64. In CSV, null is an empty field, and an empty text is quoted.
     """
     if raw:
         if format_name is not None:

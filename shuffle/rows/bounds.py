@@ -23,21 +23,21 @@ _MEMORY_PART = 4  # of the budget a quarter is for the sample: ranking it takes 
 def range_partitioner(
     inputs: Inputs, keys: Sequence[SortKey], partition_count: int, memory_bytes: int, stage: Stage = unwatched
 ) -> RangePartitioner:
-    """A partitioner whose bounds come from a sample: 1000 rows a partition, at least 65,536 and at most 1,048,576.
+    """Make a partitioner whose bounds come from a sample: 1000 rows a partition, from 65,536 to 1,048,576 rows.
 
-    Only the keys' columns are read, of at most 256 row groups of Parquet files or else files, at equal distances. The
-    same inputs give the same bounds.
+    The pass reads the keys' columns of at most 256 row groups of Parquet files, or files of other formats, at equal
+    distances. The same inputs give the same bounds.
 
     Args:
         inputs: the rows.
-        keys: what they are sorted by, the most significant first.
+        keys: the columns that sort the rows, the most significant column first.
         partition_count: P.
-        memory_bytes: the budget; the sample is smaller where it would take more.
+        memory_bytes: the budget; the sample takes at most a quarter of it.
         stage: watches the pass.
 
     Raises:
         ValueError: a column is not there, or its values have no order.
-        ClickException: a file cannot be read; it names the file.
+        InputError: a file cannot be read; the message names the file.
     """
     names = [key.column for key in keys]
 

@@ -27,9 +27,9 @@ _NAMED_WITH_TEXT = 3
 
 
 def csv_schema(file: str, options: CsvOptions) -> pa.Schema:
-    """The columns of a file: of the types that options name, else as its first MiB suggests.
+    """Tell the columns of a file: their types are those that options name, or those that the first MiB suggests.
 
-    Warns of columns that look like numbers and are read as text.
+    A warning names the columns that look like numbers and are read as text.
 
     Raises:
         InputError: options name a type that is not there, or a column; a text is not in the encoding; the file is not
@@ -65,13 +65,13 @@ def csv_schema(file: str, options: CsvOptions) -> pa.Schema:
 
 
 def csv_format(options: CsvOptions) -> ds.CsvFileFormat:
-    """The format as ``pyarrow.dataset`` takes it."""
+    """Make the format that ``pyarrow.dataset`` takes."""
     parse, convert, read = _arrow_options(options, None)
     return ds.CsvFileFormat(parse, convert_options=convert, read_options=read)
 
 
 def csv_batches(file: str, schema: pa.Schema, columns: Sequence[str], options: CsvOptions) -> Iterator[pa.RecordBatch]:
-    """The rows of a file, a block at a time, as a schema has it.
+    """Read the rows of a file in the types of a schema, a block at a time.
 
     Args:
         file: its name.
@@ -129,7 +129,7 @@ def _pairs(schema: pa.Schema) -> list[tuple[str, pa.DataType]]:
 
 
 def _kept(guess: pa.DataType, texts: pa.Array) -> tuple[pa.DataType, str | None]:
-    """The type that loses nothing of these texts; and where it is text for that reason, the text that says so."""
+    """The type that keeps these texts; and, where a number would change one of them, that text."""
     if not _is_number(guess):
         return pa.string() if pa.types.is_null(guess) else guess, None
     texts = pc.utf8_trim_whitespace(texts)
@@ -143,7 +143,7 @@ def _kept(guess: pa.DataType, texts: pa.Array) -> tuple[pa.DataType, str | None]
 
 
 def _as_numbers(texts: pa.Array, kind: pa.DataType, name: str) -> pa.Array:
-    """Texts as numbers, none of which is changed; ArrowInvalid names the column and the text."""
+    """Texts as numbers. ArrowInvalid names the column and the text that a number would change."""
     texts = pc.utf8_trim_whitespace(texts)
     try:
         numbers = texts.cast(kind)
@@ -155,7 +155,7 @@ def _as_numbers(texts: pa.Array, kind: pa.DataType, name: str) -> pa.Array:
 
 
 def _changed(texts: pa.Array, kind: pa.DataType, numbers: pa.Array | None = None) -> str | None:
-    """The first text that is written otherwise than the number it stands for."""
+    """The first text that a number would change, or None."""
     if pa.types.is_integer(kind):
         differs = pc.not_equal((texts.cast(kind) if numbers is None else numbers).cast(pa.string()), texts)
     else:

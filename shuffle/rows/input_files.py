@@ -1,5 +1,5 @@
-"""Which files ``shuffle partition`` reads, from paths, directories and globs, and what columns the names of directories
-add. What is in a file is the business of ``inputs.py``.
+"""Which files are read, from paths, directories and patterns, and which columns the names of directories add.
+``inputs.py`` reads what is in the files.
 """
 
 from __future__ import annotations
@@ -36,12 +36,14 @@ _INTEGER = re.compile(r"-?\d{1,40}", re.ASCII)  # longer ones are texts anyway
 
 
 def find_inputs(paths: Sequence[str]) -> list[str]:
-    """The files meant by ``paths``: files as given; directories as all files of a known format in them and below, but
-    for names that begin with a dot or an underscore, in natural order; a path that is not there and has ``*``, ``?`` or
-    ``[`` as all that match it, in natural order, directories among them included, and ``**`` any number of directories.
+    """Find the files that paths stand for.
+
+    A file stands for itself. A directory stands for all files of a known format in it and below, in natural order,
+    without names that begin with a dot or an underscore. A path that does not exist and has ``*``, ``?`` or ``[`` is a
+    pattern: it stands for all paths that match, in natural order; ``**`` matches any number of directories.
 
     Raises:
-        InputError: a directory holds no such file, a pattern matches nothing, or a file is meant twice.
+        InputError: a directory holds no such file, a pattern matches nothing, or paths stand for a file twice.
         OSError: a directory cannot be listed.
     """
     found: dict[str, str] = {}
@@ -56,10 +58,10 @@ def find_inputs(paths: Sequence[str]) -> list[str]:
 
 
 def format_of(files: Sequence[str]) -> str:
-    """The format that all names end with, as ``pyarrow.dataset`` calls it.
+    """Tell the format that all names end with, as ``pyarrow.dataset`` calls it.
 
     Raises:
-        InputError: one ends with none, or they are of more than one.
+        InputError: a name ends with no known suffix, or names end with suffixes of several formats.
     """
     formats = {_format_of(file): file for file in reversed(files)}
     if len(formats) > 1:
@@ -69,8 +71,10 @@ def format_of(files: Sequence[str]) -> str:
 
 
 def directory_columns(files: Sequence[str]) -> pa.Schema:
-    """The columns that directories named ``key=value`` make, in the paths as given and below: of type int32 if all
-    values are such numbers, else int64, else date32 if all are as 2024-01-31, else string.
+    """Tell the columns that directories named ``key=value`` make.
+
+    A column is int32 if all its values are such numbers, else int64, else date32 if all values look like 2024-01-31,
+    else string.
 
     Raises:
         InputError: a file's directories have other keys than the first one's.

@@ -1,5 +1,5 @@
-"""What ``shuffle partition`` reads: Parquet, Arrow, CSV and JSON lines files as one stream of record batches, of the
-columns and rows that are asked for.
+"""Rows in: Parquet, Arrow, CSV and JSON lines files as one stream of record batches, with the columns and rows that the
+caller asks for.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _FEW_VALUES_BYTES = 2  # a value
 
 
 class Inputs:
-    """The rows of files, in the order of the files, and of these the ones for which a condition is true.
+    """The rows of files for which a condition is true, in the order of the files.
 
     Args:
-        paths: as ``find_inputs`` takes them; all of one format, and of the same columns.
+        paths: files, directories and patterns, as ``find_inputs`` takes them. Files have one format and equal columns.
         condition: text or an expression, as ``row_filter_of`` takes it, or None.
-        csv: how CSV files are written; only for such.
+        csv: how CSV files are written; None for files of other formats.
 
     String views are read as strings, since Arrow cannot take rows of views.
 

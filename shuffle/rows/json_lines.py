@@ -1,6 +1,4 @@
-"""JSON lines as record batches. ``pyarrow.dataset`` would leave out, without a word, the fields that the first rows do
-not have; here they are an error.
-"""
+"""JSON lines as record batches. A field that the first rows lack is an error; pyarrow.dataset leaves it out."""
 
 from __future__ import annotations
 
@@ -19,10 +17,10 @@ _LARGEST_EXACT = 1 << 53  # integer that floating-point numbers hold, and all sm
 
 
 def schema_of(files: Sequence[str]) -> pa.Schema:
-    """The columns that the first 4 MiB of all files have together; one that a file lacks is null there.
+    """Tell the columns that the first 4 MiB of all files have together. A column that a file lacks is null there.
 
     Raises:
-        InputError: they contradict each other, or there are no rows; it names the file.
+        InputError: columns contradict each other, or there are no rows; the message names the file.
     """
     schemas: list[pa.Schema] = []
     for file in files:
@@ -39,11 +37,11 @@ def schema_of(files: Sequence[str]) -> pa.Schema:
 
 
 def json_batches(file: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """The rows of a file, a block at a time.
+    """Read the rows of a file, a block at a time.
 
     Args:
         file: its name.
-        schema: of all columns that any input has; each batch has all of them.
+        schema: all columns of all inputs; each batch has all of them.
 
     Raises:
         pyarrow.ArrowException, OSError: the file cannot be read, or not by this schema.
@@ -73,7 +71,7 @@ def _check_integers(rows: pa.RecordBatch, own_schema: pa.Schema) -> None:
 
 
 def _own_schema(file: str) -> pa.Schema:
-    """Of the first 4 MiB."""
+    """The columns in the first 4 MiB of a file."""
     with _opened(file) as reader:
         return reader.schema
 

@@ -28,7 +28,7 @@ FORMATS = {
 
 
 def format_of_name(name: str) -> str:
-    """The format that a file's name ends with.
+    """Tell the format that a file's name ends with.
 
     Raises:
         ValueError: the name ends with none of the suffixes.

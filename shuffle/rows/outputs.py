@@ -34,7 +34,7 @@ class BatchWriter(Protocol):
 
 @contextmanager
 def batch_writer(format_name: str, sink: IO[bytes], schema: pa.Schema) -> Iterator[BatchWriter]:
-    """A writer to a sink, which stays open. After an error no end is written: nobody takes a part for the whole.
+    """Open a writer to a sink, which stays open. After an error no end is written: nobody takes a part for the whole.
 
     Raises:
         pyarrow.ArrowException: the format cannot hold such columns.

@@ -64,8 +64,7 @@ class Placement:
 
 
 def parse_columns(text: str) -> tuple[str, ...]:
-    """Names of columns, separated by commas. A name with a comma in it, or with a quote before it, is put in double
-    quotes.
+    """Parse names of columns, separated by commas. Double quotes hold a name with a comma in it.
 
     Raises:
         ValueError: a name is empty.
@@ -74,7 +73,7 @@ def parse_columns(text: str) -> tuple[str, ...]:
 
 
 def parse_sort_keys(text: str) -> tuple[SortKey, ...]:
-    """Columns and their order, separated by commas: ``a``, ``a:desc``, ``a:desc:nulls-first,b:nulls-last``.
+    """Parse columns and their order, separated by commas: ``a``, ``a:desc``, ``a:desc:nulls-first,b:nulls-last``.
 
     Raises:
         ValueError: a name is empty, or an order contradicts itself.
@@ -83,7 +82,7 @@ def parse_sort_keys(text: str) -> tuple[SortKey, ...]:
 
 
 def sort_keys_of(keys: str | SortKey | Sequence[str | SortKey]) -> tuple[SortKey, ...]:
-    """Sort keys from text, or from several items that each are text or a key."""
+    """Make sort keys from text, from a key, or from several of them."""
     items = [keys] if isinstance(keys, (str, SortKey)) else keys
     return tuple(key for item in items for key in (parse_sort_keys(item) if isinstance(item, str) else [item]))
 

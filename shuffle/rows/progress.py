@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TypeAlias
 
 Stage: TypeAlias = Callable[[int | None, str, str], AbstractContextManager[Callable[[int], None]]]
-"""Begins a stage: its length or None where that is unknown, its unit, and its name; yields what is told each step."""
+"""Begins a stage of a length (None: unknown), a unit and a name; yields the function that is told each step."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Rows of which fewer columns are written than are needed to say where they go."""
+"""Writing fewer columns than decide where a row goes."""
 # PURE
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from shuffle.partitioners.protocol import PartitionNumbers
 
 
 class Projection:
-    """A partitioner for a writer that sees some of the columns, by another one that sees them all.
+    """A partitioner for a writer that gets some columns. It asks a partitioner that sees all columns.
 
     Args:
-        partitioner: the other one.
-        schema: of the rows that it sees.
-        columns: those that are written, in this order.
+        partitioner: the partitioner that sees all columns.
+        schema: of the rows with all columns.
+        columns: the columns to write, in this order.
 
     ``written`` gives the rows to write, and the writer asks for their numbers in that order, as ``MapWriter`` does.
     """
@@ -33,7 +33,7 @@ class Projection:
         self._position = 0  # of the first of these rows that no number was asked for
 
     def written(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """What is written of these rows: before the next ones are given, all of it."""
+        """Select the columns to write. The writer takes all of these rows before the next ones."""
         self._rows, self._position = batch, 0
         return batch.select(self._columns)
 
@@ -42,7 +42,7 @@ class Projection:
         self._partitioner.check_schema(self._all_columns)
 
     def partition_numbers(self, batch: pa.RecordBatch) -> PartitionNumbers:
-        """The partition of each of the rows that come next."""
+        """Give the partition of each of the next rows."""
         rows = self._rows.slice(self._position, batch.num_rows)
         assert rows.num_rows == batch.num_rows
         self._position += batch.num_rows

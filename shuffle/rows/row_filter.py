@@ -56,7 +56,7 @@ class RowFilter(NamedTuple):
 
 
 def row_filter_of(condition: str | pc.Expression, schema: pa.Schema) -> RowFilter:
-    """The filter that is true for the rows that a condition means.
+    """Make the filter that is true for the rows that a condition means.
 
     Args:
         condition: text, as the module says, or an expression, which has Arrow's meaning.
@@ -64,7 +64,7 @@ def row_filter_of(condition: str | pc.Expression, schema: pa.Schema) -> RowFilte
             of its column's type; dates and timestamps are written as text.
 
     Raises:
-        InputError: the text is not a condition, or the condition does not fit such rows; the message names the place.
+        InputError: the text is not a condition, or the condition does not fit such rows; the message shows the place.
         TypeError: the condition is neither text nor an expression.
     """
     if isinstance(condition, pc.Expression):

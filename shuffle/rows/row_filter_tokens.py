@@ -1,6 +1,4 @@
-"""The words of a condition on rows, and the error that shows a place among them. What they mean is the business of
-``row_filter.py``.
-"""
+"""The words of a condition on rows, and the error that shows a place among them; ``row_filter.py`` reads their meaning."""
 # PURE
 
 from __future__ import annotations
@@ -59,20 +57,20 @@ class Token(NamedTuple):
 
     @property
     def keyword(self) -> str | None:
-        """In lower case, where it is one."""
+        """The keyword in lower case, or None."""
         word = self.text.lower()
         return word if self.kind == "word" and word in KEYWORDS else None
 
     @property
     def name(self) -> str | None:
-        """Of a column, where it can be one."""
+        """The name of a column, or None."""
         if self.kind == "name":
             return _unquoted(self.text)
         return self.text if self.kind == "word" and self.keyword is None else None
 
     @property
     def value(self) -> str | bool | Decimal | None:
-        """What it stands for, where it is a value."""
+        """The value that the token stands for, or None."""
         if self.kind == "number":
             return Decimal(self.text)
         if self.kind == "text":
@@ -80,16 +78,16 @@ class Token(NamedTuple):
         return {"true": True, "false": False}.get(self.keyword or "")
 
     def error(self, expected: str, actual: str | None = None, advice: str | None = None) -> RowFilterError:
-        """The error to raise where something else was expected; ``actual`` is the token itself by default."""
+        """Make the error for a place where something else was expected; ``actual`` is the token itself by default."""
         found = "the end" if self.kind == "end" else self.text
         return RowFilterError(self.source, self.position, expected, actual or found, advice)
 
 
 def tokens_of(source: str) -> Iterator[Token]:
-    """All tokens in order, and the one that stands for the end.
+    """Give all tokens in order, and the token that stands for the end.
 
     Raises:
-        RowFilterError: at a character that begins none.
+        RowFilterError: a character begins no token.
     """
     position = _end_of_space(source, 0)
     while position < len(source):

@@ -17,8 +17,8 @@ class RowSample:
 
     Args:
         schema: of the rows.
-        most_rows: in the sample.
-        most_bytes: that rows may take; where they would take more, there are fewer.
+        most_rows: the most rows in the sample.
+        most_bytes: memory for the rows; the sample has fewer rows where they would take more.
     """
 
     def __init__(self, schema: pa.Schema, most_rows: int, most_bytes: int) -> None:
