@@ -1,4 +1,4 @@
-"""The words of a condition on rows, and the error that shows a place among them; ``row_filter.py`` reads their meaning."""
+"""The words of a condition on rows, and the error that shows a place among them; ``row_filter.py`` has the grammar."""
 # PURE
 
 from __future__ import annotations

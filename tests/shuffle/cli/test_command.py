@@ -29,12 +29,12 @@ def test_every_option_is_under_a_heading(command: Command, tmp_path: Path) -> No
 
 
 def test_one_option_has_one_meaning() -> None:
-    """Options of a name differ at most in their help and default: all take the same values."""
+    """Options of a name are one parameter of one type in all commands; their help and default may differ."""
     types: dict[str, dict[str, str]] = {}
     for command in commands():
         for option in command.params:
             for name in option.opts if isinstance(option, click.Option) else ():
-                types.setdefault(name, {})[str(command.name)] = f"{option.name} {option.metavar} {type(option.type)}"
+                types.setdefault(name, {})[str(command.name)] = f"{option.name} {type(option.type)}"
     assert {name: found for name, found in types.items() if len(set(found.values())) > 1} == {}
 
 
