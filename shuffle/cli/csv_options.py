@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from shuffle.cli.options import Function
+from shuffle.cli.options import Function, given
 from shuffle.options import CsvOptions
 
 _TYPED = re.compile(
@@ -24,12 +24,15 @@ class ColumnTypes(click.ParamType["dict[str, str]"]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, str]:
         """The types by name; click's usage error where something else is in the text."""
-        types, position = {}, 0
+        types: dict[str, str] = {}
+        position = 0
         while position < len(value):
             item = _TYPED.match(value, position)
             if item is None:
                 self.fail(f"{value[position:]!r} is not COL:TYPE, as in zip:string,price:decimal(15,2)", param, ctx)
             name = item["bare"] if item["quoted"] is None else item["quoted"].replace('""', '"')
+            if name in types:
+                self.fail(f"{name!r} is given more than once", param, ctx)
             types[name] = item["type"]
             position = item.end()
         return types
@@ -71,14 +74,17 @@ def csv_options(function: Function) -> Callable[..., Any]:
         csv_encoding: str | None,
         **others: Any,
     ) -> Any:
-        given: dict[str, Any] = {
+        values = {
             "delimiter": None if csv_delimiter is None else csv_delimiter.replace("\\t", "\t"),
             "header": csv_header,
             "nulls": csv_nulls or None,
             "types": csv_types,
             "encoding": csv_encoding,
         }
-        given = {name: value for name, value in given.items() if value is not None}
-        return function(*arguments, csv=CsvOptions(**given) if given else None, **others)
+        try:
+            csv = CsvOptions(**given(values)) if given(values) else None
+        except ValueError as error:  # which begins with the option's name
+            raise click.UsageError(f"--csv-{error}", click.get_current_context()) from error
+        return function(*arguments, csv=csv, **others)
 
     return with_csv

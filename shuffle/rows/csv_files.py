@@ -7,6 +7,7 @@ CSV has no types. Types that options do not tell are guessed from the first MiB,
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
@@ -40,6 +41,7 @@ def csv_schema(file: str, options: CsvOptions) -> pa.Schema:
     try:
         with _opened(file, options) as reader:
             guessed = reader.schema
+        _check_names(file, guessed.names)
         texts = _first_texts(file, guessed, options)
     except pa.ArrowException as error:
         raise InputError(f"{file}: {error}") from error
@@ -62,6 +64,12 @@ def csv_schema(file: str, options: CsvOptions) -> pa.Schema:
         listed = f"{', '.join(examples)}{more}"
         warn(f"{file}: read as text, which numbers would change: {listed}; the option csv types says otherwise")
     return pa.schema(fields)
+
+
+def _check_names(file: str, names: Sequence[str]) -> None:
+    name, count = Counter(names).most_common(1)[0]
+    if count > 1:
+        raise InputError(f"{file}: {count} columns are called {name!r}")
 
 
 def csv_format(options: CsvOptions) -> ds.CsvFileFormat:

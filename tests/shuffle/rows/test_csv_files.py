@@ -130,6 +130,23 @@ def test_the_command_has_the_same_options(tmp_path: Path) -> None:
     assert "rows.parquet: not CSV, which these options are for" in error_of(refused)
     refused = run(command.format("rows.csv --csv-types zip"), tmp_path)
     assert "'zip' is not COL:TYPE, as in zip:string" in error_of(refused)
+    refused = run(command.format("rows.csv --csv-types zip:string,zip:int64"), tmp_path)
+    assert "'zip' is given more than once" in error_of(refused)
+    refused = run(command.format("rows.csv --csv-encoding utf-9"), tmp_path)
+    assert "--csv-encoding must be one that Python knows, not 'utf-9'" in error_of(refused)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,a\n1,2\n", r"rows\.csv: 2 columns are called 'a'"),
+        ("", r"rows\.csv: Empty CSV file"),
+        ("a,b\n1\n", r"rows\.csv: CSV parse error: Expected 2 columns, got 1"),
+    ],
+)
+def test_what_is_no_table_is_refused_by_its_name(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        rows_of(written(tmp_path, text))
 
 
 def test_nulls_survive_a_round_trip(tmp_path: Path) -> None:
