@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from shuffle.partitioners import CallablePartitioner, HashPartitioner, RangePartitioner, RoundRobinPartitioner
     from shuffle.reduce import co_partitioned, read_partition
     from shuffle.report import MapReport, MergeReport
+    from shuffle.rows.errors import InputError
+    from shuffle.rows.placement import SortKey
     from shuffle.serve.server import PartitionServer
     from shuffle.warning import ShuffleWarning
 
@@ -36,6 +38,7 @@ __all__ = [
     "Exchange",
     "FetchOptions",
     "HashPartitioner",
+    "InputError",
     "JobOptions",
     "JobReport",
     "JoinSide",
@@ -50,6 +53,7 @@ __all__ = [
     "RoundRobinPartitioner",
     "ServeOptions",
     "ShuffleWarning",
+    "SortKey",
     "co_partitioned",
     "diff",
     "doctor",
@@ -70,6 +74,7 @@ _LAZY = {
     "Exchange": "shuffle.jobs.exchanges",
     "FetchOptions": "shuffle.options",
     "HashPartitioner": "shuffle.partitioners",
+    "InputError": "shuffle.rows.errors",
     "JobOptions": "shuffle.jobs.options",
     "JobReport": "shuffle.jobs.report",
     "JoinSide": "shuffle.jobs.job",
@@ -84,6 +89,7 @@ _LAZY = {
     "RoundRobinPartitioner": "shuffle.partitioners",
     "ServeOptions": "shuffle.options",
     "ShuffleWarning": "shuffle.warning",
+    "SortKey": "shuffle.rows.placement",
     "co_partitioned": "shuffle.reduce",
     "diff": "shuffle.inspecting.comparison",
     "doctor": "shuffle.inspecting.doctor",

@@ -1,4 +1,4 @@
-"""What a merge did, for people and programs. Pure."""
+"""What a map task and a merge did, for people and programs. Pure."""
 # PURE
 
 from __future__ import annotations
@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from shuffle.wording import counted, sized
 from spill_format.layout import PartitionLayout
 
 
@@ -80,6 +81,18 @@ class MapReport:
         values = asdict(replace(self, layout=None))
         del values["layout"]
         return values
+
+    def __str__(self) -> str:
+        """The report in one line."""
+        counts = f"{counted(self.row_count, 'row')} in {counted(self.partition_count, 'partition')}"
+        spills = counted(self.spill_count, "spill")
+        if self.target is None:
+            names = dict.fromkeys((self.spills[0], self.spills[-1]))
+            return f"{' … '.join(names)}: {counts}, {sized(self.spilled_bytes)} in {spills}, {self.seconds:.3f} s"
+        made = f", {spills}" if self.spill_count else ""
+        places = dict.fromkeys(spill.rpartition("/")[0] or "." for spill in self.spills)
+        kept = f" kept in {', '.join(places)}" if places else ""
+        return f"{self.target}: {counts}, {sized(self.target_bytes)}{made}{kept}, {self.seconds:.3f} s"
 
 
 @dataclass(frozen=True, slots=True)

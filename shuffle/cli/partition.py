@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar, get_args
 
@@ -16,9 +15,8 @@ from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, Size, given, jso
 from shuffle.cli.terminal import progress_bar, say
 from shuffle.option_kinds import MINIMUM_MEMORY_BYTES
 from shuffle.options import Compression, CsvOptions
-from shuffle.report import MapReport
 from shuffle.rows.placement import SortKey
-from shuffle.wording import as_json_text, counted, sized
+from shuffle.wording import as_json_text
 
 Item = TypeVar("Item")
 
@@ -201,7 +199,7 @@ def command(  # noqa: PLR0913 (one argument an option)
     if as_json:
         click.echo(as_json_text(report.as_dict()))
     if not output.quiet:
-        say(_in_words(report))
+        say(str(report))
 
 
 def _joined(groups: tuple[tuple[Item, ...], ...]) -> tuple[Item, ...]:
@@ -218,15 +216,3 @@ def _check_usage(ways: Sequence[str], chosen: Mapping[str, Any]) -> None:
         raise click.UsageError("--verify reads OUT again, and --spills-only makes none", context)
     if chosen["spills_only"] and chosen["method"] not in {None, "auto"}:
         raise click.UsageError("--method is for merging, and --spills-only merges nothing", context)
-
-
-def _in_words(report: MapReport) -> str:
-    counts = f"{counted(report.row_count, 'row')} in {counted(report.partition_count, 'partition')}"
-    spills = counted(report.spill_count, "spill")
-    if report.target is None:
-        names = dict.fromkeys((report.spills[0], report.spills[-1]))
-        return f"{' … '.join(names)}: {counts}, {sized(report.spilled_bytes)} in {spills}, {report.seconds:.3f} s"
-    made = f", {spills}" if report.spill_count else ""
-    places = dict.fromkeys(os.path.dirname(spill) or "." for spill in report.spills)
-    kept = f" kept in {', '.join(places)}" if places else ""
-    return f"{report.target}: {counts}, {sized(report.target_bytes)}{made}{kept}, {report.seconds:.3f} s"

@@ -1,6 +1,7 @@
 """What reports say to people and to programs."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -62,3 +63,21 @@ def test_a_report_is_json() -> None:
 def test_a_map_report_holds_the_report_of_its_merge() -> None:
     report = MapReport(target="out.arrow", partition_count=4, row_count=50, target_bytes=9, merge=report_of({}))
     assert json.loads(json.dumps(report.as_dict()))["merge"]["segment_count"] == 11
+
+
+@pytest.mark.parametrize(
+    ("report", "text"),
+    [
+        ({"target": "out.arrow"}, "out.arrow: 5,000 rows in 4 partitions, 2.0 KiB, 0.000 s"),
+        (
+            {"target": "out.arrow", "spill_count": 2, "spills": ("a/1.arrow", "b/2.arrow")},
+            "out.arrow: 5,000 rows in 4 partitions, 2.0 KiB, 2 spills kept in a, b, 0.000 s",
+        ),
+        (
+            {"target": None, "spill_count": 2, "spilled_bytes": 10, "spills": ("1.arrow", "2.arrow")},
+            "1.arrow … 2.arrow: 5,000 rows in 4 partitions, 10 bytes in 2 spills, 0.000 s",
+        ),
+    ],
+)
+def test_a_map_task_is_told_in_one_line(report: dict[str, Any], text: str) -> None:
+    assert str(MapReport(partition_count=4, row_count=5000, target_bytes=2048, **report)) == text
