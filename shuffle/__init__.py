@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from shuffle.mapping.map_writer import MapWriter
     from shuffle.mapping.partition_files import partition_files
     from shuffle.merging.merge import merge
+    from shuffle.merging.sources import BadSourcesError
     from shuffle.options import CsvOptions, FetchOptions, MapOptions, MergeOptions, ServeOptions
     from shuffle.partitioners import CallablePartitioner, HashPartitioner, RangePartitioner, RoundRobinPartitioner
     from shuffle.reduce import co_partitioned, read_partition
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from shuffle.warning import ShuffleWarning
 
 __all__ = [
+    "BadSourcesError",
     "CallablePartitioner",
     "CsvOptions",
     "Exchange",
@@ -69,6 +71,7 @@ __all__ = [
 ]
 
 _LAZY = {
+    "BadSourcesError": "shuffle.merging.sources",
     "CallablePartitioner": "shuffle.partitioners",
     "CsvOptions": "shuffle.options",
     "Exchange": "shuffle.jobs.exchanges",

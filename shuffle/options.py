@@ -20,6 +20,7 @@ from spill_format.messages import check_alignment
 TransferTo = Literal["auto", "on", "off"]
 MethodName = Literal["clone", "copy_file_range", "sendfile", "gather", "buffered"]
 Compression = Literal["lz4", "zstd"]
+IoPriority = Literal["low", "idle"]
 FilePath = str | os.PathLike[str]
 TokenSource = str | os.PathLike[str] | Callable[[], str | bytes] | None
 
@@ -61,6 +62,11 @@ class MergeKeywords(TypedDict, total=False):
     compact: bool
     memory_bytes: int | str | None
     mix_partitioners: bool
+    skip_damaged: bool
+    dry_run: bool
+    limit_rate: int | str | None
+    io_priority: IoPriority | None
+    metrics: FilePath | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +93,14 @@ class MergeOptions:
             or text such as ``"256MiB"``, the default. The process takes some 64 MiB more with its libraries, and a
             record batch that is larger by itself is decoded whole. Only with ``compact``.
         mix_partitioners: merge files whose rows different partitioners placed. Off: such a mixture is an error.
+        skip_damaged: leave out sources whose structure is damaged, and name them in the report. Off: a damaged source
+            is an error, and nothing is written.
+        dry_run: look at sources, target and room, and report what would be done. Nothing is written.
+        limit_rate: the most bytes to write each second, a number or text such as ``"200MiB"``; a compacting merge
+            counts what it reads. None is no limit. Reading back for ``verify`` is not limited.
+        io_priority: ``"low"`` or ``"idle"``: other processes come first at the disk, where its scheduler knows
+            priorities.
+        metrics: a file for Prometheus' textfile collector (``*.prom``), replaced when the merge ends or fails.
     """
 
     transfer_to: TransferTo = field(default_factory=default_transfer_to)
@@ -99,6 +113,11 @@ class MergeOptions:
     compact: Flag = False
     memory_bytes: Memory | None = None
     mix_partitioners: Flag = False
+    skip_damaged: Flag = False
+    dry_run: Flag = False
+    limit_rate: Size | None = None
+    io_priority: IoPriority | None = None
+    metrics: FilePath | None = None
 
     if TYPE_CHECKING:
 
@@ -108,6 +127,7 @@ class MergeOptions:
         check_options(self)
         check_choice("transfer_to", self.transfer_to, get_args(TransferTo))
         check_choice("method", self.method, ("auto", *METHOD_NAMES))
+        check_choice("io_priority", self.io_priority, (None, *get_args(IoPriority)))
         if self.transfer_to == "off" and self.method in KERNEL_METHODS:
             raise ValueError(f"method {self.method} copies inside the kernel, and transfer_to is off")
         if self.compact and self.method != "auto":

@@ -105,6 +105,14 @@ class Compaction:
     bytes_after: int
 
 
+@dataclass(frozen=True, slots=True)
+class SkippedSource:
+    """A damaged source that was left out: its path, and what is wrong with it."""
+
+    path: str
+    problem: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeReport:
     """What a merge did.
@@ -124,6 +132,8 @@ class MergeReport:
         rebuilt: why what was written first had to be discarded and rebuilt with buffered copying; None if it had not.
         verified: whether the target was read again and found right before it was published.
         repeated: whether the target was there already, as the result of this very merge, and nothing was written.
+        skipped: damaged sources that were left out, where that was asked for.
+        dry_run: whether this is what would be done: ``methods`` has the bytes that each is to copy first.
         seconds: from opening the first source to publication.
     """
 
@@ -141,6 +151,8 @@ class MergeReport:
     rebuilt: str | None = None
     verified: bool = False
     repeated: bool = False
+    skipped: tuple[SkippedSource, ...] = ()
+    dry_run: bool = False
     seconds: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
@@ -154,6 +166,12 @@ class MergeReport:
             return (
                 f"{self.source_count} sources, {self.partition_count} partitions, {rows}{self.byte_count} bytes: "
                 "merged already, nothing was done"
+            )
+        if self.dry_run:
+            uses = [f"{name} {use.byte_count} bytes" for name, use in self.methods.items()]
+            return (
+                f"{self.source_count} sources, {self.partition_count} partitions, {rows}{self.target_bytes} bytes "
+                f"would be made: {', '.join(uses) or 'nothing to copy'}"
             )
         rate = self.byte_count / max(self.seconds, 1e-9) / 2**20
         if (gain := self.compaction) is not None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
@@ -20,21 +22,33 @@ from shuffle.cli.options import (
     output_options,
     version_option,
 )
-from shuffle.cli.terminal import progress_bar, say
+from shuffle.cli.terminal import (
+    EXIT_DAMAGED,
+    EXIT_ERROR,
+    describe,
+    logged_to,
+    progress_bar,
+    say,
+    say_error,
+    say_warning,
+)
 from shuffle.merging.formats import FormatName, MergeFormat, SparkFormat
 from shuffle.merging.merge import merge_prepared, prepare_merge
+from shuffle.merging.metrics import metrics_written
+from shuffle.merging.sources import BadSourcesError
 from shuffle.merging.target_writer import PreparedMerge
 from shuffle.option_kinds import MINIMUM_MEMORY_BYTES
-from shuffle.options import MergeOptions
+from shuffle.options import IoPriority, MergeOptions
 from shuffle.wording import as_json_text
+from spill_format.errors import SpillError
 
 _PUSH: Literal["spark-push"] = "spark-push"
 
 _SECTIONS = {
     "Output": ["target", "overwrite", "durable", "verify", "dry_run"],
-    "Sources": ["delete_sources", "mix_partitioners"],
+    "Sources": ["delete_sources", "skip_damaged", "mix_partitioners"],
     "Compaction": ["compact", "memory_bytes"],
-    "Copying": ["transfer_to", "method", "threads"],
+    "Copying": ["transfer_to", "method", "threads", "limit_rate", "io_priority"],
     "Spark's files": ["kind", "shuffle", "codec", "app_id"],
 }
 
@@ -83,7 +97,22 @@ Examples:
 )
 @click.option("--mix-partitioners", is_flag=True, help="Merge files whose rows different partitioners placed.")
 @click.option("--delete-sources", is_flag=True, help="Remove the sources once OUT is published.")
-@click.option("--dry-run", is_flag=True, help="Check the sources, print the plan, write nothing.")
+@click.option("--skip-damaged", is_flag=True, help="Leave out damaged sources, name them, and exit with 1.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Check the sources, OUT and the room for it; print what would be done; write nothing.",
+)
+@click.option("--limit-rate", type=Size(1), metavar="SIZE", help="Write at most SIZE bytes each second, as in 200MiB.")
+@click.option(
+    "--io-priority",
+    type=click.Choice(get_args(IoPriority)),
+    help="Let other processes go first at the disk, where its scheduler knows priorities.",
+)
+@click.option("--log", metavar="FILE", type=PATH, help="Append what happens to FILE, a line each, with the time.")
+@click.option(
+    "--metrics", metavar="FILE", type=PATH, help="Replace FILE by metrics for Prometheus' textfile collector (*.prom)."
+)
 @merge_options
 @json_option
 @output_options
@@ -100,10 +129,11 @@ def command(  # noqa: PLR0913 (one argument an option)
     memory_bytes: int | None,
     mix_partitioners: bool,
     delete_sources: bool,
-    dry_run: bool,
+    log: str | None,
     as_json: bool,
     options: MergeOptions,
     output: Output,
+    **beside: Any,
 ) -> None:
     """Concatenate spill files, partition by partition, into one file OUT, without decoding a byte.
 
@@ -115,7 +145,7 @@ def command(  # noqa: PLR0913 (one argument an option)
     such as blockmgr-*, stands for the outputs of a shuffle below it, in the order of its maps. What their ranges hold
     is never looked at: it must be of a codec whose streams concatenate, as all of Spark's are.
     """
-    if target is None and not dry_run:
+    if target is None and not beside["dry_run"]:
         raise click.UsageError(
             "where shall the merged file go? Give its name with -o, as in: shuffle-merge spills/ -o merged.arrow",
             click.get_current_context(),
@@ -129,22 +159,49 @@ def command(  # noqa: PLR0913 (one argument an option)
         compact=compact,
         memory_bytes=memory_bytes,
         mix_partitioners=mix_partitioners,
+        **beside,
     )
     if kind == _PUSH:
-        if target is None or dry_run:
+        if target is None or beside["dry_run"]:
             raise click.UsageError("spark-push has no --dry-run", click.get_current_context())
         _merge_pushed(sources, target, options, SparkFormat(shuffle, codec), app_id, as_json=as_json, output=output)
         return
-    prepared = prepare_merge(sources, _format_of(kind, shuffle, codec), mix_partitioners=mix_partitioners)
-    if target is None or dry_run:
-        click.echo(as_json_text(_plan_as_dict(prepared, target)) if as_json else str(prepared.plan))
-        return
-    with progress_bar(prepared.plan.byte_count, "B", "merging", shown=output.bar_shown) as progress:
-        report = merge_prepared(prepared, target, options, progress=progress, started=started)
+    file_format = _format_of(kind, shuffle, codec)
+    with logged_to(log), metrics_written(options) as note, _each_bad_source_told(as_json=as_json):
+        prepared = prepare_merge(sources, file_format, target, options)
+        if target is None:
+            click.echo(as_json_text(_plan_as_dict(prepared)) if as_json else str(prepared.plan))
+            return
+        with progress_bar(prepared.plan.byte_count, "B", "merging", shown=output.bar_shown) as progress:
+            report = merge_prepared(prepared, target, options, progress=progress, started=started)
+        note(report)
+    for source in report.skipped:
+        say_warning(f"left out: {source.problem}")
     if as_json:
         click.echo(as_json_text(report.as_dict()))
     if not output.quiet:
         say(f"{target}: {report}")
+    if report.skipped:
+        raise click.exceptions.Exit(EXIT_DAMAGED)
+
+
+@contextmanager
+def _each_bad_source_told(*, as_json: bool) -> Iterator[None]:
+    """Print a line for each of several bad sources, and with --json an object of all; exit with 2."""
+    try:
+        yield
+    except BadSourcesError as error:
+        if as_json:
+            listed = [{"path": _path_of(problem), "problem": describe(problem)} for problem in error.problems]
+            click.echo(as_json_text({"errors": listed}))
+        for problem in error.problems:
+            say_error(describe(problem))
+        raise click.exceptions.Exit(EXIT_ERROR) from error
+
+
+def _path_of(problem: Exception) -> str | None:
+    path = problem.path if isinstance(problem, SpillError) else getattr(problem, "filename", None)
+    return None if path is None else os.fsdecode(path)
 
 
 def _merge_pushed(
@@ -176,10 +233,10 @@ def _format_of(name: FormatName, shuffle: int | None, codec: str | None) -> Form
     return SparkFormat(shuffle, codec)
 
 
-def _plan_as_dict(prepared: PreparedMerge, target: str | None) -> dict[str, Any]:
+def _plan_as_dict(prepared: PreparedMerge) -> dict[str, Any]:
     plan = prepared.plan
     return {
-        "target": target,
+        "target": None,
         "sources": [
             {"path": source.path, "byte_count": source.identity.byte_count, "row_count": source.layout.row_count}
             for source in prepared.sources

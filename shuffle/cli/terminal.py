@@ -21,8 +21,8 @@ from typing import BinaryIO
 import click
 
 from shuffle.rows.errors import InputError
-from shuffle.warning import ShuffleWarning
 from spill_format.errors import SpillError, in_words, naming
+from spill_format.warning import SpillWarning
 
 EXIT_DAMAGED = 1
 EXIT_ERROR = 2
@@ -219,6 +219,31 @@ def _flag_of(keyword: re.Match[str]) -> str:
     return flag if keyword["value"] == "True" else f"{flag} {keyword['value'].strip(chr(34))}"
 
 
+@contextmanager
+def logged_to(path: str | None) -> Iterator[None]:
+    """Append what the library logs, and an error, to a file; None logs nothing."""
+    if path is None:
+        yield
+        return
+    import logging
+
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger("shuffle")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    except Exception as error:
+        logger.error("%s", describe(error))  # noqa: TRY400 -- a line, as on stderr
+        raise
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+        handler.close()
+
+
 def _report(error: BaseException, *, debug: bool) -> int:
     if isinstance(error, BrokenPipeError):
         _abandon_standard_output()
@@ -285,6 +310,6 @@ def _warnings_in_one_line() -> Iterator[None]:
         say_warning(problem + semicolon + _KEYWORD.sub(_flag_of, advice))
 
     with warnings.catch_warnings():
-        warnings.simplefilter("always", ShuffleWarning)
+        warnings.simplefilter("always", SpillWarning)
         warnings.showwarning = show
         yield

@@ -59,8 +59,8 @@ def write_compacted(
     """
     started = time.perf_counter() if started is None else started
     plan = prepared.plan
-    check_room(pending, plan.end + len(prepared.trailer.content))
     target = Target(pending.descriptor, str(pending.path))
+    check_room(*target, plan.end + len(prepared.trailer.content))
     with SourceDescriptors(prepared.sources, descriptor_limit(1)) as descriptors:
         job = CopyJob(kernel or SystemKernel(), plan, descriptors, target, progress)
         compactor = _Compactor(prepared, job, options)
@@ -73,18 +73,13 @@ def write_compacted(
     prepared.check_unchanged()
     if options.verify:
         verify_written(pending, layout)
-    return MergeReport(
-        target=target.path,
-        source_count=plan.source_count,
-        partition_count=plan.partition_count,
+    return prepared.report(
+        target.path,
+        started,
         row_count=layout.row_count,
-        range_count=plan.range_count,
-        segment_count=plan.segment_count,
-        byte_count=plan.byte_count,
         target_bytes=os.fstat(pending.descriptor).st_size,
         compaction=Compaction(compactor.read_count, compactor.written_count, plan.byte_count, layout.byte_count),
         verified=options.verify,
-        seconds=time.perf_counter() - started,
     )
 
 

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from typing import Any, Unpack
 
-from shuffle.machine.kernel import Kernel
+from shuffle.machine.io_priority import io_priority
+from shuffle.machine.kernel import Kernel, SystemKernel
+from shuffle.machine.paced_kernel import PacedKernel
 from shuffle.merging.copy.job import ignore_progress
 from shuffle.merging.formats import FormatName, MergeFormat, resolve_format
+from shuffle.merging.metrics import metrics_written
 from shuffle.merging.plan import plan_merge
 from shuffle.merging.repetition import is_merged_already
-from shuffle.merging.sources import NO_FILE, Source, check_partition_counts, identity_of, list_of
-from shuffle.merging.target_writer import PreparedMerge, Progress, write_merged
+from shuffle.merging.sources import (
+    NO_FILE,
+    Source,
+    SourceSearch,
+    check_partition_counts,
+    identity_of,
+    list_of,
+)
+from shuffle.merging.target_writer import PreparedMerge, Progress, preview_merge, write_merged
 from shuffle.option_kinds import options_of
 from shuffle.options import MergeKeywords, MergeOptions
-from shuffle.report import MergeReport
+from shuffle.report import MergeReport, SkippedSource
 from shuffle.warning import warn
 from spill_format.errors import SpillError, TargetExistsError
 from spill_format.storage.publication import PendingFile, make_durable, open_pending
+
+_LOG = logging.getLogger("shuffle.merging")
 
 
 def merge(
@@ -29,7 +43,7 @@ def merge(
     options: MergeOptions | None = None,
     *,
     file_format: FormatName | MergeFormat = "auto",
-    progress: Progress = ignore_progress,
+    progress: Callable[[int, int], None] | None = None,
     kernel: Kernel | None = None,
     **keywords: Unpack[MergeKeywords],
 ) -> MergeReport:
@@ -42,13 +56,15 @@ def merge(
         target: the file to publish; whole, or not at all. In Spark's format ``Y.data``, with its companions.
         options, keywords: see ``MergeOptions``; each option is also a keyword, as in ``overwrite=True``.
         file_format: ``"arrow"``, ``"spark"`` or a ``SparkFormat``; ``"auto"`` takes what the sources plainly are.
-        progress: see ``Progress``.
+        progress: called with the bytes copied so far, and with the bytes that there are, every few MiB and perhaps by
+            several threads in turn. What was copied falls to 0 where it had to be discarded.
         kernel: the system calls to use; for tests.
 
     Raises:
         ValueError: there are no sources, or a directory without spills; or the target is a source to be deleted; or
             Spark's files are to be compacted.
         MismatchError: schemas or partition counts differ.
+        BadSourcesError: several sources cannot be merged; it has the error of each.
         CorruptError, TruncatedError, ChecksumError, VersionError, NotPartitionedError: a source is not sound.
         PositionError: a position assertion failed, and ``transfer_to`` is ``"on"``.
         TargetExistsError: the target is there, and ``overwrite`` is off. In Spark's format the result of this very
@@ -59,8 +75,12 @@ def merge(
     """
     started = time.perf_counter()
     options = options_of(MergeOptions, options, keywords)
-    prepared = prepare_merge(sources, file_format, mix_partitioners=options.mix_partitioners)
-    return merge_prepared(prepared, target, options, progress=progress, kernel=kernel, started=started)
+    with metrics_written(options) as note:
+        prepared = prepare_merge(sources, file_format, target, options)
+        told = ignore_progress if progress is None else _with_totals(progress, prepared.plan.byte_count)
+        report = merge_prepared(prepared, target, options, progress=told, kernel=kernel, started=started)
+        note(report)
+    return report
 
 
 def merge_prepared(
@@ -84,10 +104,21 @@ def merge_prepared(
         _refuse_opaque(prepared.sources)
     if options.delete_sources:
         _refuse_target_among_sources(prepared.sources, target)
+    if options.dry_run:
+        return preview_merge(prepared, target, options)
     if is_merged_already(prepared, target, options):
+        _LOG.info("%s: merged already", target)
         return _repeated(prepared, target, options, started)
+    if options.limit_rate is not None:
+        kernel = PacedKernel(kernel or SystemKernel(), options.limit_rate, reads=options.compact)
+    _LOG.info("%s: merging %s", target, prepared.plan)
     try:
-        with open_pending(target, overwrite=options.overwrite, durable=options.syncs) as pending:
+        with (
+            open_pending(target, overwrite=options.overwrite, durable=options.syncs) as pending,
+            io_priority(options.io_priority) as is_given_way,
+        ):
+            if not is_given_way:
+                warn("the kernel takes no priority for input and output: io_priority has no effect")
             write = _write_compacted if options.compact else write_merged
             report = write(prepared, pending, options, progress=progress, kernel=kernel, started=started)
             prepared.format.publish(pending, prepared.trailer, options)
@@ -95,6 +126,7 @@ def merge_prepared(
         if not is_merged_already(prepared, target, options):
             raise
         return _repeated(prepared, target, options, started)
+    _LOG.info("%s: published: %s", target, report)
     if options.delete_sources:
         _delete(prepared)
     return report
@@ -103,35 +135,61 @@ def merge_prepared(
 def prepare_merge(
     paths: Iterable[str | PathLike[str]],
     file_format: FormatName | MergeFormat = "auto",
-    *,
-    mix_partitioners: bool = False,
+    target: str | PathLike[str] | None = None,
+    options: MergeOptions | None = None,
 ) -> PreparedMerge:
     """Look before touching: open every source, check it and all of them together, and plan.
 
     Raises:
         As ``merge`` does, but for what concerns the target.
     """
+    options = options or MergeOptions()
     listed = list_of(paths)
     merge_format = resolve_format(file_format, listed)
-    return plan_sources(merge_format.open_sources(listed), merge_format, mix_partitioners=mix_partitioners)
+    search = SourceSearch(target)
+    sources = merge_format.open_sources(listed, search)
+    skipped = search.settle(skip_damaged=options.skip_damaged)
+    for source in skipped:
+        _LOG.warning("left out: %s", source.problem)
+    return plan_sources(sources, merge_format, options, skipped)
 
 
 def plan_sources(
-    sources: Sequence[Source], merge_format: MergeFormat, *, mix_partitioners: bool = False
+    sources: Sequence[Source],
+    merge_format: MergeFormat,
+    options: MergeOptions | None = None,
+    skipped: tuple[SkippedSource, ...] = (),
 ) -> PreparedMerge:
     """The merge of sources whose layouts were read already.
 
     Raises:
         ValueError: there are none.
-        MismatchError: schemas, partition counts or, unless ``mix_partitioners``, partitioners differ.
+        MismatchError: schemas, partition counts or, unless they may be mixed, partitioners differ.
+        BadSourcesError: several sources differ from the first.
     """
     if not sources:
-        raise ValueError("there is nothing to merge: no sources")
+        why = f": all of the {len(skipped)} sources are damaged" if skipped else ": no sources"
+        raise ValueError(f"there is nothing to merge{why}")
     check_partition_counts(sources)
-    merge_format.check_agreement(sources, mix_partitioners=mix_partitioners)
+    mix_partitioners = options is not None and options.mix_partitioners
+    merge_format.check_agreement(sources, mix_partitioners=mix_partitioners, whole_sets=not skipped)
     header = merge_format.header(sources)
     plan = plan_merge([source.layout for source in sources], len(header))
-    return PreparedMerge(sources, merge_format, header, plan)
+    return PreparedMerge(sources, merge_format, header, plan, skipped)
+
+
+def _with_totals(progress: Callable[[int, int], None], total: int) -> Progress:
+    """What sums up the bytes that threads tell of."""
+    lock = threading.Lock()
+    done = 0
+
+    def told(byte_count: int) -> None:
+        nonlocal done
+        with lock:
+            done += byte_count
+            progress(done, total)
+
+    return told
 
 
 def _repeated(
@@ -142,20 +200,7 @@ def _repeated(
         for path in prepared.format.files_of(target):
             make_durable(path)
         _delete(prepared)
-    plan = prepared.plan
-    return MergeReport(
-        target=os.fspath(target),
-        source_count=plan.source_count,
-        partition_count=plan.partition_count,
-        row_count=prepared.trailer.layout.row_count,
-        range_count=plan.range_count,
-        segment_count=plan.segment_count,
-        byte_count=plan.byte_count,
-        target_bytes=plan.end + len(prepared.trailer.content),
-        verified=options.verify,
-        repeated=True,
-        seconds=time.perf_counter() - started,
-    )
+    return prepared.report(os.fspath(target), started, verified=options.verify, repeated=True)
 
 
 def _write_compacted(
@@ -188,6 +233,7 @@ def _delete(prepared: PreparedMerge) -> None:
         try:
             if (identity := identity_of(path)) in {source.identity, NO_FILE}:
                 prepared.format.delete(source)
+                _LOG.info("%s: deleted", path)
             else:
                 changed = SpillError(
                     "published, but this source changed after it was merged, and stays",

@@ -17,7 +17,7 @@ import numpy as np
 from shuffle.merging.formats import SPARK, SparkFormat
 from shuffle.merging.plan import plan_merge
 from shuffle.merging.repetition import holds_the_same_bytes
-from shuffle.merging.sources import Source, check_partition_counts, list_of
+from shuffle.merging.sources import Source, SourceSearch, check_partition_counts, list_of
 from shuffle.merging.target_writer import PreparedMerge, write_merged
 from shuffle.option_kinds import options_of
 from shuffle.options import MergeKeywords, MergeOptions
@@ -109,7 +109,9 @@ def merge_pushed(
     started = time.perf_counter()
     options = options_of(MergeOptions, options, keywords)
     _check_arguments(options, application, merge_id, chunk_bytes)
-    opened = [source for path in list_of(sources) for source in spark_format.open_sources([path])]
+    search = SourceSearch()
+    opened = [source for path in list_of(sources) for source in spark_format.open_sources([path], search)]
+    search.settle()
     shuffle, by_map, duplicates = _by_map(opened)
     check_partition_counts(list(by_map.values()))
     partition_count = next(iter(by_map.values())).layout.partition_count

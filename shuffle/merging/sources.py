@@ -6,14 +6,15 @@ import errno
 import os
 import re
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
-from spill_format.errors import MismatchError, SpillError, naming
+from shuffle.report import SkippedSource
+from spill_format.errors import ChecksumError, CorruptError, MismatchError, SpillError, TruncatedError, naming
 from spill_format.layout import PartitionLayout
 from spill_format.range_checksums import RangeChecksums
 from spill_format.storage.identity import FileIdentity
@@ -21,6 +22,8 @@ from spill_format.storage.local import open_regular
 
 if TYPE_CHECKING:
     from spill_format.structure import FileStructure
+
+Found = TypeVar("Found")
 
 SPILL_PATTERN = ".spill.arrow"
 """What the names of spills end with; a directory is searched for it."""
@@ -54,7 +57,60 @@ class Source:
     companions: tuple[str, ...] = ()
 
 
-def find_sources(paths: Iterable[str | PathLike[str]]) -> list[str]:
+class BadSourcesError(SpillError):
+    """Several sources cannot be merged.
+
+    Attributes:
+        problems: the error of each, in the order of the sources.
+    """
+
+    def __init__(self, problems: Sequence[Exception]) -> None:
+        self.problems = tuple(problems)
+        listed = "".join(f"\n{problem}" for problem in problems)
+        super().__init__(f"{len(problems)} sources cannot be merged:{listed}")
+
+
+class SourceSearch:
+    """Opens sources and collects what is wrong with them, so that one run tells of all.
+
+    Args:
+        target: what the merge makes; a directory that holds it does not stand for it.
+    """
+
+    def __init__(self, target: str | PathLike[str] | None = None) -> None:
+        self._target = None if target is None else os.path.realpath(target)
+        self._bad: list[SpillError | OSError] = []
+
+    def is_target(self, path: str) -> bool:
+        """Return whether a file is the target of the merge."""
+        return os.path.realpath(path) == self._target
+
+    def open_all(self, found: Iterable[Found], open_one: Callable[[Found], Source]) -> list[Source]:
+        """Open what was found, and leave out what cannot be opened until ``settle``."""
+        sources = []
+        for each in found:
+            try:
+                sources.append(open_one(each))
+            except (SpillError, OSError) as error:
+                self._bad.append(error)
+        return sources
+
+    def settle(self, *, skip_damaged: bool = False) -> tuple[SkippedSource, ...]:
+        """Raise what is wrong with sources; with ``skip_damaged`` return the damaged ones instead."""
+        damage = [error for error in self._bad if isinstance(error, (CorruptError, TruncatedError, ChecksumError))]
+        raise_bad([error for error in self._bad if not (skip_damaged and error in damage)])
+        return tuple(SkippedSource(os.fspath(error.path or ""), str(error)) for error in damage)
+
+
+def raise_bad(problems: Sequence[Exception]) -> None:
+    """Raise the problem of a single source as it is, those of several as one ``BadSourcesError``."""
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise BadSourcesError(problems)
+
+
+def find_sources(paths: Iterable[str | PathLike[str]], search: SourceSearch | None = None) -> list[str]:
     """The files meant by ``paths``: files as given, directories as the spills in them, in natural order of their names.
 
     Raises:
@@ -71,7 +127,8 @@ def find_sources(paths: Iterable[str | PathLike[str]]) -> list[str]:
         names = [name.removesuffix(SPILL_PATTERN) for name in os.listdir(path) if name.endswith(SPILL_PATTERN)]
         if not names:
             raise ValueError(f"no spills: looked for *{SPILL_PATTERN} in the directory {path}")
-        listed[path] = [os.path.join(path, name + SPILL_PATTERN) for name in sorted(names, key=natural_order)]
+        files = [os.path.join(path, name + SPILL_PATTERN) for name in sorted(names, key=natural_order)]
+        listed[path] = [file for file in files if search is None or not search.is_target(file)]
         found += listed[path]
     times = Counter(map(os.path.realpath, found)) if listed else Counter()
     for path, files in listed.items():
@@ -91,15 +148,18 @@ def check_partition_counts(sources: Sequence[Source]) -> None:
     """Check that the sources have the same number of partitions.
 
     Raises:
-        MismatchError: it names the first source that differs, and the one it differs from.
+        MismatchError: it names the source that differs, and the one it differs from; of several BadSourcesError.
     """
-    first = sources[0]
-    for source in sources[1:]:
-        expected, actual = first.layout.partition_count, source.layout.partition_count
-        if expected != actual:
-            raise MismatchError(
+    first, expected = sources[0], sources[0].layout.partition_count
+    raise_bad(
+        [
+            MismatchError(
                 f"another number of partitions than {first.path}", path=source.path, expected=expected, actual=actual
             )
+            for source in sources[1:]
+            if (actual := source.layout.partition_count) != expected
+        ]
+    )
 
 
 def check_unchanged(source: Source) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import Any
 
 from shuffle.machine.file_systems import free_bytes
 from shuffle.machine.kernel import Kernel, SystemKernel
@@ -23,14 +27,15 @@ from shuffle.merging.sources import Source, check_unchanged
 from shuffle.merging.surroundings import look_around
 from shuffle.merging.verification import verify_content, verify_target
 from shuffle.options import KERNEL_METHODS, MergeOptions
-from shuffle.report import MergeReport
+from shuffle.report import MergeReport, SkippedSource
 from shuffle.warning import warn
 from spill_format.errors import ChecksumError, PositionError, naming
-from spill_format.storage.publication import PendingFile
+from spill_format.storage.publication import PendingFile, check_target
 
 Progress = Callable[[int], None]
 """Told how many further bytes are copied; negative when they were discarded. May be called from several threads."""
 
+_LOG = logging.getLogger("shuffle.merging")
 _SYSTEM = SystemKernel()
 _EXPERIENCE = Experience()  # of that kernel; it survives a merge, so that the next one need not ask again
 
@@ -43,6 +48,7 @@ class PreparedMerge:
     format: MergeFormat
     header: bytes
     plan: MergePlan
+    skipped: tuple[SkippedSource, ...] = ()
 
     def check_unchanged(self) -> None:
         """Check that every source is still what was read of it; see ``sources.check_unchanged``."""
@@ -53,6 +59,22 @@ class PreparedMerge:
     def trailer(self) -> Trailer:
         """The target behind its last range."""
         return self.format.trailer(self.sources, self.plan)
+
+    def report(self, target: str, started: float, **others: Any) -> MergeReport:
+        """What the merge did; ``others`` are attributes that the plan does not tell."""
+        plan = self.plan
+        facts = {
+            "source_count": plan.source_count,
+            "partition_count": plan.partition_count,
+            "row_count": self.trailer.layout.row_count,
+            "range_count": plan.range_count,
+            "segment_count": plan.segment_count,
+            "byte_count": plan.byte_count,
+            "target_bytes": plan.end + len(self.trailer.content),
+            "skipped": self.skipped,
+            "seconds": time.perf_counter() - started,
+        }
+        return MergeReport(target=target, **facts | others)
 
 
 def write_merged(
@@ -71,7 +93,6 @@ def write_merged(
         less room than will be written.
     """
     started = time.perf_counter() if started is None else started
-    trailer = prepared.trailer
     experience = _EXPERIENCE if kernel is None else Experience()
     writer = _TargetWriter(prepared, pending, options, kernel or _SYSTEM, progress)
     with naming(pending.path):
@@ -89,30 +110,50 @@ def write_merged(
             writer.undo()
             result = writer.write([Span(prepared.plan.start, prepared.plan.end, ("buffered",))])
         _learn(experience, prepared, pending, result)
-    plan = prepared.plan
-    return MergeReport(
-        target=str(pending.path),
-        source_count=plan.source_count,
-        partition_count=plan.partition_count,
-        row_count=trailer.layout.row_count,
-        range_count=plan.range_count,
-        segment_count=plan.segment_count,
-        byte_count=plan.byte_count,
-        target_bytes=plan.end + len(trailer.content),
+    for fallback in result.fallbacks:
+        _LOG.info("%s: %s gave way at %d: %s", pending.path, fallback.method, fallback.position, fallback.reason)
+    return prepared.report(
+        str(pending.path),
+        started,
         methods=result.methods,
         fallbacks=tuple(result.fallbacks),
         rebuilt=rebuilt,
         verified=options.verify,
-        seconds=time.perf_counter() - started,
     )
 
 
-def check_room(pending: PendingFile, needed: int) -> None:
-    """Raise OSError with ENOSPC where there is less room than for so many bytes."""
-    free = free_bytes(pending.descriptor)
+def preview_merge(prepared: PreparedMerge, target: str | PathLike[str], options: MergeOptions) -> MergeReport:
+    """Return what a merge would report, after looking at its target and the room there is; nothing is written.
+
+    Raises:
+        TargetExistsError, IsADirectoryError: as ``merge`` does.
+        OSError: the directory is missing or cannot be written; with ENOSPC, there is less room than will be written.
+    """
+    started = time.perf_counter()
+    path = Path(target).absolute()
+    check_target(path, overwrite=options.overwrite)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path.parent))
+        around = look_around(prepared.sources, directory, _EXPERIENCE)
+        spans = [] if options.compact else choose(prepared.plan, options, around)
+        written = prepared.plan.byte_count if options.compact else written_bytes(spans, around)
+        check_room(directory, str(path), len(prepared.header) + written + len(prepared.trailer.content))
+    finally:
+        os.close(directory)
+    first = CopyResult()
+    for span in spans:
+        first.count(span.ladder[0], span.end - span.start, 0)
+    return prepared.report(os.fspath(target), started, methods=first.methods, dry_run=True)
+
+
+def check_room(descriptor: int, path: str, needed: int) -> None:
+    """Raise OSError with ENOSPC where the file system of an open file has less room than for so many bytes."""
+    free = free_bytes(descriptor)
     if needed > free:
         problem = f"{os.strerror(errno.ENOSPC)}: {needed} bytes will be written, {free} are free"
-        raise OSError(errno.ENOSPC, problem, str(pending.path))
+        raise OSError(errno.ENOSPC, problem, path)
 
 
 def _may_rebuild(error: PositionError | ChecksumError, options: MergeOptions, spans: Sequence[Span]) -> bool:
@@ -153,7 +194,7 @@ class _TargetWriter:
 
     def check_room(self, range_bytes: int) -> None:
         """Raise OSError where there is less room than for so many bytes of ranges and what surrounds them."""
-        check_room(self._pending, len(self._prepared.header) + range_bytes + len(self._trailer.content))
+        check_room(*self._target, len(self._prepared.header) + range_bytes + len(self._trailer.content))
 
     def write(self, spans: Sequence[Span]) -> CopyResult:
         """Write header, ranges and trailer, assert the size of what was copied and, if asked to, read all back."""

@@ -262,7 +262,7 @@ def open_pending(
     home = destination.parent if directory is None else Path(directory).absolute()
     for place in {home, destination.parent}:
         sweep(place, destination.name)
-    _refuse_existing(path, overwrite)
+    check_target(path, overwrite=overwrite)
     pending = PendingFile(path, destination, overwrite=overwrite, durable=durable)
     try:
         pending._open(home)
@@ -301,7 +301,8 @@ def is_there(path: str | PathLike[str]) -> bool:
     return True
 
 
-def _refuse_existing(path: Path, overwrite: bool) -> None:
+def check_target(path: Path, *, overwrite: bool) -> None:
+    """Check that a file may appear under a name; raise as ``open_pending`` does."""
     if not is_there(path):
         return
     try:

@@ -73,7 +73,7 @@ def spill_beside_an_earlier_one(directory: Path) -> None:
 TABLE: list[Row] = [
     Raised(OSError, "writing at offset …: '", merging({"pwrite": [Fail(errno.ENOSPC)]}, transfer_to="off")),
     Raised(RuntimeError, "the last copy method, sendfile, stopped at 0", copy_without_end),
-    Raised(OSError, "writing … bytes at offset 100", merge_beyond_a_limit),
+    Raised(OSError, "writing at offset 100: '", merge_beyond_a_limit),
     Raised(ChecksumError, "the byte copied differs from the source's", verify_wrong_target),
     Raised(
         OSError,

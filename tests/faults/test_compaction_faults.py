@@ -126,7 +126,7 @@ def test_a_source_that_is_cut_short_meanwhile_is_an_error(tmp_path: Path, output
     sources = [random_spill(tmp_path / f"{number}.spill.arrow", [100_000, 100_000]) for number in range(2)]
     changed = False
 
-    def cut(_byte_count: int) -> None:
+    def cut(_done: int, _total: int) -> None:
         nonlocal changed
         if not changed:
             changed = True
@@ -158,7 +158,7 @@ def test_too_little_room_is_told_before_anything_is_written(small_ext4_dir: Path
     before = sorted(os.listdir(small_ext4_dir))
     told: list[int] = []
     with pytest.raises(OSError, match=r"No space left on device: [0-9]+ bytes will be written, [0-9]+ are") as caught:
-        merge([source], small_ext4_dir / "merged.arrow", COMPACT, progress=told.append)
+        merge([source], small_ext4_dir / "merged.arrow", COMPACT, progress=lambda done, _: told.append(done))
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(small_ext4_dir / "merged.arrow"))
     assert told == []
     assert sorted(os.listdir(small_ext4_dir)) == before
@@ -168,7 +168,7 @@ def test_a_disk_that_fills_up_meanwhile_leaves_nothing(small_ext4_dir: Path, tmp
     source = random_spill(tmp_path / "a.spill.arrow", [60_000, 0, 100_000])
     filler = small_ext4_dir / "filler"
 
-    def fill(_byte_count: int) -> None:
+    def fill(_done: int, _total: int) -> None:
         if not filler.exists():
             with filler.open("wb") as file, suppress(OSError):
                 while True:

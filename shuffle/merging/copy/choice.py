@@ -74,6 +74,12 @@ RULES: tuple[Rule, ...] = (
         "512 MiB, clean sources: 0.04 s against 0.31 to 0.45 s; with fsync 0.38 s against 0.31 to 1.4 s, dirty or not",
     ),
     Rule(
+        "paced",
+        lambda options, _: options.limit_rate is not None,
+        ("gather", "buffered"),
+        "limit_rate is set: windows of some MiB are written evenly, where the kernel would copy in bursts",
+    ),
+    Rule(
         "server",
         lambda _, around: around.server_copies,
         ("copy_file_range", "gather", "buffered"),

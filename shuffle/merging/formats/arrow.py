@@ -9,7 +9,7 @@ from os import PathLike
 from shuffle.merging.arrow_target import target_header, target_index
 from shuffle.merging.formats.protocol import TargetState, Trailer
 from shuffle.merging.plan import MergePlan
-from shuffle.merging.sources import Source, find_sources
+from shuffle.merging.sources import Source, SourceSearch, find_sources, raise_bad
 from shuffle.options import MergeOptions
 from spill_format.errors import MismatchError, naming
 from spill_format.partitioner import check_partitioners
@@ -25,9 +25,9 @@ from spill_format.trailer import TrailerContent
 class ArrowFormat:
     """See ``MergeFormat``."""
 
-    def open_sources(self, paths: Sequence[str | PathLike[str]]) -> list[Source]:
+    def open_sources(self, paths: Sequence[str | PathLike[str]], search: SourceSearch) -> list[Source]:
         """See ``MergeFormat``. A directory stands for the spills in it."""
-        return [self.open_source(path) for path in find_sources(paths)]
+        return search.open_all(find_sources(paths, search), self.open_source)
 
     def open_source(self, path: str | PathLike[str]) -> Source:
         """One of them."""
@@ -35,16 +35,21 @@ class ArrowFormat:
             structure = read_structure(file.descriptor, file.path)
             return Source(file.path, structure.index.layout, file.identity, structure)
 
-    def check_agreement(self, sources: Sequence[Source], *, mix_partitioners: bool = False) -> None:
+    def check_agreement(
+        self, sources: Sequence[Source], *, mix_partitioners: bool = False, whole_sets: bool = True
+    ) -> None:
         """Raise MismatchError where schemas or known partitioners differ, or spills of a map task are missing."""
         first, *others = _structures(sources)
-        for source, structure in zip(sources[1:], others, strict=True):
-            if structure.schema_message == first.schema_message:
-                continue
-            difference = _schema_difference(first, structure)
-            if difference is not None:
-                raise MismatchError(f"another schema than {sources[0].path}: {difference}", path=source.path)
-        check_whole_sets(_structures(sources))
+        raise_bad(
+            [
+                MismatchError(f"another schema than {first.path}: {difference}", path=structure.path)
+                for structure in others
+                if structure.schema_message != first.schema_message
+                and (difference := _schema_difference(first, structure)) is not None
+            ]
+        )
+        if whole_sets:
+            _check_whole_sets(_structures(sources))
         if not mix_partitioners:
             check_partitioners((structure.path, structure.index.partitioner) for structure in _structures(sources))
 
@@ -92,15 +97,19 @@ def borrow_source(descriptor: int, name: str) -> Source:
     return Source(name, structure.index.layout, identity, structure, descriptor)
 
 
-def check_whole_sets(structures: Sequence[FileStructure]) -> None:
+def _check_whole_sets(structures: Sequence[FileStructure]) -> None:
     """Raise MismatchError where some of a map task's kept spills are missing: their rows would be lost in silence."""
-    for missing in find_missing((structure.path, structure.spill_set) for structure in structures):
-        raise MismatchError(
-            f"this file belongs to the {missing.total} spills of a map task, of which {len(missing.paths)} are here: "
-            f"number {missing.first_missing} is missing, counted from 0",
-            path=missing.paths[0],
-            advice="wait for the map task to end, or give all of its spills",
-        )
+    raise_bad(
+        [
+            MismatchError(
+                f"this file belongs to the {missing.total} spills of a map task, of which {len(missing.paths)} are "
+                f"here: number {missing.first_missing} is missing, counted from 0",
+                path=missing.paths[0],
+                advice="wait for the map task to end, or give all of its spills",
+            )
+            for missing in find_missing((structure.path, structure.spill_set) for structure in structures)
+        ]
+    )
 
 
 def _structures(sources: Sequence[Source]) -> list[FileStructure]:

@@ -7,7 +7,7 @@ from os import PathLike
 from typing import Literal, NamedTuple, Protocol
 
 from shuffle.merging.plan import MergePlan
-from shuffle.merging.sources import Source
+from shuffle.merging.sources import Source, SourceSearch
 from shuffle.options import MergeOptions
 from spill_format.layout import PartitionLayout
 from spill_format.range_checksums import RangeChecksums
@@ -41,17 +41,20 @@ class Trailer(NamedTuple):
 class MergeFormat(Protocol):
     """A kind of partitioned files."""
 
-    def open_sources(self, paths: Sequence[str | PathLike[str]]) -> list[Source]:
+    def open_sources(self, paths: Sequence[str | PathLike[str]], search: SourceSearch) -> list[Source]:
         """Find the files meant by ``paths``, read and check what each says of itself, and close it again.
+
+        What is wrong with a file is left to ``search``.
 
         Raises:
             ValueError: a directory holds none.
-            SpillError: a file is damaged, or not of this format.
-            OSError: it cannot be opened.
+            OSError: a directory cannot be listed.
         """
         ...
 
-    def check_agreement(self, sources: Sequence[Source], *, mix_partitioners: bool = False) -> None:
+    def check_agreement(
+        self, sources: Sequence[Source], *, mix_partitioners: bool = False, whole_sets: bool = True
+    ) -> None:
         """Raise MismatchError unless sources of one partition count can become one file."""
         ...
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from shuffle.merging.formats.protocol import TargetState, Trailer
 from shuffle.merging.plan import MergePlan
-from shuffle.merging.sources import NO_FILE, Source
+from shuffle.merging.sources import NO_FILE, Source, SourceSearch
 from shuffle.options import MergeOptions
 from shuffle.warning import warn
 from spill_format.errors import CorruptError
@@ -40,7 +40,7 @@ class SparkFormat:
             check_concatenable(codec)
         self._shuffle = shuffle
 
-    def open_sources(self, paths: Sequence[str | PathLike[str]]) -> list[Source]:
+    def open_sources(self, paths: Sequence[str | PathLike[str]], search: SourceSearch) -> list[Source]:
         """See ``MergeFormat``. Directories stand, at the place of the first of them, for all outputs of a shuffle below
         them, in the order of maps."""
         listed = [os.fspath(path) for path in paths]
@@ -50,12 +50,14 @@ class SparkFormat:
             if path not in roots:
                 found.append(find_paths(path))
             elif number == listed.index(roots[0]):
-                found += find_shuffle(roots, self._shuffle)
+                found += [each for each in find_shuffle(roots, self._shuffle) if not search.is_target(each.data)]
         if roots and len({os.path.realpath(each.data) for each in found}) < len(found):
             raise ValueError(f"a directory ({', '.join(roots)}) holds a file that is also given by its name")
-        return [_source(read_output(each)) for each in found]
+        return search.open_all(found, lambda paths: _source(read_output(paths)))
 
-    def check_agreement(self, sources: Sequence[Source], *, mix_partitioners: bool = False) -> None:
+    def check_agreement(
+        self, sources: Sequence[Source], *, mix_partitioners: bool = False, whole_sets: bool = True
+    ) -> None:
         """Nothing but the number of partitions can be compared: the bytes are opaque."""
 
     def header(self, sources: Sequence[Source]) -> bytes:  # noqa: ARG002 -- see MergeFormat

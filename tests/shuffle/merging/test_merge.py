@@ -5,7 +5,6 @@ import resource
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -113,16 +112,16 @@ class TestNumbersOfSources:
     def test_threads_never_change_a_byte(
         self, target: Path, method: MethodName, threads: int, large_spills: list[Path]
     ) -> None:
-        told: list[int] = []
-        lock = threading.Lock()
+        told: list[tuple[int, int]] = []
 
-        def progress(byte_count: int) -> None:
-            with lock:
-                told.append(byte_count)
+        def progress(done: int, total: int) -> None:
+            told.append((done, total))
 
         report = merge(large_spills, target, MergeOptions(method=method, threads=threads), progress=progress)
         assert ranges_of(target) == merged_ranges(large_spills)
-        assert sum(told) == report.byte_count == sum(use.byte_count for use in report.methods.values())
+        assert told == sorted(told)
+        assert told[-1] == (report.byte_count, report.byte_count)
+        assert report.byte_count == sum(use.byte_count for use in report.methods.values())
 
     @pytest.fixture(scope="class")
     @staticmethod

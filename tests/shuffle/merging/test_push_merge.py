@@ -10,7 +10,8 @@ import pytest
 from shuffle import MergeOptions
 from shuffle.merging.formats import SparkFormat
 from shuffle.merging.push_merge import merge_pushed
-from spill_format import MismatchError, TargetExistsError
+from shuffle.merging.sources import BadSourcesError
+from spill_format import TargetExistsError
 from spill_format.spark.pushed import read_pushed
 from tests.helpers.commands import json_of
 from tests.helpers.spark_files import write_spark
@@ -107,7 +108,7 @@ def test_another_merge_of_the_same_name_is_refused_and_can_replace(roots: list[P
         ("spill-0.data", [b"x"] * 3, ValueError, "does not tell the map"),
         (f"shuffle_4_{2**32}_0.data", [b"x"] * 3, ValueError, "a bitmap holds maps up to"),
         ("shuffle_5_0_0.data", [b"x"] * 3, ValueError, "sources of one shuffle"),
-        ("shuffle_4_0_0.data", [b"x"], MismatchError, "another number of partitions"),
+        ("shuffle_4_0_0.data", [b"x"], BadSourcesError, "another number of partitions"),
     ],
 )
 def test_what_cannot_be_merged_is_refused_before_anything_is_written(

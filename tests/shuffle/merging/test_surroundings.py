@@ -10,7 +10,7 @@ from shuffle.machine.file_systems import dirty_bytes
 from shuffle.merging.copy.choice import Surroundings
 from shuffle.merging.copy.experience import Experience
 from shuffle.merging.formats.arrow import ARROW
-from shuffle.merging.sources import Source
+from shuffle.merging.sources import Source, SourceSearch
 from shuffle.merging.surroundings import look_around
 from tests.helpers.spills import open_files_in, random_spills
 
@@ -63,7 +63,7 @@ def test_a_little_that_is_dirty_does_not_count(xfs_dir: Path) -> None:
         smallest.write(b"A")  # as it begins anyway
         smallest.flush()
         assert dirty_bytes([smallest.fileno()]) in {4096, None}
-        sources = ARROW.open_sources([xfs_dir])
+        sources = ARROW.open_sources([xfs_dir], SourceSearch())
         assert not surroundings(sources, xfs_dir).sources_dirty
 
 
