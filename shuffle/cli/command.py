@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-_LAST_SECTIONS = {"Reports": ["as_json", "quiet", "progress"]}
+_LAST_SECTIONS = {"Reports": ["as_json", "log", "metrics", "quiet", "progress"]}
 """Headings that commands share."""
 
 

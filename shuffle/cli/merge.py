@@ -39,6 +39,7 @@ from shuffle.merging.sources import BadSourcesError
 from shuffle.merging.target_writer import PreparedMerge
 from shuffle.option_kinds import MINIMUM_MEMORY_BYTES
 from shuffle.options import IoPriority, MergeOptions
+from shuffle.report import MergeReport
 from shuffle.wording import as_json_text
 from spill_format.errors import SpillError
 
@@ -169,8 +170,11 @@ def command(  # noqa: PLR0913 (one argument an option)
     file_format = _format_of(kind, shuffle, codec)
     with logged_to(log), metrics_written(options) as note, _each_bad_source_told(as_json=as_json):
         prepared = prepare_merge(sources, file_format, target, options)
+        if options.dry_run and not as_json:
+            click.echo(str(prepared.plan))
         if target is None:
-            click.echo(as_json_text(_plan_as_dict(prepared)) if as_json else str(prepared.plan))
+            if as_json:
+                click.echo(as_json_text(_plan_as_dict(prepared, prepared.report("", started, dry_run=True))))
             return
         with progress_bar(prepared.plan.byte_count, "B", "merging", shown=output.bar_shown) as progress:
             report = merge_prepared(prepared, target, options, progress=progress, started=started)
@@ -178,7 +182,7 @@ def command(  # noqa: PLR0913 (one argument an option)
     for source in report.skipped:
         say_warning(f"left out: {source.problem}")
     if as_json:
-        click.echo(as_json_text(report.as_dict()))
+        click.echo(as_json_text(_plan_as_dict(prepared, report) if report.dry_run else report.as_dict()))
     if not output.quiet:
         say(f"{target}: {report}")
     if report.skipped:
@@ -233,18 +237,10 @@ def _format_of(name: FormatName, shuffle: int | None, codec: str | None) -> Form
     return SparkFormat(shuffle, codec)
 
 
-def _plan_as_dict(prepared: PreparedMerge) -> dict[str, Any]:
-    plan = prepared.plan
-    return {
-        "target": None,
-        "sources": [
-            {"path": source.path, "byte_count": source.identity.byte_count, "row_count": source.layout.row_count}
-            for source in prepared.sources
-        ],
-        "source_count": plan.source_count,
-        "partition_count": plan.partition_count,
-        "row_count": prepared.trailer.layout.row_count,
-        "range_count": plan.range_count,
-        "segment_count": plan.segment_count,
-        "byte_count": plan.byte_count,
-    }
+def _plan_as_dict(prepared: PreparedMerge, report: MergeReport) -> dict[str, Any]:
+    """What would be done, with the sources that were checked."""
+    sources = [
+        {"path": source.path, "byte_count": source.identity.byte_count, "row_count": source.layout.row_count}
+        for source in prepared.sources
+    ]
+    return {**report.as_dict(), "target": report.target or None, "sources": sources}
