@@ -53,14 +53,14 @@ def lossy_partitions(losses: Iterable[Loss]) -> Int64Array:
     return np.unique(np.concatenate(numbers)) if numbers else np.empty(0, dtype=np.int64)
 
 
-def gaps_between(messages: Iterable[FoundMessage], start: int, end: int) -> list[tuple[int, int]]:
-    """The bytes of ``[start, end)`` that no message covers."""
+def gaps_between(messages: Iterable[FoundMessage], start: int, stop: int) -> list[tuple[int, int]]:
+    """The bytes of ``[start, stop)`` that no message covers."""
     gaps = []
     for message in messages:
         if start < message.offset:
             gaps.append((start, message.offset))
         start = message.end
-    return [*gaps, (start, end)] if start < end else gaps
+    return [*gaps, (start, stop)] if start < stop else gaps
 
 
 def losses_by_index(messages: Sequence[FoundMessage], index: PartitionIndex) -> list[Loss]:
@@ -72,10 +72,10 @@ def losses_by_index(messages: Sequence[FoundMessage], index: PartitionIndex) -> 
     np.add.at(rows, partitions, np.array([message.row_count for message in messages], dtype=np.int64))
     lost_rows = index.layout.rows - rows
     lost_batches = np.diff(index.first_messages) - np.bincount(partitions, minlength=count)
-    # Where every batch has a whole one in its place, and yet they are not what was written, nobody knows what is lost.
-    is_replaced = (lost_batches == 0) & ~sound_ranges(messages, index)
+    # Where other batches stand in the places of those that were written, nobody knows what is lost.
+    is_replaced = ((lost_batches == 0) & ~sound_ranges(messages, index)) | (lost_rows < 0)
     return [
-        Loss(p, p, *((None, None) if is_replaced[p] else (int(lost_rows[p]), int(lost_batches[p]))))
+        Loss(p, p, None, None) if is_replaced[p] else Loss(p, p, int(lost_rows[p]), int(lost_batches[p]))
         for p in np.flatnonzero((lost_batches != 0) | is_replaced).tolist()
     ]
 
@@ -95,14 +95,14 @@ def losses_by_scan(
     before = {message.end: message.partition for message in messages}
     behind = {message.offset: message.partition for message in messages}
     losses: list[Loss] = []
-    for start, end in gaps:
-        inside = list(_tiling(start, end, broken))
+    for start, stop in gaps:
+        inside = list(_tiling(start, stop, broken))
         reached = inside[-1].end if inside else start
         losses += [Loss(message.partition, message.partition, message.row_count, 1) for message in inside]
-        if reached != end:
+        if reached != stop:
             # The end of a message that was cut off lies behind the end of the file: from there on nothing is known.
             first = inside[-1].partition if inside else before.get(start, 0)
-            losses.append(Loss(first, behind.get(end, partition_count - 1), None, None))
+            losses.append(Loss(first, behind.get(stop, partition_count - 1), None, None))
     is_end_known = scan.ranges_end is not None
     if not is_end_known and (not gaps or gaps[-1][1] in behind):
         last = messages[-1].partition if messages else 0
@@ -110,8 +110,8 @@ def losses_by_scan(
     return losses
 
 
-def _tiling(start: int, end: int, broken: dict[int, FoundMessage]) -> Iterator[FoundMessage]:
+def _tiling(start: int, stop: int, broken: dict[int, FoundMessage]) -> Iterator[FoundMessage]:
     """The damaged messages that follow each other from the start of a gap on."""
-    while start < end and start in broken:
+    while start < stop and start in broken:
         yield broken[start]
         start = broken[start].end

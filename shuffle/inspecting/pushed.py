@@ -345,8 +345,8 @@ def whole_chunks(scan: PushedScan) -> Iterator[PushedChunk]:
     damaged = set(scan.damaged_chunks)
     for number in range(scan.chunk_count):
         if number not in damaged:
-            start, end = scan.offsets[number : number + 2].tolist()
-            yield PushedChunk(number, start, end - start, tuple(scan.bitmaps[number]))
+            start, stop = scan.offsets[number : number + 2].tolist()
+            yield PushedChunk(number, start, stop - start, tuple(scan.bitmaps[number]))
 
 
 def _summary(group: tuple[str | None, int | None, int | None], members: Sequence[PushedInspection]) -> dict[str, Any]:
@@ -389,14 +389,14 @@ def _runs(scan: PushedScan, chunks: list[PushedChunk]) -> Iterator[Source]:
     status = scan.status
     assert status is not None  # without a data file there is a defect, and no chunk
     identity = FileIdentity.of(status)
-    start = end = 0
+    start = stop = 0
     for chunk in chunks:
-        if chunk.offset != end:
-            if start < end:
-                yield Source(scan.paths.data, PartitionLayout(np.array([start, end])), identity)
+        if chunk.offset != stop:
+            if start < stop:
+                yield Source(scan.paths.data, PartitionLayout(np.array([start, stop])), identity)
             start = chunk.offset
-        end = chunk.offset + chunk.byte_count
-    yield Source(scan.paths.data, PartitionLayout(np.array([start, end])), identity)
+        stop = chunk.offset + chunk.byte_count
+    yield Source(scan.paths.data, PartitionLayout(np.array([start, stop])), identity)
 
 
 def _refuse_in_place(paths: PushedPaths, target: PushedPaths) -> None:

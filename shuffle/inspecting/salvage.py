@@ -51,7 +51,7 @@ class Salvage:
         stored_schema, partition_count, alignment: of the file, and of one made from it.
         lost_parts: which of ``"header"``, ``"index"``, ``"footer"`` are damaged or missing; they are made anew.
         messages: the record batches that are whole, in file order, partitions ascending.
-        damaged_places: ``(start, end)`` in bytes of what lies among the ranges and is no whole record batch.
+        damaged_places: ``(start, stop)`` in bytes of what lies among the ranges and is no whole record batch.
         losses: which partitions lost what, ascending; empty where everything is known to be there.
         partitioner: what placed the rows, or None where it is lost or was never known.
         target: the new file, or None where none was made.
@@ -113,7 +113,7 @@ class Salvage:
             "is_complete": self.is_complete,
             "lost_parts": list(self.lost_parts),
             "losses": [loss.as_dict() for loss in self.losses],
-            "damaged_places": [{"start": start, "end": end} for start, end in self.damaged_places],
+            "damaged_places": [{"start": start, "stop": stop} for start, stop in self.damaged_places],
         }
 
 

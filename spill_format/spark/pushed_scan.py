@@ -82,13 +82,13 @@ class PushedPartition:
         """
         if not 0 <= chunk < self.chunk_count:
             raise IndexError(f"no chunk {chunk}: there are {self.chunk_count}")
-        start, end = self.offsets[chunk : chunk + 2].tolist()
+        start, stop = self.offsets[chunk : chunk + 2].tolist()
         with open(open_regular(self.path), "rb") as file:
             file.seek(start)
-            content = file.read(end - start)
-        if len(content) < end - start:
+            content = file.read(stop - start)
+        if len(content) < stop - start:
             raise TruncatedError(
-                f"bytes of chunk {chunk}", path=self.path, offset=start, expected=end - start, actual=len(content)
+                f"bytes of chunk {chunk}", path=self.path, offset=start, expected=stop - start, actual=len(content)
             )
         return content
 
@@ -194,7 +194,7 @@ class PushedScan:
             yield self._from(0, CorruptError, problem, path, offset=0, expected=0, actual=int(offsets[0]))
         elif self._ascending_count < len(offsets):
             chunk = self._ascending_count - 1
-            start, end = offsets[chunk : chunk + 2].tolist()
+            start, stop = offsets[chunk : chunk + 2].tolist()
             yield self._from(
                 chunk,
                 CorruptError,
@@ -202,7 +202,7 @@ class PushedScan:
                 path,
                 offset=8 * (chunk + 1),
                 expected=f"an end of {start} or more",
-                actual=end,
+                actual=stop,
             )
 
     def _meta_defects(self) -> Iterator[PushedDefect]:
