@@ -13,7 +13,7 @@ _PART = re.compile(r"(\d{1,18})(?:(-)(\d{1,18})?)?", re.ASCII)
 
 
 def parse_numbers(text: str, noun: str = "partition") -> Numbers:
-    """The pairs that a text means: ``3-6`` includes 6, ``8-`` goes on to the last one.
+    """Parse numbers: ``3-6`` includes 6, ``8-`` goes on to the last one.
 
     Raises:
         ValueError: the text is something else.
@@ -39,12 +39,12 @@ def parse_numbers(text: str, noun: str = "partition") -> Numbers:
 
 
 def is_among(number: int, numbers: Numbers | None) -> bool:
-    """Whether a number is meant; None means all."""
+    """Tell whether a number is among numbers; None means all."""
     return numbers is None or any(start <= number and (stop is None or number < stop) for start, stop in numbers)
 
 
 def numbers_within(numbers: Numbers | None, count: int, of: str, noun: str = "partition") -> list[range]:
-    """The numbers of what there is, from 0 to ``count - 1``: those that are meant, or all.
+    """Return the numbers that exist, from 0 to ``count - 1``: the given ones, or all.
 
     Args:
         numbers: pairs, or None for all.

@@ -22,7 +22,7 @@ _NOTABLE_BYTES = 1 << 20  # of so small a file nothing is slow
 
 
 def advise(files: Sequence[Inspected], together: PartitionSizes | None) -> list[str]:
-    """What to do about files, most important first; nothing where nothing is notable.
+    """Advise what to do about files, most important first; return nothing where nothing is notable.
 
     Args:
         files: at least one.

@@ -30,7 +30,7 @@ Examples:
 def command(directory: str, *, as_json: bool, output: Output) -> None:
     """Try each copy method between files in a directory, measure it, and say what a merge would choose there.
 
-    Writes 128 MiB into files without a name, which are gone afterwards. Takes a few seconds.
+    The measurement takes a few seconds and 128 MiB, in files without names, which are gone afterwards.
     """
     count = len(METHOD_NAMES) * len(RANGE_BYTES)
     with progress_bar(count, "measurement", "measuring", shown=output.bar_shown) as progress:

@@ -68,7 +68,7 @@ _FLUSH_LEFT = {"path", "application", "checksums", "codecs", "maps"}
 
 
 def as_text(inspection: Inspection, order: Order | None, top: int) -> str:
-    """Facts, bars, tables and advice, kind by kind.
+    """Return facts, bars, tables and advice, kind by kind.
 
     Args:
         inspection: of one file or more.
@@ -83,7 +83,7 @@ def as_text(inspection: Inspection, order: Order | None, top: int) -> str:
 
 
 def as_csv(inspection: Inspection, order: Order | None, top: int | None) -> str:
-    """A line for each partition of each file, or each chunk of a pushed partition, under one of names."""
+    """Return a line for each partition of each file, or for each chunk of a pushed partition, under a line of names."""
     lines = [
         {"path": file.path, **part}
         for file in inspection.files
@@ -99,7 +99,7 @@ def as_csv(inspection: Inspection, order: Order | None, top: int | None) -> str:
 
 
 def facts_of(inspection: Inspection, sizes: PartitionSizes) -> list[tuple[str, str]]:
-    """What is to be said of one file, or of several together: names and values."""
+    """Return names and values of what is to be said of one file, or of several together."""
     if len(inspection.files) > 1:
         return _facts(sizes)
     of = inspection.files[0].as_dict()

@@ -52,7 +52,7 @@ class ArrowFile:
 
     @classmethod
     def below(cls, directory: str, *, needed: bool = True) -> list[ArrowFile]:
-        """The files in a directory whose names end with .arrow, in natural order.
+        """Find the files in a directory whose names end with .arrow, in natural order.
 
         Raises:
             ValueError: there are none, and some are needed.
@@ -102,7 +102,7 @@ class ArrowFile:
 
     @staticmethod
     def shuffles(files: Sequence[Any]) -> list[dict[str, Any]]:  # noqa: ARG004 (see Kind)
-        """None: the names of files say nothing about shuffles."""
+        """Return nothing: the names of files say nothing about shuffles."""
         return []
 
 
@@ -124,8 +124,8 @@ class ArrowInspection(SizedInspection):
 
     @property
     def cloneable_bytes(self) -> int:
-        """Bytes of the ranges that a merge would clone on a file system that shares blocks: the ranges that are made of
-        whole blocks and large enough."""
+        """Bytes that a merge would clone on a file system that shares blocks: of the ranges that are made of whole
+        blocks and are large enough."""
         if self.alignment % self.file_system.block_bytes:
             return 0
         lengths = self.sizes.byte_counts
@@ -145,7 +145,7 @@ class ArrowInspection(SizedInspection):
 
 @contextmanager
 def opened(path: str | PathLike[str]) -> Iterator[tuple[int, FileStructure]]:
-    """A file open for reading, with its structure, which was found right.
+    """Open a file for reading, and yield its descriptor and its structure, which was found right.
 
     Raises:
         CorruptError, TruncatedError, ChecksumError: the file is damaged.
@@ -215,7 +215,7 @@ class _ArrowCheck(RangesCheck):
         )
 
     def outcome_without_structure(self, damage: CorruptError) -> FileVerification:
-        """What is left of the file, as repairing it would find."""
+        """See ``RangesCheck``. The partitions are judged by what a repair would recover."""
         partition_count, lossy = None, np.empty(0, dtype=np.int64)
         if not self._fast:
             from shuffle.inspecting.losses import lossy_partitions

@@ -29,17 +29,18 @@ class Check(Protocol):
         """Open the file and cut the work into tasks, which may run in any thread and return what is wrong."""
 
     def verdict(self, findings: list[Problem]) -> FileResult:
-        """The verdict from what all tasks returned."""
+        """Return the verdict that follows from what all tasks returned."""
 
     def company(self) -> Company | None:
-        """With what a merge would take the file, and what it would compare; None where nothing tells."""
+        """Return the files that a merge would take together with this one, and how it compares them; None if nothing
+        tells."""
 
     def close(self) -> None:
         """Close the file."""
 
 
 class Company(NamedTuple):
-    """A file among those that a merge would take together.
+    """A file among the files that a merge would take together.
 
     Attributes:
         group: equal for such files.
@@ -53,7 +54,7 @@ class Company(NamedTuple):
 
 
 class RangesCheck(ABC):
-    """A check of a file whose ranges can be looked at one by one.
+    """The check of a file whose ranges can be looked at one by one.
 
     Args:
         path: of the file.
@@ -76,7 +77,7 @@ class RangesCheck(ABC):
 
     @abstractmethod
     def outcome(self, damages: list[CorruptError]) -> FileVerification:
-        """The verdict on a file whose structure is sound."""
+        """Return the verdict on a file whose structure is sound."""
 
     def outcome_without_structure(self, damage: CorruptError) -> FileResult:
         """The verdict on a file whose structure is damaged."""

@@ -27,17 +27,17 @@ class Inspection:
 
     @property
     def state(self) -> State:
-        """The worst of all."""
+        """The worst state of all files."""
         return worst(result.state for result in self.results)
 
     @property
     def results(self) -> tuple[FileResult, ...]:
-        """Of all files, failures first."""
+        """The results of all files, failures first."""
         return (*self.failures, *self.files)
 
     @property
     def together(self) -> PartitionSizes | None:
-        """The sizes that a merge of the files would have; None where they cannot be merged."""
+        """Sizes of the merge of all files; None where the files cannot be merged."""
         sizes = [file.sizes for file in self.files if file.sizes is not None]
         kinds = {file.format for file in self.files if file.sizes is not None}
         return combined(sizes) if len(kinds) == 1 else None
@@ -67,7 +67,7 @@ class Inspection:
 
 
 def inspect(paths: Paths, *, progress: Progress = lambda _count: None) -> Inspection:
-    """Read and check everything of files but their rows: sizes, skew, codecs, alignment.
+    """Read and check all that files say of themselves, and no rows: sizes, skew, codecs, alignment, partitioner.
 
     Args:
         paths: a file, a directory, or several. Of Spark's files, any of those that belong together.

@@ -25,10 +25,10 @@ class Inspected(FileResult, Protocol):
 
     @property
     def sizes(self) -> PartitionSizes | None:
-        """Of its partitions; None for a file of one partition."""
+        """Sizes of the partitions; None for a file of one partition."""
 
     def listed(self, order: Order | None, top: int | None) -> dict[str, list[dict[str, Any]]]:
-        """The single parts as JSON has them, under what they are called: all, or the first ``top`` in an order."""
+        """Return the single parts as JSON has them, under their noun: all, or the first ``top`` in an order."""
 
 
 class Kind(Protocol):
@@ -41,11 +41,11 @@ class Kind(Protocol):
 
     @property
     def path(self) -> str:
-        """As it was given; of several files that belong together, that of the data."""
+        """The path as it was given; of several files that belong together, the path of the data."""
 
     @property
     def byte_count(self) -> int:
-        """How many bytes a check reads at most, for a progress bar."""
+        """Bytes that a check reads at most, for a progress bar."""
 
     def inspect(self) -> Inspected:
         """Read and check what the file says of itself.
@@ -75,7 +75,7 @@ class Kind(Protocol):
         """
 
     def raw(self, partitions: Numbers | None, chunks: Numbers | None) -> Iterator[bytes]:
-        """The bytes of ranges as they are in the file.
+        """Read the bytes of ranges as they are in a file, or in the pushed partitions of one shuffle in a directory.
 
         Args:
             partitions: pairs ``(start, stop)``, or None for all.
@@ -88,7 +88,7 @@ class Kind(Protocol):
 
     @staticmethod
     def shuffles(files: Sequence[Inspected]) -> list[dict[str, Any]]:
-        """What the files of this kind have together, a summary for each shuffle."""
+        """Sum up the files of this kind: one summary for each shuffle."""
 
 
 KINDS: tuple[type[Kind], ...] = (ArrowFile, SparkFiles, PushedFiles)
@@ -98,8 +98,8 @@ Paths = str | PathLike[str] | Iterable[str | PathLike[str]]
 
 
 def find(paths: Paths) -> list[Kind]:
-    """The files meant by paths: files as given; a directory as the Arrow files in it, and where it plainly is Spark's
-    as all of Spark's files below it, too.
+    """Find the files that paths mean: a file itself; the Arrow files in a directory; and all of Spark's files below a
+    directory that plainly is Spark's.
 
     All of Spark's directories stand at the place of the first of them, since an output may lie in several.
 
@@ -132,7 +132,7 @@ def _at(path: str) -> Kind:
 
 
 def raw(path: str | PathLike[str], partitions: Numbers | None = None, chunks: Numbers | None = None) -> Iterator[bytes]:
-    """The bytes of ranges as they are in a file, or in the pushed partitions of one shuffle in a directory.
+    """Read the bytes of ranges as they are in a file, or in the pushed partitions of one shuffle in a directory.
 
     Arguments and errors as for ``Kind.raw``.
     """

@@ -48,13 +48,13 @@ class Loss:
 
 
 def lossy_partitions(losses: Iterable[Loss]) -> Int64Array:
-    """The numbers, ascending, of all partitions that lost something or may have."""
+    """Return the numbers, ascending, of all partitions that lost rows or may have."""
     numbers = [np.arange(loss.first_partition, loss.last_partition + 1) for loss in losses]
     return np.unique(np.concatenate(numbers)) if numbers else np.empty(0, dtype=np.int64)
 
 
 def gaps_between(messages: Iterable[FoundMessage], start: int, stop: int) -> list[tuple[int, int]]:
-    """The bytes of ``[start, stop)`` that no message covers."""
+    """Find the bytes of ``[start, stop)`` that no message covers."""
     gaps = []
     for message in messages:
         if start < message.offset:
@@ -64,7 +64,7 @@ def gaps_between(messages: Iterable[FoundMessage], start: int, stop: int) -> lis
 
 
 def losses_by_index(messages: Sequence[FoundMessage], index: PartitionIndex) -> list[Loss]:
-    """What the index has more than the messages that are left."""
+    """Compare the messages that are left with the index."""
     assert index.layout.rows is not None  # an index always has them
     count = index.layout.partition_count
     partitions = np.array([message.partition for message in messages], dtype=np.int64)
@@ -83,7 +83,7 @@ def losses_by_index(messages: Sequence[FoundMessage], index: PartitionIndex) -> 
 def losses_by_scan(
     scan: Scan, messages: Sequence[FoundMessage], gaps: Sequence[tuple[int, int]], partition_count: int
 ) -> list[Loss]:
-    """What the gaps between messages tell without an index: partitions never decrease along a file.
+    """Judge without an index, by the gaps between messages: partitions never decrease along a file.
 
     Args:
         scan: all that was found, damaged messages too.

@@ -26,7 +26,7 @@ def lost_bytes_are_damage(path: str, partition: int | None = None, offset: int |
 
 
 def read_pieces(descriptor: int, path: str, spans: Iterable[tuple[int, int]]) -> Iterator[bytes]:
-    """The bytes of spans ``[start, stop)`` of an open file, up to a MiB at a time.
+    """Read the bytes of spans ``[start, stop)`` of an open file, up to a MiB at a time.
 
     Raises:
         TruncatedError: the file ends before them.
@@ -38,7 +38,7 @@ def read_pieces(descriptor: int, path: str, spans: Iterable[tuple[int, int]]) ->
 
 
 def spans_of(offsets: Int64Array, numbers: Numbers | None, path: str, noun: str) -> list[tuple[int, int]]:
-    """Where the bytes of numbered parts, or of all, start and stop in a file.
+    """Return where the bytes of numbered parts, or of all parts, start and stop in a file.
 
     Raises:
         ValueError: there are no such parts.

@@ -19,7 +19,7 @@ from spill_format.range_checksums import CRC32C
 
 
 def own_messages(scan: Scan, start: int | None) -> list[FoundMessage]:
-    """The whole messages that are the file's own, of all that were found wherever they are; partitions ascend.
+    """Choose the whole messages that are the file's own, of all messages that were found; partitions ascend.
 
     Messages that touch form a run, and a run is one file's. It is another file's, inside a value or left on the disk,
     where that file's header precedes it or that file's end follows it; and where it lies inside the body of a message
@@ -45,7 +45,7 @@ def own_messages(scan: Scan, start: int | None) -> list[FoundMessage]:
 
 
 def indexed_messages(messages: Sequence[FoundMessage], index: PartitionIndex) -> list[FoundMessage]:
-    """The messages that an index knows, each once, of those found at the places that it tells, or moved from there.
+    """Choose the messages that an index knows, each once.
 
     Where the checksum of a range is right, its messages are the ones that were written. Otherwise there are no more of
     each size than the index has; and where there are enough messages, equal ones count once.
@@ -67,8 +67,7 @@ def indexed_messages(messages: Sequence[FoundMessage], index: PartitionIndex) ->
 
 
 def sound_ranges(messages: Sequence[FoundMessage], index: PartitionIndex) -> npt.NDArray[np.bool_]:
-    """Whether messages, partitions ascending, are the whole of their ranges, by the checksums that the index has:
-    ``bool[P]``."""
+    """Compare the messages of each range, partitions ascending, with the checksums in the index: ``bool[P]``."""
     assert index.layout.crc32c is not None  # an index always has them
     fields = np.array(
         [(m.partition, m.metadata_crc32c, m.body_crc32c, m.body_length, m.end - m.offset) for m in messages]

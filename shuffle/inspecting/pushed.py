@@ -49,17 +49,17 @@ class PushedFiles:
 
     @staticmethod
     def is_at(path: str) -> bool:
-        """Whether a path is that of a data file: by its name, or since bitmaps lie beside it."""
+        """Tell whether a path is that of a data file: by its name, or because bitmaps lie beside it."""
         return path.endswith(DATA_SUFFIX) and (parse_pushed_name(path) is not None or is_there(meta_path_of(path)))
 
     @classmethod
     def at(cls, path: str) -> PushedFiles:
-        """The partition with that data file."""
+        """Find the partition that has a data file."""
         return cls(find_pushed_files_of(path))
 
     @classmethod
     def below(cls, roots: Sequence[str]) -> list[PushedFiles]:
-        """The pushed partitions of all shuffles below directories; errors as of ``find_pushed``."""
+        """Find the pushed partitions of all shuffles below directories; errors as for ``find_pushed``."""
         return [cls(paths) for _, paths in find_pushed(roots)]
 
     @property
@@ -69,7 +69,7 @@ class PushedFiles:
 
     @property
     def name(self) -> PushedName | None:
-        """What the name of the files tells; None where it is none of Spark's."""
+        """What the name of the files tells; None for a name that is not Spark's."""
         return parse_pushed_name(self.path)
 
     def inspect(self) -> PushedInspection:
@@ -147,7 +147,7 @@ class PushedFiles:
 
 
 def select_pushed(found: Sequence[PushedFiles], partitions: Numbers | None, directory: str) -> list[PushedFiles]:
-    """The pushed partitions of a directory that are asked for, in order.
+    """Select pushed partitions of a directory by their numbers, in order.
 
     Raises:
         ValueError: they are of several shuffles, or there are none of these numbers.
@@ -204,22 +204,22 @@ class PushedInspection:
 
     @property
     def path(self) -> str:
-        """Of the data file, whether it exists or not."""
+        """Path of the data file, whether the file exists or not."""
         return self.scan.paths.data
 
     @cached_property
     def chunks(self) -> tuple[PushedChunk, ...]:
-        """Those that are whole."""
+        """The chunks that are whole."""
         return tuple(whole_chunks(self.scan))
 
     @property
     def byte_count(self) -> int:
-        """Of all chunks that are whole."""
+        """Bytes of all whole chunks."""
         return sum(chunk.byte_count for chunk in self.chunks)
 
     @cached_property
     def maps(self) -> frozenset[int]:
-        """Those in chunks that are whole."""
+        """Maps whose blocks are in whole chunks."""
         return frozenset(number for chunk in self.chunks for number in chunk.maps)
 
     @property
@@ -341,7 +341,7 @@ class _PushedCheck:
 
 
 def whole_chunks(scan: PushedScan) -> Iterator[PushedChunk]:
-    """The chunks that nothing is wrong with, also those behind a damaged one."""
+    """Find the chunks that nothing is wrong with, also behind a damaged one."""
     damaged = set(scan.damaged_chunks)
     for number in range(scan.chunk_count):
         if number not in damaged:

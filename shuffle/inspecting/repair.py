@@ -65,7 +65,7 @@ def repair(
     durable: bool = False,
     progress: Progress = lambda _count: None,
 ) -> Repair:
-    """Write a sound file with all that is whole of a damaged one, which is not touched; or do so for each file of a
+    """Write a sound file with all that is whole of a damaged file, which is not touched; or do so for each file of a
     directory.
 
     Of an Arrow file every whole record batch is kept: where nothing is lost the ranges are the same bytes as before. Of

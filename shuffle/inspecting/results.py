@@ -228,5 +228,5 @@ class FileRepair(Protocol):
 
 
 def worst(states: Iterable[State]) -> State:
-    """The state of several files together."""
+    """Return the state of several files together."""
     return max(states, key=get_args(State).index, default="ok")

@@ -131,7 +131,7 @@ def repair(path: str, target: str, *, overwrite: bool, durable: bool, progress: 
 
 
 def salvage(path: str, progress: Progress = lambda _count: None) -> Salvage:
-    """Look what can be recovered of a file, and write nothing.
+    """Find what can be recovered of a file, and write nothing.
 
     Raises:
         CorruptError: the schema is lost.

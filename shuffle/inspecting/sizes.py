@@ -33,7 +33,7 @@ class PartitionSizes:
 
     @property
     def partition_count(self) -> int:
-        """P."""
+        """Number of partitions."""
         return len(self.byte_counts)
 
     @property
@@ -68,7 +68,7 @@ class PartitionSizes:
 
     @property
     def median_bytes(self) -> float:
-        """Half of the partitions, empty ones included, have at most so many bytes."""
+        """The median of all partitions' bytes, empty partitions included."""
         return float(np.median(self.byte_counts))
 
     @property
@@ -78,7 +78,7 @@ class PartitionSizes:
 
     @property
     def filled_median_bytes(self) -> float:
-        """Half of the partitions that have rows have at most so many bytes; 0 where none has."""
+        """The median bytes of the partitions that have rows; 0 where none has rows."""
         filled = self.byte_counts[self.byte_counts > 0]
         return float(np.median(filled)) if len(filled) else 0.0
 
@@ -95,8 +95,8 @@ class PartitionSizes:
 
     @property
     def skewed_partitions(self) -> Int64Array:
-        """The numbers, largest first, of the partitions of ``SKEW_FACTOR`` times the median of those with rows, or
-        more."""
+        """Numbers, largest partition first, of the partitions that have ``SKEW_FACTOR`` times the median of the filled
+        partitions, or more."""
         largest_first = self.ordered("size")
         return largest_first[self.byte_counts[largest_first] >= max(SKEW_FACTOR * self.filled_median_bytes, 1)]
 
@@ -106,7 +106,8 @@ class PartitionSizes:
         return self.largest_bytes / self.median_bytes if self.median_bytes else None
 
     def ordered(self, order: Order) -> Int64Array:
-        """The partitions' numbers, ``int64[P]``: ascending, or the largest first; equal ones in ascending order.
+        """Return the partitions' numbers, ``int64[P]``: ascending, or the largest first; equal partitions in ascending
+        order.
 
         Raises:
             ValueError: by rows or batches, and nobody knows how many there are.
@@ -119,7 +120,7 @@ class PartitionSizes:
         return np.argsort(-keys, kind="stable")
 
     def listed(self, order: Order = "partition", top: int | None = None) -> list[dict[str, int]]:
-        """Single partitions as JSON has them: all, or the first ``top`` in an order."""
+        """Return single partitions as JSON has them: all, or the first ``top`` in an order."""
         numbers = self.ordered(order)[:top]
         known = {
             "row_count": self.row_counts,
@@ -155,8 +156,8 @@ class PartitionSizes:
 
 
 def combined(sizes: Sequence[PartitionSizes]) -> PartitionSizes | None:
-    """The sizes that a merge would have; None where it could not be: partition counts differ, there is nothing, or more
-    than a file can hold."""
+    """Add sizes up, as a merge would; return None where no merge could: partition counts differ, there is no file, or
+    there are more bytes than a file can hold."""
     if len({each.partition_count for each in sizes}) != 1 or sum(each.byte_count for each in sizes) >= 2**63:
         return None
     return PartitionSizes(
@@ -173,8 +174,8 @@ def _sum(counts: Sequence[Int64Array | None]) -> Int64Array | None:
 
 
 def peaks(values: Int64Array, count: int) -> Int64Array:
-    """The largest of each of at most ``count`` neighbourhoods of about the same size, in order: what a picture or a
-    line of few columns can show of many values."""
+    """Return the largest value of each of at most ``count`` neighbourhoods of about the same size, in order: few
+    columns of a picture can show many values."""
     if len(values) <= count:
         return values
     starts = np.arange(count) * len(values) // count

@@ -40,12 +40,12 @@ class SparkFiles:
 
     @classmethod
     def at(cls, path: str) -> SparkFiles:
-        """The output with that data file; ValueError where its name does not end with .data."""
+        """Find the output that has a data file; ValueError where the file's name does not end with .data."""
         return cls(find_paths(path))
 
     @classmethod
     def below(cls, roots: Sequence[str]) -> list[SparkFiles]:
-        """The outputs of all shuffles below directories; errors as of ``find_outputs``."""
+        """Find the outputs of all shuffles below directories; errors as for ``find_outputs``."""
         return [cls(paths) for _, paths in find_outputs(roots)]
 
     @property
@@ -91,8 +91,8 @@ class SparkFiles:
 
     @staticmethod
     def shuffles(files: Sequence[Any]) -> list[dict[str, Any]]:
-        """What the outputs of each shuffle have together, as JSON has it; the shuffle is None where names do not tell
-        it, and sizes are missing where the outputs have different numbers of partitions."""
+        """Sum up the outputs of each shuffle, as JSON has it. The shuffle is None where names do not tell it; sizes are
+        missing where the outputs have different numbers of partitions."""
         groups: dict[int | None, list[PartitionSizes]] = {}
         for file in files:
             if isinstance(file, SparkInspection):
@@ -177,7 +177,7 @@ class _SparkCheck(RangesCheck):
 
 
 def sample_codecs(descriptor: int, path: str, starts: Int64Array, lengths: Int64Array) -> tuple[str, ...]:
-    """How some of the ranges of an open file begin, by ``recognize_codec``, in alphabetical order.
+    """Look how some ranges of an open file begin, by ``recognize_codec``; the names in alphabetical order.
 
     Args:
         descriptor, path: of the file.
@@ -197,7 +197,8 @@ def sample_codecs(descriptor: int, path: str, starts: Int64Array, lengths: Int64
 
 @contextmanager
 def opened_output(paths: OutputPaths) -> Iterator[tuple[int, SparkOutput]]:
-    """The data file open for reading, with what its companions say; an empty file's descriptor where there is none.
+    """Open the data file for reading, and yield its descriptor and what its companions say; without a data file, the
+    descriptor of an empty file.
 
     Raises:
         CorruptError, TruncatedError: it is damaged; see ``read_output``.

@@ -28,7 +28,7 @@ class Verification:
 
     @property
     def state(self) -> State:
-        """The worst of all."""
+        """The worst state of all files."""
         return worst(file.state for file in self.files)
 
     @property
@@ -78,7 +78,7 @@ def verify(
 
 
 def verify_each(files: Iterable[Kind], *, fast: bool, threads: int | None, progress: Progress) -> Iterator[FileResult]:
-    """The verdict on each file, in order, as soon as it is known. Arguments as for ``verify``."""
+    """Yield the verdict on each file, in order, as soon as it is known. Arguments as for ``verify``."""
     if threads is not None and (type(threads) is not int or threads < 1):
         raise ValueError(f"threads must be a whole number from 1 on, or None, not {threads!r}")
     workers = OrderedThreads(threads or min(os.cpu_count() or 1, MAXIMUM_THREADS))

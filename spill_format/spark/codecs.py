@@ -29,8 +29,8 @@ _SPARK_CLASSES = {
 
 
 def recognize_codec(start: bytes) -> str:
-    """The framing that a range begins with: ``lz4-block``, ``lz4-frame``, ``zstd``, ``snappy`` or ``lzf``; else
-    ``none or unknown``, for bytes without a codec have no magic."""
+    """Recognize the framing that a range begins with: ``lz4-block``, ``lz4-frame``, ``zstd``, ``snappy`` or ``lzf``;
+    else return ``none or unknown``, since bytes without a codec have no magic."""
     for name, magic in _MAGICS.items():
         if start.startswith(magic) and (name != "lzf" or start[2:3] in {b"\x00", b"\x01"}):
             return name
@@ -38,7 +38,7 @@ def recognize_codec(start: bytes) -> str:
 
 
 def check_concatenable(codec: str) -> None:
-    """Check that streams of a codec can be put one behind the other and be read as one.
+    """Check that streams of a codec can be put one after the other and be read as one.
 
     Args:
         codec: as ``spark.io.compression.codec`` has it, a short name or a class; ``none``; or ``encrypted``, for

@@ -2,7 +2,7 @@
 push-based shuffles under ``merge_manager*`` likewise.
 
 Spark hashes each file by its own name, so that data, index and checksums of one output lie in three places, with
-several local directories even on three disks. Here names are put together; what files hold is ``spark.py``'s business.
+several local directories even on three disks. Names are put together here; ``outputs.py`` says what files hold.
 """
 
 from __future__ import annotations
@@ -72,13 +72,13 @@ _Found = dict[str, str]
 
 
 def parse_name(path: str | PathLike[str]) -> OutputName | None:
-    """What the name of one of Spark's shuffle files tells; None for any other name."""
+    """Parse the name of one of Spark's shuffle files; return None for any other name."""
     name, _ = _parse(os.path.basename(os.fspath(path)))
     return name if isinstance(name, OutputName) else None
 
 
 def parse_pushed_name(path: str | PathLike[str]) -> PushedName | None:
-    """What the name of one of a pushed partition's files tells; None for any other name."""
+    """Parse the name of one of a pushed partition's files; return None for any other name."""
     name, _ = _parse(os.path.basename(os.fspath(path)))
     return name if isinstance(name, PushedName) else None
 
@@ -86,7 +86,7 @@ def parse_pushed_name(path: str | PathLike[str]) -> PushedName | None:
 def find_outputs(
     roots: Iterable[str | PathLike[str]], shuffle: int | None = None
 ) -> list[tuple[OutputName, OutputPaths]]:
-    """All outputs below directories, or those of one shuffle, in the order of shuffles and maps.
+    """Find all outputs below directories, or those of one shuffle, in the order of shuffles and maps.
 
     Also one of whose files a part is missing is found, for ``read_output`` to say so: silently left out, its rows
     would be lost. What Spark has not finished has other names.
@@ -106,7 +106,8 @@ def find_outputs(
 
 
 def find_pushed(roots: Iterable[str | PathLike[str]]) -> list[tuple[PushedName, PushedPaths]]:
-    """All pushed partitions below directories, in the order of their names; also those of which a part is missing.
+    """Find all pushed partitions below directories, in the order of their names, also where some of their files are
+    missing.
 
     Arguments and errors as for ``find_outputs``.
     """
@@ -116,14 +117,14 @@ def find_pushed(roots: Iterable[str | PathLike[str]]) -> list[tuple[PushedName, 
 
 
 def find_files_of(data_path: str) -> OutputPaths | None:
-    """The files of the output whose data file would have this name, where index or checksums do not lie beside it but
-    in another subdirectory of the same ``blockmgr-*`` root; None where the name is none of Spark's."""
+    """Find the files of the output that has a data file of this name, where they lie in several subdirectories of one
+    ``blockmgr-*`` root; return None where the name is not Spark's."""
     name, found = _find_scattered(data_path)
     return _paths_of(name, found) if isinstance(name, OutputName) else None
 
 
 def find_pushed_files_of(data_path: str) -> PushedPaths:
-    """The files of the pushed partition with that data file: beside it, or where Spark's hashing has put them.
+    """Find the files of the pushed partition that has a data file: beside it, or where Spark's hashing has put them.
 
     Raises:
         ValueError: the name does not end with ``.data``.
@@ -137,7 +138,8 @@ def find_pushed_files_of(data_path: str) -> PushedPaths:
 
 
 def is_plainly_sparks(directory: str | PathLike[str]) -> bool:
-    """Whether a directory is a ``blockmgr-*`` or ``merge_manager*`` root, holds one, or holds shuffle files itself."""
+    """Tell whether a directory is a ``blockmgr-*`` or ``merge_manager*`` root, holds one, or holds shuffle files
+    itself."""
     if _ROOT.fullmatch(os.path.basename(os.path.abspath(directory))):
         return True
     return any(_ROOT.fullmatch(name) or _parse(name)[0] is not None for name in os.listdir(directory))
@@ -204,7 +206,7 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-# What is missing is expected beside the rest: somewhere must be said that it is not.
+# A missing companion gets a path beside its siblings, so that an error can name it.
 
 
 def _paths_of(name: OutputName, found: _Found) -> OutputPaths:

@@ -1,7 +1,7 @@
 """Spark's own layout: opaque ranges in ``X.data``, their P + 1 offsets in ``X.index``, P checksums in ``X.checksum.*``.
 
 Read from Spark's IndexShuffleBlockResolver: all numbers are big-endian int64, without magic or version. So all that can
-be checked is checked, also what Spark does not look at. Finding and publishing such files is others' business.
+be checked is checked, also what Spark does not look at. ``discovery.py`` finds files, ``publication.py`` publishes.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class SparkOutput:
 
 
 def index_path_of(data_path: str | PathLike[str]) -> str:
-    """The index that belongs to a data file.
+    """Return the path of the index that belongs to a data file.
 
     Raises:
         ValueError: the name does not end with ``.data``.
@@ -72,12 +72,12 @@ def index_path_of(data_path: str | PathLike[str]) -> str:
 
 
 def checksum_path_of(data_path: str | PathLike[str], algorithm: ChecksumAlgorithm) -> str:
-    """The file of checksums of an algorithm that belongs to a data file; ValueError as for ``index_path_of``."""
+    """Return the path of the checksums that belong to a data file; ValueError as for ``index_path_of``."""
     return f"{_stem_of(data_path)}{CHECKSUM_SUFFIX}.{algorithm.name}"
 
 
 def paths_beside(data_path: str | PathLike[str]) -> OutputPaths:
-    """The files of an output that lie beside its data file; ValueError as for ``index_path_of``."""
+    """Return the files of an output that lie beside its data file; ValueError as for ``index_path_of``."""
     candidates = (checksum_path_of(data_path, algorithm) for algorithm in ALGORITHMS.values())
     checksum = next((path for path in candidates if is_there(path)), None)
     return OutputPaths(os.fspath(data_path), index_path_of(data_path), checksum)
@@ -101,7 +101,7 @@ def read_output(paths: OutputPaths) -> SparkOutput:
 
 
 def read_settled(data_path: str, read: Callable[[os.stat_result | None], T]) -> T:
-    """What ``read`` makes of the files of an output, once no other data file has taken their place meanwhile.
+    """Read the files of an output, again where another data file has taken the first one's place meanwhile.
 
     Args:
         data_path: of the output.
@@ -125,7 +125,7 @@ def read_settled(data_path: str, read: Callable[[os.stat_result | None], T]) -> 
 
 
 def read_companion(path: str | PathLike[str]) -> bytes:
-    """The bytes of a file that lies beside data.
+    """Read the bytes of a file that lies beside data.
 
     Raises:
         SpillError: it is a device, pipe or socket.
@@ -136,7 +136,7 @@ def read_companion(path: str | PathLike[str]) -> bytes:
 
 
 def read_offsets(index_path: str | PathLike[str]) -> Int64Array:
-    """The offsets in an index, ``int64[P + 1]``: from 0 on, never decreasing.
+    """Read the offsets in an index, ``int64[P + 1]``: from 0 on, never decreasing.
 
     Raises:
         TruncatedError: the index is cut off.
@@ -169,7 +169,7 @@ def read_offsets(index_path: str | PathLike[str]) -> Int64Array:
 
 
 def read_checksums(checksum_path: str | PathLike[str], partition_count: int) -> RangeChecksums:
-    """The checksums of a file whose name ends with that of their algorithm.
+    """Read the checksums in a file whose name ends with their algorithm.
 
     Raises:
         TruncatedError: there are fewer than partitions.
@@ -208,12 +208,12 @@ def read_checksums(checksum_path: str | PathLike[str], partition_count: int) -> 
 
 
 def encode_index(offsets: Int64Array) -> bytes:
-    """The bytes of an index with these offsets, ``int64[P + 1]``, the first of them 0."""
+    """Encode an index with these offsets, ``int64[P + 1]``, the first of them 0."""
     return offsets.astype(">i8").tobytes()
 
 
 def encode_checksums(checksums: RangeChecksums) -> bytes:
-    """The bytes of a file of these checksums."""
+    """Encode a file of these checksums."""
     return checksums.values.astype(">i8").tobytes()
 
 

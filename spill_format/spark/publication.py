@@ -56,7 +56,7 @@ def publish_output(
 def publish_with_companions(
     pending: PendingFile, contents: Mapping[str, bytes], *, overwrite: bool = False, durable: bool = False
 ) -> None:
-    """Make a complete data file appear, then other files with these contents, in order; the last is its index.
+    """Make a complete data file appear, then other files with these contents, in order; the last one is its index.
 
     Arguments and errors as for ``publish_output``.
     """
@@ -74,7 +74,7 @@ def publish_with_companions(
 def finish_output(
     data_path: str | PathLike[str], offsets: Int64Array, checksums: RangeChecksums | None, *, durable: bool = False
 ) -> None:
-    """Give data that were published, and are known to be the right ones, the checksums and the index that they lack.
+    """Give the checksums and the index to published data that lack them, and that are known to be right.
 
     Raises:
         TargetExistsError: there is an index by now.
@@ -86,7 +86,7 @@ def finish_output(
 def finish_with_companions(
     data_path: str | PathLike[str], contents: Mapping[str, bytes], *, durable: bool = False
 ) -> None:
-    """The same, for companions with these contents, the last of which is the index."""
+    """Give published data companions with these contents; the last one is the index."""
     with _locked(os.path.dirname(os.path.abspath(data_path))), _companions(contents, durable=durable) as companions:
         for companion in companions:
             companion.publish()

@@ -18,7 +18,8 @@ MAXIMUM_MAP = 2**32 - 1
 
 
 def cut_chunks(block_lengths: Int64Array, minimum_bytes: int) -> list[int]:
-    """Where chunks end, as numbers of blocks: as soon as a chunk has ``minimum_bytes``, as Spark cuts them.
+    """Cut blocks into chunks as Spark does: a chunk ends as soon as it has ``minimum_bytes``. Return the chunks' ends,
+    as numbers of blocks.
 
     Args:
         block_lengths: ``int64[B]``, bytes of each block, in order.
@@ -36,7 +37,7 @@ def cut_chunks(block_lengths: Int64Array, minimum_bytes: int) -> list[int]:
 
 
 def encode_meta(chunks: Sequence[Sequence[int]]) -> bytes:
-    """The bytes of a ``.meta`` file: the maps of each chunk, as Spark's shuffle service writes them.
+    """Encode a ``.meta`` file: the maps of each chunk, as Spark's shuffle service writes them.
 
     Raises:
         ModuleNotFoundError: pyroaring is not installed.

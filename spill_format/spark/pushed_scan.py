@@ -73,7 +73,7 @@ class PushedPartition:
         return tuple(map(tuple, self.bitmaps))
 
     def read(self, chunk: int) -> bytes:
-        """The bytes of one chunk: whole blocks of its maps.
+        """Read the bytes of one chunk: whole blocks of its maps.
 
         Raises:
             IndexError: there is no such chunk.
@@ -284,18 +284,18 @@ def _advice(first_chunk: int) -> str | None:
 
 
 def meta_path_of(data_path: str | PathLike[str]) -> str:
-    """The file of bitmaps that belongs to a data file; ValueError as for ``index_path_of``."""
+    """Return the path of the bitmaps that belong to a data file; ValueError as for ``index_path_of``."""
     index_path_of(data_path)
     return os.fspath(data_path).removesuffix(DATA_SUFFIX) + META_SUFFIX
 
 
 def pushed_paths_beside(data_path: str | PathLike[str]) -> PushedPaths:
-    """The files of a pushed partition that lie beside its data file; ValueError as for ``index_path_of``."""
+    """Return the files of a pushed partition that lie beside its data file; ValueError as for ``index_path_of``."""
     return PushedPaths(os.fspath(data_path), index_path_of(data_path), meta_path_of(data_path))
 
 
 def scan_pushed(paths: PushedPaths) -> PushedScan:
-    """Look what is whole of a pushed partition; not a byte of its chunks is read. Damage is no exception here.
+    """Find what is whole of a pushed partition; no byte of its chunks is read. Damage is no exception here.
 
     Where it is being replaced meanwhile, this is the old one or the new one, as of ``read_output``.
 
@@ -309,7 +309,7 @@ def scan_pushed(paths: PushedPaths) -> PushedScan:
 
 
 def roaring() -> Any:
-    """The module pyroaring; ModuleNotFoundError, with advice, where it is not installed."""
+    """Import pyroaring; ModuleNotFoundError, with advice, where it is not installed."""
     try:
         import pyroaring
     except ModuleNotFoundError as error:
