@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from shuffle.client import PartitionClient, fetch
+    from shuffle.http_options import FetchOptions, ServeOptions
     from shuffle.inspecting.comparison import diff
     from shuffle.inspecting.doctor import doctor
     from shuffle.inspecting.inspection import inspect
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from shuffle.mapping.partition_files import partition_files
     from shuffle.merging.merge import merge
     from shuffle.merging.sources import BadSourcesError
-    from shuffle.options import CsvOptions, FetchOptions, MapOptions, MergeOptions, ServeOptions
+    from shuffle.options import CsvOptions, MapOptions, MergeOptions
     from shuffle.partitioners import CallablePartitioner, HashPartitioner, RangePartitioner, RoundRobinPartitioner
     from shuffle.reduce import co_partitioned, read_partition
     from shuffle.report import MapReport, MergeReport
@@ -75,7 +76,7 @@ _LAZY = {
     "CallablePartitioner": "shuffle.partitioners",
     "CsvOptions": "shuffle.options",
     "Exchange": "shuffle.jobs.exchanges",
-    "FetchOptions": "shuffle.options",
+    "FetchOptions": "shuffle.http_options",
     "HashPartitioner": "shuffle.partitioners",
     "InputError": "shuffle.rows.errors",
     "JobOptions": "shuffle.jobs.options",
@@ -90,7 +91,7 @@ _LAZY = {
     "PartitionServer": "shuffle.serve.server",
     "RangePartitioner": "shuffle.partitioners",
     "RoundRobinPartitioner": "shuffle.partitioners",
-    "ServeOptions": "shuffle.options",
+    "ServeOptions": "shuffle.http_options",
     "ShuffleWarning": "shuffle.warning",
     "SortKey": "shuffle.rows.placement",
     "co_partitioned": "shuffle.reduce",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,8 +11,8 @@ from shuffle.cli.command import Command
 from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Partitions, debug_option
 from shuffle.cli.secrets import token_option
 from shuffle.cli.terminal import say, standard_output
+from shuffle.http_options import FetchOptions
 from shuffle.numbering import Numbers
-from shuffle.options import FetchOptions
 from shuffle.wording import sized
 
 _DEFAULTS = FetchOptions()
@@ -47,22 +48,26 @@ Examples:
 )
 @click.option("-o", "--output", "target", metavar="OUT", type=PATH, help="Write a file instead of stdout.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
-@token_option
-@click.option("--authority", type=PATH, metavar="PEM", help="Whose certificates servers have.  [default: the system's]")
-@click.option("--certificate", type=PATH, metavar="PEM", help="What servers know you by; PEM may hold its key, too.")
+@token_option("File with the bearer token that the server asks for.")
+@click.option(
+    "--authority", type=PATH, metavar="PEM", help="CA certificates that verify the server.  [default: the system's]"
+)
+@click.option(
+    "--certificate", type=PATH, metavar="PEM", help="Certificate that identifies you; PEM may hold its key, too."
+)
 @click.option("--key", type=PATH, metavar="PEM", help="The certificate's key.")
 @click.option(
     "--attempts",
     type=click.IntRange(min=1),
     metavar="N",
-    help=f"How often to try when nothing more arrives.  [default: {_DEFAULTS.attempts}]",
+    help=f"Failures in a row, without a new byte, before giving up.  [default: {_DEFAULTS.attempts}]",
 )
 @click.option(
     "--timeout",
     "timeout_seconds",
     type=float,
     metavar="S",
-    help=f"For some more to arrive.  [default: {_DEFAULTS.timeout_seconds:g}]",
+    help=f"Seconds without a new byte after which a request has failed.  [default: {_DEFAULTS.timeout_seconds:g}]",
 )
 @click.option(
     "--validate/--no-validate",
@@ -78,6 +83,7 @@ def command(
     target: str | None,
     overwrite: bool,
     quiet: bool,
+    token_file: str | None,
     **chosen: Any,
 ) -> None:
     """Fetch partitions of the file that a server has at URL, as an Arrow stream on stdout or in a file OUT.
@@ -95,6 +101,8 @@ def command(
         assert partitions is not None  # by the line above
         place = Place.of(url, *partitions[0])
     file_url = f"{place.host}{place.file_path}"
+    if token_file is not None:
+        chosen["token"] = Path(token_file)
     options = FetchOptions(**{name: value for name, value in chosen.items() if value is not None})
     with PartitionClient(options) as client:
         if target is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
@@ -15,20 +14,29 @@ from shuffle.cli.options import PATH, Function
 TOKEN_VARIABLE = "SHUFFLE_TOKEN"
 
 
-def token_option(function: Function) -> Callable[..., Any]:
-    """Option --token-file; the command gets what is in it, or in the environment, as ``token``, or None."""
+def token_option(text: str) -> Callable[[Function], Callable[..., Any]]:
+    """Option --token-file, with its help.
 
-    @click.option(
-        "--token-file",
-        type=PATH,
-        metavar="FILE",
-        help=f"A file with the bearer token that requests need.  [default: ${TOKEN_VARIABLE}, or none]",
-    )
-    @functools.wraps(function)
-    def with_token(*arguments: Any, token_file: str | None, **others: Any) -> Any:
-        token = os.environ.get(TOKEN_VARIABLE) or None
-        if token_file is not None:
-            token = Path(token_file).read_text().strip()
-        return function(*arguments, token=token, **others)
+    The command gets the path as ``token_file``, or None; without the option, what the environment says as ``token``, or
+    None.
+    """
 
-    return with_token
+    def decorate(function: Function) -> Callable[..., Any]:
+        @click.option(
+            "--token-file",
+            type=PATH,
+            metavar="FILE",
+            help=f"{text}  [default: the token in ${TOKEN_VARIABLE}, or none]",
+        )
+        @functools.wraps(function)
+        def with_token(*arguments: Any, token_file: str | None, **others: Any) -> Any:
+            token = os.environ.get(TOKEN_VARIABLE) if token_file is None else None
+            if token is not None and not token.strip():
+                raise click.UsageError(
+                    f"${TOKEN_VARIABLE} is empty, which protects nothing: unset it, or put a token there"
+                )
+            return function(*arguments, token=token, token_file=token_file, **others)
+
+        return with_token
+
+    return decorate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Any, get_args
 
@@ -11,9 +12,29 @@ from shuffle.cli.command import Command
 from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Function, Size, debug_option
 from shuffle.cli.secrets import token_option
 from shuffle.cli.terminal import InterruptedBySignalError
-from shuffle.options import ServeOptions, TransferTo
+from shuffle.http_options import ServeOptions
+from shuffle.options import TransferTo
+from shuffle.warning import warn
 
 _DEFAULTS = ServeOptions(transfer_to="auto")
+_SECTIONS = {
+    "Where it listens": ("host", "port", "unix_path", "workers"),
+    "Who may read": ("token_file", "allow_hosts", "certificate", "key", "client_authority"),
+    "Limits, of each worker": (
+        "connections",
+        "address_connections",
+        "sends",
+        "queue_seconds",
+        "header_seconds",
+        "idle_seconds",
+        "grace_seconds",
+        "open_files",
+        "layout_bytes",
+        "bytes_in_flight",
+    ),
+    "What is logged": ("access_log", "access_log_format"),
+    "Copying": ("transfer_to",),
+}
 
 
 def _seconds(name: str, text: str) -> Callable[[Function], Function]:
@@ -28,13 +49,9 @@ def _count(name: str, text: str) -> Callable[[Function], Function]:
     return click.option(option, name, type=click.IntRange(min=1), metavar="N", help=f"{text}  [default: {default}]")
 
 
-_SECTIONS = {
-    "Address": ["host", "port"],
-    "Access": ["token_file", "certificate", "key", "client_authority"],
-    "Limits": ["connections", "sends", "queue_seconds", "bytes_in_flight", "open_files"],
-    "Patience": ["header_seconds", "idle_seconds", "grace_seconds"],
-    "Copying": ["transfer_to"],
-}
+def _size(name: str, text: str) -> Callable[[Function], Function]:
+    option = f"--{name.replace('_', '-')}"
+    return click.option(option, name, type=Size(1 << 20), metavar="SIZE", help=f"{text}  [default: 64MiB]")
 
 
 @click.command(
@@ -51,47 +68,99 @@ Examples:
 """,
 )
 @click.argument("root", type=PATH)
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
-@click.option("--port", default=0, show_default=True, type=click.IntRange(0, 65535), help="0 is any free one.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option("--port", default=0, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 is any free one.")
+@click.option("--unix", "unix_path", type=PATH, metavar="PATH", help="Listen at a unix socket instead.")
+@click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 256),
+    metavar="N",
+    help="Processes that share the address.",
+)
 @click.option(
     "--transfer-to",
     type=click.Choice(get_args(TransferTo)),
-    help="sendfile. auto: wherever the kernel has it; on: or else an error; off: never.  "
+    help="Send inside the kernel (sendfile). auto: where the kernel can; on: always, or report an error; off: never.  "
     "[default: $SHUFFLE_TRANSFER_TO, or auto]",
 )
-@token_option
-@click.option("--certificate", type=PATH, metavar="PEM", help="TLS, with this certificate; PEM may hold its key, too.")
-@click.option("--key", type=PATH, metavar="PEM", help="The certificate's key.")
-@click.option("--client-authority", type=PATH, metavar="PEM", help="Clients need a certificate from one of these.")
-@_count("connections", "How many at a time.")
-@_count("sends", "Answers being sent at a time; more wait.")
-@_seconds("queue_seconds", "For so long, and are told to come back.")
+@token_option("File of bearer tokens, one a line; paths after a token limit it to the files below them.")
 @click.option(
-    "--bytes-in-flight",
-    type=Size(1 << 20),
-    metavar="SIZE",
-    help="Memory of all sends without sendfile.  [default: 64MiB]",
+    "--allow-host",
+    "allow_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="A name by which clients call this server, beside this machine's own; * is any. May be repeated.",
 )
-@_count("open_files", "Files kept open.")
-@_seconds("header_seconds", "For a request to arrive, or a connection to be without one.")
-@_seconds("idle_seconds", "For a client to take some more of an answer.")
-@_seconds("grace_seconds", "For what is being sent when the server is stopped.")
+@click.option(
+    "--certificate", type=PATH, metavar="PEM", help="Use TLS, with this certificate; PEM may hold its key, too."
+)
+@click.option("--key", type=PATH, metavar="PEM", help="The certificate's key.")
+@click.option(
+    "--client-authority", type=PATH, metavar="PEM", help="CA certificates; clients need a certificate from one of them."
+)
+@_count("connections", "Connections open at a time; further ones get 503.")
+@_count("address_connections", "Connections open at a time from one address; further ones get 503.")
+@_count("sends", "Answers sent at a time; further answers wait for their turn.")
+@_seconds("queue_seconds", "Seconds an answer waits for its turn; then the client gets 503 with Retry-After.")
+@_seconds("header_seconds", "Seconds for a request to arrive, and for a connection without a request.")
+@_seconds("idle_seconds", "Seconds in which a client takes nothing of an answer; then it is cut off.")
+@_seconds("grace_seconds", "Seconds for answers to be finished when the server is stopped.")
+@_count("open_files", "Files kept open while nobody asks for them.")
+@_size("layout_bytes", "Memory for the layouts of these files.")
+@_size("bytes_in_flight", "Memory of all answers that are sent without sendfile.")
+@click.option("--access-log", metavar="FILE", help="Append a line for each request to FILE; - is stderr.")
+@click.option(
+    "--access-log-format",
+    type=click.Choice(["common", "json"]),
+    default="common",
+    show_default=True,
+    help="Form of these lines.",
+)
 @debug_option
-def command(root: str, *, host: str, port: int, **chosen: Any) -> int:
+def command(root: str, *, host: str, port: int, unix_path: str | None, workers: int, **chosen: Any) -> int:
     """Serve the partitioned files below the directory ROOT until Ctrl-C or SIGTERM.
 
-    The URL is printed first. GET / lists the files, as a page in a browser; /FILE is a file's layout,
-    /FILE/partitions/3-6 its partitions 3 to 6 as an Arrow stream; /metrics is for Prometheus, /healthz for those who
-    look whether it is there. A signal lets what is being sent finish; a second one does not.
+    The command prints its URL first. GET / lists the files, as a page in a browser; /FILE is the layout of a file;
+    /FILE/partitions/3-6 gives its partitions 3 to 6 as an Arrow stream. /metrics is for Prometheus; /healthz tells
+    whether the server sees ROOT, /readyz also whether it has room for more connections.
+
+    The first signal lets answers finish; a second one ends them. SIGHUP reads tokens and certificates again. Sockets
+    that systemd opened are taken instead of --host and --port.
     """
+    chosen["allow_hosts"] = (host, *chosen["allow_hosts"])
+    options = ServeOptions(**{name: value for name, value in chosen.items() if value is not None})
     try:
-        from shuffle.serve.server import serve
+        from shuffle.serve.listening import is_loopback, listening_sockets, unix_socket, url_of
+        from shuffle.serve.systemd import inherited_sockets
+
+        shared = inherited_sockets() or ([unix_socket(unix_path)] if unix_path is not None else [])
+        sockets = [shared or listening_sockets(host, port, shared=workers > 1)]
+        url = url_of(sockets[0][0], secure=options.certificate is not None)
+        for _ in range(1, workers):
+            sockets.append(shared or listening_sockets(host, sockets[0][0].getsockname()[1], shared=True))
+        if not all(map(is_loopback, sockets[0])):
+            _warn_of_openness(url, options)
+        signal_number = _serve(root, sockets, options, lambda: click.echo(url))
     except ModuleNotFoundError as error:
         raise click.ClickException(f"serving needs {error.name}: pip install 'shuffle-merge[serve]'") from error
-    options = ServeOptions(**{name: value for name, value in chosen.items() if value is not None})
-    signal_number = serve(root, host, port, options, _announce)
     raise InterruptedBySignalError(signal_number)
 
 
-def _announce(url: str) -> None:
-    click.echo(url)
+def _serve(root: str, sockets: list[list[socket.socket]], options: ServeOptions, announce: Callable[[], None]) -> int:
+    if len(sockets) > 1:
+        from shuffle.serve.workers import serve_with_workers
+
+        return serve_with_workers(root, sockets, options, announce)
+    from shuffle.serve.server import serve
+
+    return serve(root, sockets[0], options, announce)
+
+
+def _warn_of_openness(url: str, options: ServeOptions) -> None:
+    has_token = options.token is not None or options.token_file is not None
+    if not has_token and options.client_authority is None:
+        warn(f"whoever reaches {url} can read all files below the root: see --token-file and --client-authority")
+    elif has_token and options.certificate is None:
+        warn(f"the token crosses the network readably on its way to {url}: see --certificate")

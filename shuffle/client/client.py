@@ -24,9 +24,9 @@ from shuffle.client.fetched import Fetched
 from shuffle.client.place import Host, Place
 from shuffle.client.pool import ConnectionPool
 from shuffle.client.sinks import FileSink, MemorySink, PipeSink, Sink
+from shuffle.http_options import FetchKeywords, FetchOptions
 from shuffle.machine.threads import Threads
 from shuffle.option_kinds import options_of
-from shuffle.options import FetchKeywords, FetchOptions
 from shuffle.wire import MAXIMUM_PART_HEAD_BYTES, MULTIPART_END, MULTIPART_TYPE, PartHead, decode_part_head
 from spill_format.errors import SpillError
 from spill_format.storage.publication import open_pending

@@ -16,7 +16,7 @@ from shuffle.client.exchange import Answer
 from shuffle.client.place import Place
 from shuffle.client.pool import ConnectionPool
 from shuffle.client.sinks import Sink, SinkError
-from shuffle.options import FetchOptions
+from shuffle.http_options import FetchOptions
 from shuffle.wire import CHECKSUM_HEADER
 from spill_format.errors import ChecksumError, SpillError
 

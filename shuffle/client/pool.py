@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from shuffle.client.deadline import NEVER, Deadline
 from shuffle.client.exchange import Answer, Connection
 from shuffle.client.place import Host
-from shuffle.options import FetchOptions
+from shuffle.http_options import FetchOptions
 
 
 class ConnectionPool:

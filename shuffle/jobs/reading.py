@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from shuffle.client import FetchError, PartitionClient, Place, ServerError
+from shuffle.http_options import FetchOptions
 from shuffle.jobs.descriptor import LossKind, Source, SourceLost
 from shuffle.jobs.exchanges.protocol import JobFiles
 from shuffle.jobs.reduce_units import Unit
-from shuffle.options import FetchOptions
 from spill_format.errors import MismatchError, SpillError
 from spill_format.reader import SpillFile
 from spill_format.schemas import describe_difference

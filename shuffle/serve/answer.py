@@ -24,6 +24,10 @@ class SentResponse(web.StreamResponse):
         """Whether another request may follow."""
         return self._keeps_alive
 
+    def force_close(self) -> None:
+        """Let no other request follow."""
+        self._keeps_alive = False
+
     async def prepare(self, request: web.BaseRequest) -> None:
         """Do nothing."""
 

@@ -6,6 +6,7 @@ really lies, and that it is a partitioned file.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import hashlib
 import os
@@ -13,40 +14,45 @@ import stat
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from shuffle.serve.extent import Extent, RangeSums, extent_of
 from shuffle.serve.resource import EXTENSION
 from spill_format.errors import NotPartitionedError, SpillError
+from spill_format.layout import PartitionLayout
 from spill_format.storage.identity import FileIdentity
-from spill_format.structure import FileStructure, read_structure
+from spill_format.storage.local import check_regular, read_exactly
+from spill_format.structure import read_outline
 
 NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 """This process, or the system, has as many files open as it may: that says nothing of the file asked for."""
 
+_OPENING_THREADS = 4
+_WHOLE_PARTITIONS = 65_536
+"""Of a file with so many or fewer, the layout is read when it is opened, and kept: 1.3 MiB."""
+_PARTITIONS_AT_ONCE = 2048
 _MAXIMUM_KNOWN = 10_000
 """Files whose description the listing remembers, and names that have been served."""
 
 
-class ServedFile:
-    """A file open for serving. Whoever was given one gives it back with ``release``, or by leaving a ``with``.
+class OpenFile:
+    """A file below the root, open for reading. Whoever was given one gives it back with ``release``, or by leaving a
+    ``with``.
 
     Attributes:
         name: its path below the root.
         descriptor: open while somebody has the file.
         identity: when it was opened.
-        identity_text: a digest of that, for entity tags.
-        structure: what describes it.
     """
 
-    __slots__ = ("_users", "descriptor", "identity", "identity_text", "name", "structure")
+    __slots__ = ("_users", "descriptor", "identity", "name")
 
-    def __init__(self, name: str, descriptor: int, identity: FileIdentity, structure: FileStructure) -> None:
+    def __init__(self, name: str, descriptor: int, identity: FileIdentity) -> None:
         self.name = name
         self.descriptor = descriptor
         self.identity = identity
-        self.identity_text = hashlib.blake2b(repr(tuple(identity)).encode(), digest_size=8).hexdigest()
-        self.structure = structure
         self._users = 1
 
     def __enter__(self) -> Self:
@@ -56,11 +62,6 @@ class ServedFile:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.release()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether somebody has it."""
-        return self._users > 0
 
     def retain(self) -> None:
         """Have it once more, while it is open."""
@@ -75,6 +76,83 @@ class ServedFile:
     def is_unchanged(self) -> bool:
         """Whether nobody has written into the open file. That its name is another file's now, or gone, is no change."""
         return FileIdentity.of(os.fstat(self.descriptor)) == self.identity
+
+
+class ServedFile(OpenFile):
+    """A partitioned file, open, and what describes it as far as it was asked for.
+
+    Attributes:
+        identity_text: a digest of its identity, for entity tags.
+        outline: what opening it reads.
+    """
+
+    __slots__ = ("_layout", "_lock", "_sums", "identity_text", "outline")
+
+    def __init__(self, name: str, descriptor: int, identity: FileIdentity) -> None:
+        super().__init__(name, descriptor, identity)
+        self.identity_text = hashlib.blake2b(repr(tuple(identity)).encode(), digest_size=8).hexdigest()
+        check_regular(os.fstat(descriptor), name)
+        self.outline = read_outline(self._read_at, name, identity.byte_count)
+        self._lock = threading.Lock()
+        self._sums: RangeSums | None = None
+        self._layout: PartitionLayout | None = None
+        if self.partition_count <= _WHOLE_PARTITIONS:
+            self._layout = self.outline.index.layout(self._read_at)
+
+    @property
+    def partition_count(self) -> int:
+        """P."""
+        return self.outline.index.summary.partition_count
+
+    @property
+    def memory_bytes(self) -> int:
+        """What describes it takes in memory, about."""
+        layout_bytes = 20 * self.partition_count
+        index = self.outline.index
+        described = len(self.outline.schema_message) + len(index.footer_template) + len(index.partitioner)
+        return described + layout_bytes * (self._layout is not None) + layout_bytes * (self._sums is not None)
+
+    def layout(self, first: int, last: int) -> PartitionLayout:
+        """The layout of partitions ``first`` … ``last - 1``, read and checked unless it is known.
+
+        Raises:
+            SpillError: the index is damaged there.
+            OSError: it cannot be read.
+        """
+        known = self._layout
+        if known is None:
+            return self.outline.index.layout(self._read_at, first, last)
+        assert known.rows is not None  # an index always has them
+        assert known.crc32c is not None
+        return PartitionLayout(known.offsets[first : last + 1], known.rows[first:last], known.crc32c[first:last])
+
+    def layouts(self) -> Iterator[PartitionLayout]:
+        """The layout of all partitions, some thousands at a time; as ``layout``."""
+        for first in range(0, self.partition_count, _PARTITIONS_AT_ONCE):
+            yield self.layout(first, min(first + _PARTITIONS_AT_ONCE, self.partition_count))
+
+    def extent(self, first: int, last: int) -> Extent | None:
+        """Where partitions ``first`` … ``last - 1`` are, and their checksum; None where ``sum_up`` has to come first.
+
+        Raises:
+            SpillError, OSError: as for ``layout``.
+        """
+        if self._sums is not None:
+            return self._sums.extent(first, last)
+        return extent_of(self.layout(first, last)) if last - first <= _PARTITIONS_AT_ONCE else None
+
+    def sum_up(self) -> None:
+        """Compute what makes every extent a matter of one step. Slow, and once for a file; from any thread.
+
+        Raises:
+            SpillError, OSError: as for ``layout``.
+        """
+        with self._lock:
+            if self._sums is None:
+                self._sums = RangeSums(self.layout(0, self.partition_count))
+
+    def _read_at(self, offset: int, byte_count: int) -> bytes:
+        return read_exactly(self.descriptor, offset, byte_count, self.name)
 
 
 class Listed(NamedTuple):
@@ -100,6 +178,7 @@ class Catalog:
     Args:
         root: a directory. Symbolic links below it are followed as long as they stay below it.
         open_files: how many are kept open that nobody is being sent.
+        layout_bytes: memory of what describes those, at most; the one opened last may take more.
 
     Raises:
         OSError: the root is no directory.
@@ -107,20 +186,47 @@ class Catalog:
     ``open`` and ``listing`` may be called from any thread; all else belongs to one, the server's.
     """
 
-    def __init__(self, root: str | os.PathLike[str], open_files: int) -> None:
+    def __init__(self, root: str | os.PathLike[str], open_files: int, layout_bytes: int = 64 << 20) -> None:
         self.root = os.path.realpath(root)
         if not stat.S_ISDIR(os.stat(self.root).st_mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), self.root)
         self._open_files = open_files
+        self._layout_bytes = layout_bytes
         self._kept: OrderedDict[str, ServedFile] = OrderedDict()
         self._known: OrderedDict[tuple[str, FileIdentity], Listed | None] = OrderedDict()
         self._known_lock = threading.Lock()
         self._names_had: OrderedDict[str, None] = OrderedDict()
+        # Apart, so that a long listing holds no opening up.
+        self._opening = ThreadPoolExecutor(_OPENING_THREADS, "shuffle-open")
+        self._looking = ThreadPoolExecutor(1, "shuffle-list")
+        self._listing: asyncio.Future[list[Listed]] | None = None
 
     @property
     def kept_count(self) -> int:
         """Files that are kept open."""
         return len(self._kept)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Memory of what describes the files that are kept open, about."""
+        return sum(file.memory_bytes for file in self._kept.values())
+
+    async def opened(self, name: str) -> ServedFile:
+        """Open a file in another thread, and keep it; to be released. As ``open``."""
+        file = await asyncio.get_running_loop().run_in_executor(self._opening, self.open, name)
+        self.keep(file)
+        return file
+
+    async def summed_up(self, file: ServedFile) -> None:
+        """Let a file know every extent, in another thread; as ``ServedFile.sum_up``."""
+        await asyncio.get_running_loop().run_in_executor(self._opening, file.sum_up)
+        self._make_room()
+
+    async def listed(self) -> list[Listed]:
+        """The listing, made in another thread: once for all who ask while it is being made; as ``listing``."""
+        if self._listing is None or self._listing.done():
+            self._listing = asyncio.get_running_loop().run_in_executor(self._looking, self.listing)
+        return await asyncio.shield(self._listing)
 
     def find(self, name: str) -> ServedFile | None:
         """The file of a name if it is kept open and still the one of that name; to be released.
@@ -154,26 +260,27 @@ class Catalog:
         """
         descriptor, identity = self._opened(name)
         try:
-            return ServedFile(name, descriptor, identity, read_structure(descriptor, name))
+            return ServedFile(name, descriptor, identity)
         except BaseException:
             os.close(descriptor)
             raise
 
-    def reopen(self, file: ServedFile) -> ServedFile:
-        """A file that was released, open as it was then; to be released again. What describes it is not read again.
+    def reopen(self, file: OpenFile) -> OpenFile:
+        """A file that may have been released, open as it was then; to be released again.
 
         Raises:
             SpillError: another file has its name, or it was written.
             OSError: it cannot be opened.
         """
-        if file.is_open:
-            file.retain()
-            return file
+        kept = self._kept.get(file.name)
+        if kept is not None and kept.identity == file.identity:
+            kept.retain()
+            return kept
         descriptor, identity = self._opened(file.name)
         if identity != file.identity:
             os.close(descriptor)
             raise SpillError("the file was replaced before it was sent", path=file.name)
-        return ServedFile(file.name, descriptor, identity, file.structure)
+        return OpenFile(file.name, descriptor, identity)
 
     def keep(self, file: ServedFile) -> None:
         """Keep an opened file open for those who ask later; the least recently used one makes room."""
@@ -184,8 +291,7 @@ class Catalog:
         self._names_had.move_to_end(file.name)
         if len(self._names_had) > _MAXIMUM_KNOWN:
             self._names_had.popitem(last=False)
-        while len(self._kept) > self._open_files:
-            self._drop(next(iter(self._kept)))
+        self._make_room()
 
     def has_had(self, name: str) -> bool:
         """Whether a file of this name was opened before, as far as is remembered."""
@@ -195,6 +301,8 @@ class Catalog:
         """Keep nothing open any more."""
         for name in list(self._kept):
             self._drop(name)
+        for executor in (self._opening, self._looking):
+            executor.shutdown(wait=False, cancel_futures=True)
 
     def listing(self) -> list[Listed]:
         """All partitioned files below the root, sorted by name; damaged ones with what is wrong with them.
@@ -228,6 +336,14 @@ class Catalog:
         if not regular or not place.startswith(f"{self.root.rstrip('/')}/"):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
 
+    def _make_room(self) -> None:
+        """Keep no more than there may be; what was used last stays."""
+        byte_count = self.kept_bytes
+        while len(self._kept) > self._open_files or (byte_count > self._layout_bytes and len(self._kept) > 1):
+            oldest = next(iter(self._kept))
+            byte_count -= self._kept[oldest].memory_bytes
+            self._drop(oldest)
+
     def _drop(self, name: str) -> None:
         dropped = self._kept.pop(name, None)
         if dropped is not None:
@@ -258,7 +374,9 @@ class Catalog:
 
     def _examined(self, name: str, byte_count: int) -> Listed | None:
         try:
-            file = self.open(name)
+            with self.open(name) as file:
+                row_count = sum(int(layout.rows.sum()) for layout in file.layouts() if layout.rows is not None)
+                return Listed(name, byte_count, file.partition_count, row_count, None)
         except NotPartitionedError:
             return None
         except OSError as error:
@@ -266,9 +384,6 @@ class Catalog:
             return None
         except SpillError as error:
             return Listed(name, byte_count, None, None, error.problem)
-        layout = file.structure.index.layout
-        file.release()
-        return Listed(name, byte_count, layout.partition_count, layout.row_count, None)
 
 
 def _raise_without_descriptors(error: OSError) -> None:

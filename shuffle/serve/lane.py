@@ -9,22 +9,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
-from collections.abc import Callable
-from typing import cast
+from typing import Protocol, cast
 
 from shuffle.serve.application import Application
+from shuffle.serve.connection_table import address_of
 from shuffle.serve.outlet import SocketOutlet
-from shuffle.serve.resource import NoResourceError, PartitionsResource, parse
+from shuffle.serve.plain_get import PlainGet, recognised
 
 _LOGGER = logging.getLogger("shuffle.serve")
-_MAXIMUM_BYTES = 4096
-_PLAIN_GET = re.compile(
-    rb"GET (/[!-~]+) HTTP/1\.1\r\n"
-    rb"(?:(?i:Host|User-Agent|Accept|Accept-Encoding):[ -~]*\r\n)*"
-    rb"(?:(?i:Authorization): *([!-~][ -~]*)\r\n(?:(?i:Host|User-Agent|Accept|Accept-Encoding):[ -~]*\r\n)*)?\r\n"
-)
-"""Fields of which none changes what is answered but who asks, which is said once."""
+
+
+class Others(Protocol):
+    """What else there is for a connection; a lane knows no more of the acceptor."""
+
+    def hand_over(self, transport: asyncio.Transport, data: bytes, *, is_half_closed: bool) -> None:
+        """Let what handles any connection go on with one, from some bytes on."""
+        ...
+
+    def admit(self, protocol: asyncio.Protocol, transport: asyncio.Transport) -> bool:
+        """Whether a connection is within the limits; otherwise another protocol has it."""
+        ...
 
 
 class Lane(asyncio.Protocol):
@@ -32,31 +36,29 @@ class Lane(asyncio.Protocol):
 
     Args:
         application: answers.
-        http: makes what handles any connection.
+        others: admits a connection, and takes it over.
         lanes: all that there are, kept by themselves.
         header_seconds: how long a connection may stay without a request.
     """
 
-    def __init__(
-        self,
-        application: Application,
-        http: Callable[[], asyncio.Protocol],
-        lanes: set[Lane],
-        header_seconds: float,
-    ) -> None:
+    def __init__(self, application: Application, others: Others, lanes: set[Lane], header_seconds: float) -> None:
         self._answering: asyncio.Task[None] | None = None
         self._application = application
-        self._http = http
+        self._others = others
         self._lanes = lanes
         self._header_seconds = header_seconds
         self._next_bytes = b""
         self._stopping = False
+        self._is_half_closed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See ``asyncio.Protocol``."""
         self._loop = asyncio.get_running_loop()
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but its class
-        self._outlet = cast(SocketOutlet, self._application.connected(self, self._transport))
+        if not self._others.admit(self, self._transport):
+            return
+        self._client = address_of(transport)
+        self._outlet = cast(SocketOutlet, self._application.connections.add(self, self._transport))
         self._active_at = self._loop.time()
         self._timer = self._loop.call_later(self._header_seconds, self._expire)
         self._lanes.add(self)
@@ -71,12 +73,15 @@ class Lane(asyncio.Protocol):
             self._next_bytes += data
             self._transport.pause_reading()
             return
-        match = _PLAIN_GET.fullmatch(data) if len(data) <= _MAXIMUM_BYTES else None
-        resource = match and _partitions_named(match[1])
-        if match and resource:
-            self._answering = self._loop.create_task(self._answer(resource, (match[2] or b"").decode("ascii")))
+        if (request := recognised(data)) is not None:
+            self._answering = self._loop.create_task(self._answer(request))
         else:
             self._hand_over(data)
+
+    def eof_received(self) -> bool:
+        """See ``asyncio.Protocol``: a client that sends no more still wants its answers."""
+        self._is_half_closed = True
+        return self._answering is not None
 
     def stop(self) -> asyncio.Task[None] | None:
         """Close the connection, when what is being answered is finished: the task that does that, if any."""
@@ -85,15 +90,16 @@ class Lane(asyncio.Protocol):
             self._transport.close()
         return self._answering
 
-    async def _answer(self, resource: PartitionsResource, authorization: str) -> None:
+    async def _answer(self, request: PlainGet) -> None:
+        stays = False
         try:
-            await self._application.answer_plain_get(resource, authorization, self._outlet)
+            stays = await self._application.answer_plain_get(request, self._client, self._outlet)
         except Exception:
-            _LOGGER.exception("not answered: %s", resource)
+            _LOGGER.exception("not answered: %s", request.resource)
             self._outlet.abort()
         self._answering = None
         self._active_at = self._loop.time()
-        if self._stopping:
+        if self._stopping or not stays or (self._is_half_closed and not self._next_bytes):
             self._transport.close()
         elif self._next_bytes and not self._transport.is_closing():
             data, self._next_bytes = self._next_bytes, b""
@@ -103,14 +109,11 @@ class Lane(asyncio.Protocol):
     def _end(self) -> None:
         self._timer.cancel()
         self._lanes.discard(self)
-        self._application.disconnected(self)
+        self._application.connections.discard(self)
 
     def _hand_over(self, data: bytes) -> None:
         self._end()
-        handler = self._http()
-        self._transport.set_protocol(handler)
-        handler.connection_made(self._transport)
-        handler.data_received(data)
+        self._others.hand_over(self._transport, data, is_half_closed=self._is_half_closed)
 
     def _expire(self) -> None:
         left = self._active_at + self._header_seconds - self._loop.time()
@@ -120,11 +123,3 @@ class Lane(asyncio.Protocol):
             self._timer = self._loop.call_later(left, self._expire)
         else:
             self._transport.close()
-
-
-def _partitions_named(target: bytes) -> PartitionsResource | None:
-    try:
-        resource = parse(target.decode("ascii"))
-    except NoResourceError:
-        return None
-    return resource if isinstance(resource, PartitionsResource) else None

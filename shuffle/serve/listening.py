@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import ipaddress
+import os
 import socket
+import stat
+from urllib.parse import quote
 
 BACKLOG = 1024
 
@@ -40,8 +45,49 @@ def listening_sockets(host: str, port: int, *, shared: bool = False) -> list[soc
     return sockets
 
 
+def unix_socket(path: str) -> socket.socket:
+    """A socket bound to a path. One that a server left there, and that nobody listens at, makes room.
+
+    Raises:
+        OSError: the path cannot be had.
+    """
+    bound = socket.socket(socket.AF_UNIX)
+    try:
+        try:
+            bound.bind(path)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or not _is_left_over(path):
+                raise OSError(error.errno, f"cannot listen at the unix socket: {error.strerror}", path) from error
+            os.unlink(path)
+            bound.bind(path)
+    except BaseException:
+        bound.close()
+        raise
+    return bound
+
+
+def is_loopback(listening: socket.socket) -> bool:
+    """Whether only this machine reaches a socket."""
+    if listening.family == socket.AF_UNIX:
+        return True
+    return ipaddress.ip_address(listening.getsockname()[0]).is_loopback
+
+
 def url_of(listening: socket.socket, *, secure: bool) -> str:
-    """The URL of what a socket is bound to."""
+    """The URL of what a socket is bound to; of a unix socket, with its path in place of a host."""
+    if listening.family == socket.AF_UNIX:
+        return f"http+unix://{quote(listening.getsockname(), safe='')}/"
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     return f"{'https' if secure else 'http'}://{shown}:{port}/"
+
+
+def _is_left_over(path: str) -> bool:
+    if not stat.S_ISSOCK(os.lstat(path).st_mode):
+        return False
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            return True
+    return False

@@ -2,47 +2,75 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+import os
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+SHARED_DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+"""Where several processes share their figures; prometheus_client looks at it when it is imported."""
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
+BROKEN_OFF = "broken-off"
+"""Stands for the status of an answer that ended before its last byte."""
 
 
 class ServerMetrics:
-    """The figures of one server."""
+    """The figures of one server; those of all workers where there are several."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        self._requests = Counter(
-            "shuffle_requests", "Requests answered, by status.", ["status"], registry=self._registry
-        )
+        registry = self._registry = CollectorRegistry()
+        self._requests = Counter("shuffle_http_requests", "Requests answered.", ["route", "status"], registry=registry)
         self._seconds = Histogram(
-            "shuffle_request_seconds", "From a request's head to the last byte of its answer.",
-            buckets=_SECONDS, registry=self._registry,
-        )  # fmt: skip
-        self.broken_off = Counter(
-            "shuffle_answers_broken_off", "Answers that ended before their last byte.", registry=self._registry
+            "shuffle_http_request_duration_seconds",
+            "From a request's head to the last byte of its answer.",
+            ["route"],
+            buckets=_SECONDS,
+            registry=registry,
         )
-        self.refused = Counter("shuffle_connections_refused", "Connections beyond the limit.", registry=self._registry)
-        self._bytes = Gauge(
-            "shuffle_file_bytes_sent", "Bytes of files sent, by how.", ["method"], registry=self._registry
+        self._refused = Counter(
+            "shuffle_http_connections_refused", "Connections beyond a limit.", ["limit"], registry=registry
         )
-        self._state = Gauge("shuffle_now", "What there is at the moment.", ["what"], registry=self._registry)
-        self._by_status: dict[int, Counter] = {}
+        self._sent = Counter("shuffle_file_sent_bytes", "Bytes of files sent, by how.", ["method"], registry=registry)
+        self._sent_before: dict[str, int] = {}
+        self._now = {
+            name: Gauge(f"shuffle_{name}", text, registry=registry, multiprocess_mode="livesum")
+            for name, text in (
+                ("http_connections", "Connections that there are."),
+                ("http_sends", "Answers being sent."),
+                ("open_files", "Files that are kept open."),
+                ("known_layout_bytes", "Memory of what describes the files that are kept open."),
+            )
+        }
+        self._by_request: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
+        if SHARED_DIRECTORY_VARIABLE in os.environ:
+            self._registry = CollectorRegistry()
+            MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call]
+        else:
+            ProcessCollector(registry=registry)
 
-    def answered(self, status: int, seconds: float) -> None:
+    def answered(self, route: str, status: str, seconds: float) -> None:
         """Count a request."""
-        counter = self._by_status.get(status)
-        if counter is None:  # a label's look-up costs as much as a system call
-            counter = self._by_status[status] = self._requests.labels(str(status))
-        counter.inc()
-        self._seconds.observe(seconds)
+        figures = self._by_request.get((route, status))
+        if figures is None:  # a label's look-up costs as much as a system call
+            figures = self._requests.labels(route, status), self._seconds.labels(route)
+            self._by_request[route, status] = figures
+        figures[0].inc()
+        figures[1].observe(seconds)
 
-    def render(self, bytes_by_method: dict[str, int], state: dict[str, int]) -> bytes:
-        """All figures, with bytes sent and momentary counts as they are now."""
+    def refused(self, limit: str) -> None:
+        """Count a connection that is beyond a limit."""
+        self._refused.labels(limit).inc()
+
+    def update(self, bytes_by_method: dict[str, int], now: dict[str, int]) -> None:
+        """Take bytes sent, which only grow, and momentary figures as they are now."""
         for method, count in bytes_by_method.items():
-            self._bytes.labels(method).set(count)
-        for what, count in state.items():
-            self._state.labels(what).set(count)
+            self._sent.labels(method).inc(count - self._sent_before.get(method, 0))
+            self._sent_before[method] = count
+        for name, count in now.items():
+            self._now[name].set(count)
+
+    def render(self) -> bytes:
+        """All figures."""
         return generate_latest(self._registry)

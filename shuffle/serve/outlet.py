@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import os
 import socket
+import sys
+import termios
 from typing import Protocol, cast
 
 from aiohttp import web
@@ -16,6 +19,9 @@ from aiohttp import web
 
 class Outlet(Protocol):
     """What takes the bytes of an answer in order."""
+
+    sent: int
+    """Bytes that were sent so far, heads included."""
 
     async def write(self, data: bytes) -> None:
         """Send bytes, at once: held back to share a packet with the file behind them (``MSG_MORE``, ``TCP_CORK``), they
@@ -50,6 +56,7 @@ class SocketOutlet:
         self._socket = socket.socket(original.family, original.type, original.proto, os.dup(original.fileno()))
         self._socket.setblocking(False)
         self._waiting: asyncio.Future[None] | None = None
+        self.sent = 0
 
     def descriptor(self) -> int:
         """What may be written to without blocking, after the first ``write``.
@@ -70,21 +77,28 @@ class SocketOutlet:
         while rest:
             self.descriptor()  # or it is lost
             try:
-                rest = rest[self._socket.send(rest) :]
+                count = self._socket.send(rest)
             except BlockingIOError:
                 await self.writable()
+            else:
+                rest = rest[count:]
+                self.sent += count
 
     async def writable(self) -> None:
-        """Wait until the socket takes bytes again; raises as ``write`` does."""
+        """Wait until the socket takes bytes again; raises as ``write`` does.
+
+        It does when a good part of its buffer is free, for which a slow client may need longer than it may take
+        nothing: as long as bytes reach the client, it is waited for.
+        """
         descriptor = self.descriptor()
         loop = asyncio.get_running_loop()
         self._waiting = waiting = loop.create_future()
         loop.add_writer(descriptor, _settle, waiting)
-        timer = loop.call_later(self._idle_seconds, _settle, waiting, TimeoutError())
+        self._watch(waiting, unsent_bytes(descriptor))
         try:
             await waiting
         finally:
-            timer.cancel()
+            self._timer.cancel()
             if self._waiting is waiting:  # else the descriptor is closed, and its number may be another's
                 self._waiting = None
                 loop.remove_writer(descriptor)
@@ -92,6 +106,18 @@ class SocketOutlet:
     def abort(self) -> None:
         """See ``Outlet``."""
         self._transport.abort()
+
+    def _watch(self, waiting: asyncio.Future[None], unsent: int) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._idle_seconds, self._expire, waiting, unsent)
+
+    def _expire(self, waiting: asyncio.Future[None], unsent_before: int) -> None:
+        if waiting.done() or self._socket.fileno() < 0:
+            return
+        unsent = unsent_bytes(self._socket.fileno())
+        if unsent < unsent_before:
+            self._watch(waiting, unsent)
+        else:
+            _settle(waiting, TimeoutError())
 
     def close(self) -> None:
         """The connection is lost: whoever waits for it is told."""
@@ -103,29 +129,35 @@ class SocketOutlet:
 
 
 class ResponseOutlet:
-    """An answer of aiohttp's: its head goes first, and the transport encrypts it.
+    """An answer of aiohttp's: its head goes first, and the transport encrypts it. ``acceptor.py`` gives up clients that
+    take nothing of it.
 
     Args:
         request: what is answered.
         response: status and fields of the answer.
-        idle_seconds: how long a client may take nothing.
     """
 
-    def __init__(self, request: web.BaseRequest, response: web.StreamResponse, idle_seconds: float) -> None:
+    def __init__(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
         self._request = request
         self._response = response
-        self._idle_seconds = idle_seconds
+        self.sent = 0
 
     async def write(self, data: bytes) -> None:
         """See ``Outlet``."""
-        async with asyncio.timeout(self._idle_seconds):
-            await self._response.prepare(self._request)  # once
-            await self._response.write(data)
+        await self._response.prepare(self._request)  # once
+        await self._response.write(data)
+        self.sent += len(data)
 
     def abort(self) -> None:
         """See ``Outlet``."""
         if self._request.transport is not None:  # else the connection is lost already
             self._request.transport.abort()
+
+
+def unsent_bytes(descriptor: int) -> int:
+    """Bytes in a socket's buffer that the other side has not taken."""
+    answer = fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4))
+    return int.from_bytes(answer, sys.byteorder)
 
 
 def _settle(waiting: asyncio.Future[None], error: Exception | None = None) -> None:

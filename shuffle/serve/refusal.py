@@ -18,3 +18,8 @@ class Refusal(Exception):  # noqa: N818 (an answer, not a fault)
         self.status = status
         self.reason = reason
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+    @property
+    def closes(self) -> bool:
+        """Whether the connection is closed behind the answer."""
+        return self.headers.get("Connection") == "close"

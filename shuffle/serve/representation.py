@@ -6,22 +6,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
+from shuffle.serve.extent import Extent
 from shuffle.serve.refusal import Refusal
 from shuffle.serve.resource import PartitionsResource
-from spill_format.checksum import concatenate
 from spill_format.messages import END_OF_STREAM
 
 if TYPE_CHECKING:
-    from shuffle.serve.catalog import ServedFile
-    from spill_format.structure import FileStructure
+    from shuffle.serve.catalog import OpenFile, ServedFile
 
 
 class FileSpan(NamedTuple):
     """The bytes ``[start, end)`` of a file."""
 
-    file: ServedFile
+    file: OpenFile
     start: int
     end: int
 
@@ -47,34 +44,20 @@ class PartitionsStream(NamedTuple):
     entity_tag: str
 
 
-def partitions_stream(file: ServedFile, structure: FileStructure, first: int, last: int) -> PartitionsStream:
-    """The stream of partitions ``first`` … ``last - 1``, which must exist."""
-    layout = structure.index.layout
-    assert layout.crc32c is not None  # an index always has them
-    assert layout.rows is not None
-    start, end = int(layout.offsets[first]), int(layout.offsets[last])
-    if last - first == 1:
-        row_count, checksum = int(layout.rows[first]), int(layout.crc32c[first])
-    else:
-        row_count = int(layout.rows[first:last].sum())
-        lengths = np.diff(layout.offsets[first : last + 1])
-        checksum = int(concatenate(layout.crc32c[first:last], lengths, np.array([last - first]))[0])
-    byte_count = len(structure.schema_message) + end - start + len(END_OF_STREAM)
-    segments = (structure.schema_message, FileSpan(file, start, end), END_OF_STREAM)
-    entity_tag = f'"{file.identity_text}-{checksum:08x}"'
-    return PartitionsStream(segments, byte_count, row_count, checksum, entity_tag)
+def stream_of(file: ServedFile, extent: Extent) -> PartitionsStream:
+    """The stream of partitions of a file that have an extent."""
+    schema_message = file.outline.schema_message
+    byte_count = len(schema_message) + extent.end - extent.start + len(END_OF_STREAM)
+    segments = (schema_message, FileSpan(file, extent.start, extent.end), END_OF_STREAM)
+    entity_tag = f'"{file.identity_text}-{extent.crc32c:08x}"'
+    return PartitionsStream(segments, byte_count, extent.row_count, extent.crc32c, entity_tag)
 
 
-def stream_of(file: ServedFile, resource: PartitionsResource) -> PartitionsStream:
-    """The stream that a resource of a file names.
-
-    Raises:
-        Refusal: there are no such partitions.
-    """
-    count = file.structure.index.layout.partition_count
+def check_there_are(file: ServedFile, resource: PartitionsResource) -> None:
+    """Raise Refusal unless a file has the partitions that a resource names."""
+    count = file.partition_count
     if resource.last > count:
         raise Refusal(404, f"there is no partition {max(resource.first, count)}: they are 0 to {count - 1}")
-    return partitions_stream(file, file.structure, resource.first, resource.last)
 
 
 def cut(segments: Sequence[Segment], first: int, last: int) -> Iterator[Segment]:

@@ -27,6 +27,10 @@ class Health(NamedTuple):
     """``/healthz``."""
 
 
+class Readiness(NamedTuple):
+    """``/readyz``."""
+
+
 class Metrics(NamedTuple):
     """``/metrics``."""
 
@@ -49,9 +53,24 @@ class PartitionsResource(NamedTuple):
     last: int
 
 
-Resource = Listing | Health | Metrics | FileResource | PartitionsResource
+Resource = Listing | Health | Readiness | Metrics | FileResource | PartitionsResource
 
-_FIXED: dict[tuple[str, ...], Resource] = {("",): Listing(), ("healthz",): Health(), ("metrics",): Metrics()}
+ROUTES: dict[type[Resource], str] = {
+    Listing: "listing",
+    Health: "health",
+    Readiness: "readiness",
+    Metrics: "metrics",
+    FileResource: "layout",
+    PartitionsResource: "partitions",
+}
+"""A word for each kind of resource, for figures and logs."""
+
+_FIXED: dict[tuple[str, ...], Resource] = {
+    ("",): Listing(),
+    ("healthz",): Health(),
+    ("readyz",): Readiness(),
+    ("metrics",): Metrics(),
+}
 
 
 class NoResourceError(ValueError):

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from types import TracebackType
 from typing import Self, Unpack
 
+from shuffle.http_options import ServeKeywords, ServeOptions
 from shuffle.option_kinds import options_of
-from shuffle.options import ServeKeywords, ServeOptions
 from shuffle.serve.listening import listening_sockets, url_of
 from shuffle.serve.service import Service, loop_factory
+from shuffle.serve.systemd import notify, watchdog_seconds
+
+_LOGGER = logging.getLogger("shuffle.serve")
 
 
 class PartitionServer:
@@ -54,7 +59,7 @@ class PartitionServer:
         service = Service(root, options, self.incarnation)
         sockets = listening_sockets(host, port)
         self.url = url_of(sockets[0], secure=options.certificate is not None)
-        self._stops = _Stops()
+        self._wishes = _Wishes(from_signals=False)
         started: Future[None] = Future()
         self._thread = threading.Thread(
             target=self._run, args=(service, sockets, started), name="shuffle-serve", daemon=True
@@ -64,7 +69,7 @@ class PartitionServer:
 
     def close(self) -> None:
         """Finish what is being sent, within ``grace_seconds``, close all connections, and wait for that."""
-        self._stops.ask()
+        self._wishes.ask_to_stop()
         self._thread.join()
 
     def __enter__(self) -> Self:
@@ -81,7 +86,7 @@ class PartitionServer:
     def _run(self, service: Service, sockets: Sequence[socket.socket], started: Future[None]) -> None:
         try:
             with asyncio.Runner(loop_factory=loop_factory()) as runner:
-                runner.run(_run(service, sockets, self._stops, lambda: started.set_result(None)))
+                runner.run(_run(service, sockets, self._wishes, lambda: started.set_result(None)))
         except BaseException as error:
             if started.done():
                 raise
@@ -90,35 +95,39 @@ class PartitionServer:
 
 def serve(
     root: str | os.PathLike[str],
-    host: str,
-    port: int,
+    sockets: Sequence[socket.socket],
     options: ServeOptions,
-    announce: Callable[[str], None],
+    announce: Callable[[], None],
+    incarnation: str = "",
 ) -> int:
     """Serve the partitioned files below a directory until SIGINT or SIGTERM.
 
     The first signal stops it gracefully: what is being sent is finished, within ``options.grace_seconds``, and nothing
-    new is taken. The second one stops it at once. To be called from the main thread.
+    new is taken. The second one stops it at once. SIGHUP reads tokens and certificates again. To be called from the
+    main thread.
 
     Args:
         root: the directory.
-        host, port: where to listen; port 0 is any free one.
+        sockets: bound; are closed.
         options: limits, secrets, and how files are sent.
-        announce: is given the URL as soon as requests are answered.
+        announce: is called as soon as requests are answered.
+        incarnation: identity of this run, if other processes share it.
 
     Returns:
         The number of the signal.
 
     Raises:
-        OSError: the root is not a directory, or the address cannot be had.
+        OSError: the root is not a directory.
         ValueError: the certificate or its key cannot be used.
     """
-    service = Service(root, options, new_incarnation())
-    sockets = listening_sockets(host, port)
-    stops = _Stops(signal.SIGINT, signal.SIGTERM)
-    url = url_of(sockets[0], secure=options.certificate is not None)
+    try:
+        service = Service(root, options, incarnation or new_incarnation())
+    except BaseException:
+        for bound in sockets:
+            bound.close()
+        raise
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        return runner.run(_run(service, sockets, stops, lambda: announce(url)))
+        return runner.run(_run(service, sockets, _Wishes(from_signals=True), announce))
 
 
 def new_incarnation() -> str:
@@ -126,47 +135,85 @@ def new_incarnation() -> str:
     return secrets.token_hex(8)
 
 
-class _Stops:
-    """Requests to stop: those of signals, and of other threads.
+class _Wishes:
+    """What others want of a server: by signals, or from other threads.
 
     Args:
-        numbers: of signals; the event loop must be the main thread's.
+        from_signals: whether signals are wishes; the event loop must be the main thread's then.
     """
 
-    def __init__(self, *numbers: signal.Signals) -> None:
-        self._numbers = numbers
+    def __init__(self, *, from_signals: bool) -> None:
+        self._from_signals = from_signals
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._requests: asyncio.Queue[int] = asyncio.Queue()
+        self._stops: asyncio.Queue[int] = asyncio.Queue()
 
-    def listen(self) -> None:
-        """Take requests, in the running event loop."""
+    def listen(self, reload: Callable[[], None]) -> None:
+        """Take wishes, in the running event loop."""
         self._loop = asyncio.get_running_loop()
-        for number in self._numbers:
-            self._loop.add_signal_handler(number, self._requests.put_nowait, int(number))
+        if not self._from_signals:
+            return
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._loop.add_signal_handler(number, self._stops.put_nowait, int(number))
+        self._loop.add_signal_handler(signal.SIGHUP, reload)
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            self._loop.add_signal_handler(number, _do_nothing)  # by default they kill
 
-    async def next(self) -> int:
-        """Wait for a request: the number of its signal, 0 without one."""
-        return await self._requests.get()
+    async def stop(self) -> int:
+        """Wait for the wish to stop: the number of its signal, 0 without one."""
+        return await self._stops.get()
 
-    def ask(self) -> None:
-        """Make a request, from any thread."""
+    def ask_to_stop(self) -> None:
+        """Wish it, from any thread."""
         if self._loop is not None:
             with suppress(RuntimeError):  # closed: it has stopped
-                self._loop.call_soon_threadsafe(self._requests.put_nowait, 0)
+                self._loop.call_soon_threadsafe(self._stops.put_nowait, 0)
 
 
-async def _run(service: Service, sockets: Sequence[socket.socket], stops: _Stops, announce: Callable[[], None]) -> int:
-    stops.listen()
+def _do_nothing() -> None:
+    """Nothing."""
+
+
+async def _run(
+    service: Service, sockets: Sequence[socket.socket], wishes: _Wishes, announce: Callable[[], None]
+) -> int:
+    reloads: set[asyncio.Task[None]] = set()
+
+    def reload() -> None:
+        task = asyncio.create_task(_reload(service))
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    wishes.listen(reload)
     await service.start(sockets)
     try:
         announce()
-        stopped_by = await stops.next()
+        notify("READY=1")
+        watchdog = asyncio.create_task(_feed_watchdog())
+        stopped_by = await wishes.stop()
     finally:
         service.refuse()
+    notify("STOPPING=1")
     stopping = asyncio.create_task(service.stop())
-    second = asyncio.create_task(stops.next())
+    second = asyncio.create_task(wishes.stop())
     await asyncio.wait({stopping, second}, return_when=asyncio.FIRST_COMPLETED)
-    for task in (stopping, second):
+    for task in (stopping, second, watchdog):
         task.cancel()
     service.close()
     return stopped_by
+
+
+async def _reload(service: Service) -> None:
+    notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+    try:
+        await service.reload()
+        _LOGGER.warning("tokens and certificates were read again")
+    except (OSError, ValueError) as error:
+        _LOGGER.warning("all stays as it was: %s", error)
+    notify("READY=1")
+
+
+async def _feed_watchdog() -> None:
+    seconds = watchdog_seconds()
+    while seconds is not None:
+        notify("WATCHDOG=1")
+        await asyncio.sleep(seconds)

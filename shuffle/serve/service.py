@@ -15,14 +15,17 @@ import ssl
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from shuffle.options import ServeOptions
+from shuffle.http_options import ServeOptions
 from shuffle.serve.acceptor import Acceptor
 from shuffle.serve.application import Application
 from shuffle.serve.catalog import NO_DESCRIPTORS, Catalog
 from shuffle.serve.listening import BACKLOG
+from shuffle.serve.metrics import SHARED_DIRECTORY_VARIABLE
+from shuffle.serve.tokens import Tokens
 
 _LOGGER = logging.getLogger("shuffle.serve")
 _SILENT_SECONDS = 10
+_SHARING_SECONDS = 1  # between which the figures of other workers may be behind
 
 
 class Service:
@@ -39,9 +42,10 @@ class Service:
     """
 
     def __init__(self, root: str | os.PathLike[str], options: ServeOptions, incarnation: str) -> None:
-        self._catalog = Catalog(root, options.open_files)
+        self._catalog = Catalog(root, options.open_files, options.layout_bytes)
         self._tls = _tls_context(options)
         self._options = options
+        self._sockets: Sequence[socket.socket] = ()
         self._application = Application(self._catalog, options, incarnation)
         self._servers: list[asyncio.Server] = []
         self._acceptor: Acceptor | None = None
@@ -49,23 +53,36 @@ class Service:
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Answer requests from now on."""
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(_Faults())
-        self._acceptor = Acceptor(self._application, self._options)
-        for bound in sockets:
-            server = await loop.create_server(
-                self._acceptor.accept,
-                sock=bound,
-                ssl=self._tls,
-                backlog=BACKLOG,
-                ssl_handshake_timeout=self._options.header_seconds if self._tls else None,
-            )
-            self._servers.append(server)
+        asyncio.get_running_loop().set_exception_handler(_Faults())
+        self._acceptor = Acceptor(self._application, self._application.connections, self._options)
+        self._sockets = sockets
+        await self._listen()
+        if SHARED_DIRECTORY_VARIABLE in os.environ:
+            self._share_figures()
+
+    async def reload(self) -> None:
+        """Take tokens and certificates as they are in their files now, and go on in the access log that has its name.
+
+        Raises:
+            OSError, ValueError: a file cannot be read or used; then all stays as it was.
+        """
+        tokens, tls = Tokens(self._options), _tls_context(self._options)
+        self._application.tokens = tokens
+        if self._application.access_log is not None:
+            self._application.access_log.reopen()
+        if tls is not None:
+            self._tls = tls
+            before, self._servers = self._servers, []
+            await self._listen()
+            for server in before:
+                server.close()
 
     def refuse(self) -> None:
         """Refuse new connections from here on."""
         for server in self._servers:
             server.close()
+        for bound in self._sockets:
+            bound.close()
 
     async def stop(self) -> None:
         """Finish what is being answered, within the time for that, and close all connections."""
@@ -76,6 +93,23 @@ class Service:
     def close(self) -> None:
         """Close all files."""
         self._catalog.close()
+        self._application.close()
+
+    async def _listen(self) -> None:
+        assert self._acceptor is not None  # by start
+        for bound in self._sockets:
+            server = await asyncio.get_running_loop().create_server(
+                self._acceptor.accept,
+                sock=bound.dup(),  # of which the last one stays open while certificates change
+                ssl=self._tls,
+                backlog=BACKLOG,
+                ssl_handshake_timeout=self._options.header_seconds if self._tls else None,
+            )
+            self._servers.append(server)
+
+    def _share_figures(self) -> None:
+        self._application.update_metrics()
+        asyncio.get_running_loop().call_later(_SHARING_SECONDS, self._share_figures)
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

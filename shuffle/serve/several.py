@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Generator, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
-from shuffle.serve.catalog import Catalog, ServedFile
+from shuffle.serve.catalog import Catalog, OpenFile, ServedFile
 from shuffle.serve.refusal import Refusal
-from shuffle.serve.representation import PartitionsStream, Segment, stream_of
+from shuffle.serve.representation import PartitionsStream, Segment
 from shuffle.serve.resource import NoResourceError, PartitionsResource, parse
 from shuffle.serve.turns import Stint
 from shuffle.wire import MULTIPART_END, PartHead, encode_part_head
@@ -80,28 +81,33 @@ async def places_asked(request: web.BaseRequest, patience_seconds: float) -> lis
     return [AskedPlace(location, _partitions_named(location)) for location in locations]
 
 
-async def parts_of(places: Sequence[AskedPlace], open_file: Callable[[str], Awaitable[ServedFile]]) -> list[Part]:
-    """The parts of an answer.
+async def parts_of(
+    places: Sequence[AskedPlace],
+    open_file: Callable[[str], Awaitable[ServedFile]],
+    stream_of: Callable[[ServedFile, PartitionsResource], Awaitable[PartitionsStream]],
+) -> list[Part]:
+    """The parts of an answer. Their files are released, and what describes them forgotten.
 
     Args:
         places: what was asked for.
         open_file: opens the file of a name, to be released.
+        stream_of: describes the stream of partitions of an open file.
 
     Raises:
         Refusal: there is no such place.
     """
-    files: dict[str, ServedFile] = {}
     parts = []
     stint = Stint()
-    for location, resource in places:
-        if resource.name not in files:
-            with await open_file(resource.name) as file:
-                files[resource.name] = file
-        stream = stream_of(files[resource.name], resource)
-        head = encode_part_head(PartHead(location, stream.byte_count, stream.crc32c, stream.entity_tag))
-        parts.append(Part(head, stream))
-        if stint.is_over():
-            await stint.rest()
+    for name, neighbours in groupby(places, key=lambda place: place.resource.name):
+        with await open_file(name) as file:
+            reference = OpenFile(name, -1, file.identity)
+            for location, resource in neighbours:
+                stream = await stream_of(file, resource)
+                head = encode_part_head(PartHead(location, stream.byte_count, stream.crc32c, stream.entity_tag))
+                start, span, end = stream.segments
+                parts.append(Part(head, stream._replace(segments=(start, span._replace(file=reference), end))))
+                if stint.is_over():
+                    await stint.rest()
     return parts
 
 

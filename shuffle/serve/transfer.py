@@ -84,6 +84,7 @@ class Sender:
                 raise _stopped(span, position, count)
             position += count
             self.bytes_by_method["sendfile"] += count
+            outlet.sent += count
             if stint.is_over(count):
                 await stint.rest()
         return position

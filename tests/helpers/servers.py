@@ -41,7 +41,7 @@ class Server:
 
     def status_of(self, target: bytes, headers: bytes = b"", method: bytes = b"GET") -> int:
         """The status that a request for ``target``, sent as it is, is answered with."""
-        head = method + b" " + target + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + headers + b"\r\n"
+        head = method + b" " + target + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + headers + b"\r\n"
         return int(self.exchange(head).split(b" ", 2)[1])
 
     def stop(self, signal_number: int = signal.SIGTERM) -> int:
@@ -96,7 +96,7 @@ def read_all(connection: socket.socket) -> bytes:
 
 def get(target: str) -> bytes:
     """A request after whose answer the connection is closed."""
-    return f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+    return f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
 
 
 class Authority:

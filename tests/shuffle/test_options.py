@@ -9,8 +9,9 @@ import pyarrow as pa
 import pytest
 
 from shuffle import FetchOptions, HashPartitioner, MapOptions, MapWriter, MergeOptions, ServeOptions
+from shuffle.http_options import FetchKeywords, ServeKeywords
 from shuffle.machine.cores import usable_cores
-from shuffle.options import TRANSFER_TO_VARIABLE, FetchKeywords, MapKeywords, MergeKeywords, ServeKeywords
+from shuffle.options import TRANSFER_TO_VARIABLE, MapKeywords, MergeKeywords
 
 
 @pytest.fixture(autouse=True)

@@ -18,10 +18,10 @@ from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from shuffle.http_options import ServeOptions
 from shuffle.jobs.descriptor import Server
 from shuffle.jobs.exchanges.home import Home
 from shuffle.jobs.exchanges.leases import has_lease, remove_tree, renew_lease
-from shuffle.options import ServeOptions
 from shuffle.serve.server import PartitionServer
 
 _LOOK_SECONDS = 0.25

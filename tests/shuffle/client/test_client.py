@@ -16,7 +16,7 @@ import pytest
 
 from shuffle import PartitionServer
 from shuffle.client import FetchError, NetworkError, PartitionClient, Place, ServerError, fetch
-from shuffle.options import FetchOptions, ServeOptions
+from shuffle.http_options import FetchOptions, ServeOptions
 from spill_format import ChecksumError, SpillFile, SpillWriter, TargetExistsError
 from tests.helpers.http_files import http_files
 from tests.helpers.proxies import cut_after, flipped_at, proxied, scripted_server

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from shuffle.client import PartitionClient, Place
-from shuffle.options import FetchOptions
+from shuffle.http_options import FetchOptions
 from shuffle.wire import CHECKSUM_HEADER
 from spill_format import CorruptError, SpillError, SpillFile, SpillWriter
 from spill_format.checksum import crc32c

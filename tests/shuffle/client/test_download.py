@@ -7,7 +7,7 @@ import re
 import pytest
 
 from shuffle.client import FetchError, PartitionClient, Place
-from shuffle.options import FetchOptions
+from shuffle.http_options import FetchOptions
 from shuffle.wire import BOUNDARY, CHECKSUM_HEADER, MULTIPART_TYPE
 from spill_format import SpillError
 from tests.helpers.proxies import scripted_server

@@ -11,7 +11,7 @@ import pytest
 
 from shuffle.client.place import Host
 from shuffle.client.pool import ConnectionPool
-from shuffle.options import FetchOptions
+from shuffle.http_options import FetchOptions
 from tests.helpers.servers import BOUND_SECONDS
 
 EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"

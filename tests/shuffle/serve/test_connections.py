@@ -24,7 +24,7 @@ import aiohttp
 import pytest
 
 from shuffle.client import PartitionClient, fetch
-from shuffle.options import FetchOptions
+from shuffle.http_options import FetchOptions
 from spill_format import SpillFile
 from tests.helpers.servers import BOUND_SECONDS, Authority, Server, get, read_all, running
 from tests.helpers.spills import random_spill
@@ -75,7 +75,7 @@ def test_clients_that_vanish_leave_nothing(shared_root: Path) -> None:
                 connection.sendall(get(LARGE))
                 connection.recv(1000)
         deadline = time.monotonic() + BOUND_SECONDS
-        expected = {'shuffle_now{what="sends"} 0.0', 'shuffle_now{what="connections"} 1.0'}
+        expected = {"shuffle_http_sends 0.0", "shuffle_http_connections 1.0"}
         while not expected <= set(body_of(server.exchange(get("/metrics"))).decode().splitlines()):
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -105,7 +105,7 @@ def test_connections_beyond_the_limit_are_told_to_come_back(shared_root: Path) -
     with running(shared_root, "--connections", "3") as server, ExitStack() as stack:
         for _ in range(3):
             connection = stack.enter_context(server.connect())
-            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert connection.recv(1000)
         answered = server.exchange(b"")
         assert answered.startswith(b"HTTP/1.1 503 ")
@@ -204,7 +204,9 @@ def test_requests_of_all_kinds_never_break_the_server(server: Server) -> None:
             for name in generator.sample(REQUEST_HEADERS, generator.randrange(4))
         )
         method = generator.choice(["GET", "HEAD", "POST", "OPTIONS", "get", "\x00"])
-        request = f"{method} /{target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n".encode("latin-1")
+        request = f"{method} /{target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n".encode(
+            "latin-1"
+        )
         with server.connect() as connection:
             connection.settimeout(0.2)  # a body that was announced is waited for
             connection.sendall(request)
@@ -295,7 +297,7 @@ def test_stopping_finishes_what_is_being_sent_and_takes_nothing_new(
 ) -> None:
     with running(shared_root, **loop_environment) as server, server.connect() as connection, server.connect() as idle:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 18)
-        connection.sendall(f"GET {LARGE} HTTP/1.1\r\nHost: x\r\n{fields}\r\n".encode())
+        connection.sendall(f"GET {LARGE} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n".encode())
         answered = connection.recv(1000)
         server.process.send_signal(signal.SIGTERM)
         assert read_all(idle) == b""

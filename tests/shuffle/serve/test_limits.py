@@ -28,9 +28,9 @@ def test_a_client_that_takes_no_answer_of_aiohttps_is_given_up(
         connection.settimeout(1)
         with suppress(TimeoutError, ConnectionError):
             while True:  # until the server's buffers are full as well
-                connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nAccept: text/html\r\n\r\n" * 100)
+                connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\n\r\n" * 100)
         deadline = time.monotonic() + BOUND_SECONDS
-        while b'shuffle_now{what="connections"} 1.0' not in server.exchange(get("/metrics")):
+        while b"shuffle_http_connections 1.0" not in server.exchange(get("/metrics")):
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
@@ -60,7 +60,7 @@ def test_connections_that_have_not_shaken_hands_are_counted(
 def test_stopping_takes_no_longer_than_it_may(shared_root: Path) -> None:
     with running(shared_root, "--grace-seconds", "3") as server, server.connect() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 18)
-        connection.sendall(f"GET {LARGE} HTTP/1.1\r\nHost: x\r\nX-Other: 1\r\n\r\n".encode())
+        connection.sendall(f"GET {LARGE} HTTP/1.1\r\nHost: localhost\r\nX-Other: 1\r\n\r\n".encode())
         connection.recv(1000)
         began = time.monotonic()
         assert server.stop(signal.SIGTERM) == 143
@@ -90,16 +90,16 @@ PLACES = b'["/a.arrow/partitions/0"]'
 @pytest.mark.parametrize(
     "request_bytes",
     [
-        b"GET /a.arrow/partitions/0 HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"HEAD /a.arrow/partitions/0 HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET /a.arrow HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(PLACES), PLACES),
+        b"GET /a.arrow/partitions/0 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"HEAD /a.arrow/partitions/0 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /a.arrow HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(PLACES), PLACES),
     ],
 )
 def test_without_descriptors_clients_are_told_to_come_back(shared_root: Path, request_bytes: bytes) -> None:
     with running(shared_root) as server, server.connect() as connection:
-        connection.sendall(b"GET /none.arrow/partitions/0 HTTP/1.1\r\nHost: x\r\n\r\n")
+        connection.sendall(b"GET /none.arrow/partitions/0 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert connection.recv(1000).startswith(b"HTTP/1.1 404 ")
         with descriptors_below(server, free_descriptor(server)):
             connection.sendall(request_bytes)
@@ -120,7 +120,7 @@ def test_a_connection_that_gets_no_second_descriptor_is_broken_off(
             for _ in range(3):
                 assert server.exchange(get(LARGE)) == b""
         assert server.status_of(LARGE.encode()) == 200
-        assert b'shuffle_now{what="connections"} 1.0' in server.exchange(get("/metrics"))
+        assert b"shuffle_http_connections 1.0" in server.exchange(get("/metrics"))
         server.stop()
         assert server.process.stderr is not None
         *said, _ = server.process.stderr.read().splitlines()
@@ -131,11 +131,11 @@ def test_a_connection_that_gets_no_second_descriptor_is_broken_off(
 def test_who_waits_for_a_turn_has_no_file_open(shared_root: Path) -> None:
     with running(shared_root, "--sends", "1") as server, server.connect() as slow, ExitStack() as stack:
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 18)
-        slow.sendall(f"GET {LARGE} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        slow.sendall(f"GET {LARGE} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         slow.recv(100)
         waiting = [stack.enter_context(server.connect()) for _ in range(3)]
         for connection, fields in zip(waiting, ("", "X-Other: 1\r\n", "Range: bytes=1-\r\n"), strict=True):
-            connection.sendall(f"GET /a.arrow/partitions/0 HTTP/1.1\r\nHost: x\r\n{fields}\r\n".encode())
+            connection.sendall(f"GET /a.arrow/partitions/0 HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n".encode())
         assert server.status_of(b"/healthz") == 200  # and so it has seen those before
         assert server.open_files_in(shared_root) == [str(shared_root / "deep" / "large.arrow")]
         slow.close()

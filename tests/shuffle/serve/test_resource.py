@@ -15,6 +15,7 @@ from shuffle.serve.resource import (
     Metrics,
     NoResourceError,
     PartitionsResource,
+    Readiness,
     Resource,
     parse,
 )
@@ -71,6 +72,6 @@ def test_no_path_leaves_the_root(text: str) -> None:
         resource = parse(f"/{text}.arrow")
     except NoResourceError:
         return
-    if isinstance(resource, Listing | Health | Metrics):  # the rest may be a query
+    if isinstance(resource, Listing | Health | Readiness | Metrics):  # the rest may be a query
         return
     assert os.path.normpath(f"/root/{resource.name}") == f"/root/{resource.name}"

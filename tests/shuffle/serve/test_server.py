@@ -156,12 +156,13 @@ def test_figures_for_prometheus(server: Server) -> None:
     answer(f"{server.url}/nothing")
     figures = answer(f"{server.url}/metrics")[2].decode()
     values = dict(re.findall(r"^([a-z_]+(?:\{[^}]*\})?) ([0-9.e+]+)$", figures, re.MULTILINE))
-    assert float(values['shuffle_requests_total{status="200"}']) >= 1
-    assert float(values['shuffle_requests_total{status="404"}']) >= 1
-    assert float(values['shuffle_file_bytes_sent{method="sendfile"}']) > 0
-    assert float(values['shuffle_file_bytes_sent{method="buffered"}']) == 0
-    assert float(values['shuffle_now{what="connections"}']) >= 1
-    assert float(values["shuffle_request_seconds_count"]) >= 2
+    assert float(values['shuffle_http_requests_total{route="partitions",status="200"}']) >= 1
+    assert float(values['shuffle_http_requests_total{route="none",status="404"}']) >= 1
+    assert float(values['shuffle_http_request_duration_seconds_count{route="partitions"}']) >= 1
+    assert float(values['shuffle_file_sent_bytes_total{method="sendfile"}']) > 0
+    assert float(values['shuffle_file_sent_bytes_total{method="buffered"}']) == 0
+    assert float(values["shuffle_http_connections"]) >= 1
+    assert float(values["process_open_fds"]) >= 1
 
 
 def test_health(server: Server) -> None:
@@ -203,15 +204,15 @@ def test_only_files_below_the_root(server: Server, target: bytes, status: int) -
     [
         (b"GET\r\n\r\n", 400),
         (b"GET / HTTP/9.9\r\n\r\n", 400),
-        (b"GET /a.arrow HTTP/1.1\r\nHost: x\r\nNo colon\r\n\r\n", 400),
-        (b"GET /a.arrow HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 400),
-        (b"GET /a.arrow HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
-        (b"GET /a.arrow HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 1000 + b"\r\n", 400),
-        (b"GET /a.arrow HTTP/1.1\r\nHost: x\r\nA: " + b"b" * 10_000 + b"\r\n\r\n", 400),
+        (b"GET /a.arrow HTTP/1.1\r\nHost: localhost\r\nNo colon\r\n\r\n", 400),
+        (b"GET /a.arrow HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"GET /a.arrow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (b"GET /a.arrow HTTP/1.1\r\nHost: localhost\r\n" + b"A: b\r\n" * 1000 + b"\r\n", 400),
+        (b"GET /a.arrow HTTP/1.1\r\nHost: localhost\r\nA: " + b"b" * 10_000 + b"\r\n\r\n", 400),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
-        (b"DELETE /a.arrow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 405),
-        (b"POST /a.arrow HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", 405),
-        (b"PUT / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", 405),
+        (b"DELETE /a.arrow HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 405),
+        (b"POST /a.arrow HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", 405),
+        (b"PUT / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", 405),
     ],
 )
 def test_malformed_requests(server: Server, request_bytes: bytes, status: int) -> None:
@@ -240,13 +241,13 @@ def test_malformed_requests(server: Server, request_bytes: bytes, status: int) -
     ],
 )
 def test_malformed_requests_for_several_places(server: Server, body: bytes, status: int) -> None:
-    head = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+    head = b"POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
     assert int(server.exchange(head + body).split(b" ", 2)[1]) == status
 
 
 def test_requests_in_a_row_on_one_connection(server: Server) -> None:
     with server.connect() as connection:
-        connection.sendall(b"GET /a.arrow/partitions/0 HTTP/1.1\r\nHost: x\r\n\r\n" * 50 + get("/healthz"))
+        connection.sendall(b"GET /a.arrow/partitions/0 HTTP/1.1\r\nHost: localhost\r\n\r\n" * 50 + get("/healthz"))
         answered = b""
         while piece := connection.recv(1 << 20):
             answered += piece

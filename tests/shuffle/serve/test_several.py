@@ -17,7 +17,7 @@ import pytest
 
 from shuffle.client import PartitionClient, Place
 from shuffle.serve.catalog import Catalog, ServedFile
-from shuffle.serve.representation import FileSpan
+from shuffle.serve.representation import FileSpan, PartitionsStream, stream_of
 from shuffle.serve.resource import PartitionsResource
 from shuffle.serve.several import AskedPlace, Part, parts_of, segments_of
 from shuffle.wire import MULTIPART_END
@@ -31,7 +31,7 @@ PLACES = b'["/a.arrow/partitions/0"]'
 
 def post(body: bytes, fields: str = "", byte_count: int | None = None) -> bytes:
     length = "" if "chunked" in fields else f"Content-Length: {byte_count or len(body)}\r\n"
-    return f"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{length}{fields}\r\n".encode() + body
+    return f"POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{length}{fields}\r\n".encode() + body
 
 
 ANSWERED = [
@@ -103,6 +103,12 @@ def names(tmp_path: Path) -> list[str]:
     return listed
 
 
+async def stream(file: ServedFile, resource: PartitionsResource) -> PartitionsStream:
+    extent = file.extent(resource.first, resource.last)
+    assert extent is not None
+    return stream_of(file, extent)
+
+
 def described(names: list[str], catalog: Catalog, partition: int = 1) -> list[Part]:
     """The parts of an answer with one partition of each file."""
 
@@ -113,7 +119,7 @@ def described(names: list[str], catalog: Catalog, partition: int = 1) -> list[Pa
         AskedPlace(f"/{name}/partitions/{partition}", PartitionsResource(name, partition, partition + 1))
         for name in names
     ]
-    return asyncio.run(parts_of(places, open_file))
+    return asyncio.run(parts_of(places, open_file, stream))
 
 
 def test_one_file_is_open_at_a_time(names: list[str], tmp_path: Path) -> None:
@@ -153,7 +159,8 @@ def test_others_get_their_turn_while_parts_are_described(names: list[str], tmp_p
 
     async def describe() -> int:
         async with Others() as others:
-            await parts_of([AskedPlace("/x", PartitionsResource(name, 0, 2)) for name in names], open_slowly)
+            asked = [AskedPlace("/x", PartitionsResource(name, 0, 2)) for name in names]
+            await parts_of(asked, open_slowly, stream)
         return others.turn_count
 
     assert asyncio.run(describe()) >= len(names)

@@ -21,6 +21,7 @@ class Void:
 
     def __init__(self, seconds_a_write: float = 0) -> None:
         self.byte_count = 0
+        self.sent = 0
         self._seconds = seconds_a_write
 
     async def write(self, data: bytes) -> None:

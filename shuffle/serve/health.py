@@ -1,0 +1,43 @@
+"""Whether the root can be looked at: what a server's health is, apart from its traffic."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+_SECONDS = 5
+
+
+class RootHealth:
+    """Looks at the root; at most once at a time, whoever asks, and not in the threads that open files.
+
+    Args:
+        root: the directory.
+    """
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._executor = ThreadPoolExecutor(1, "shuffle-health")
+        self._looking: asyncio.Future[str | None] | None = None
+
+    async def problem(self) -> str | None:
+        """What is wrong with the root, or None. A disk that does not answer is wrong, too."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.get_running_loop().run_in_executor(self._executor, self._look)
+        try:
+            return await asyncio.wait_for(asyncio.shield(self._looking), _SECONDS)
+        except TimeoutError:
+            return f"the root does not answer for {_SECONDS} s"
+
+    def close(self) -> None:
+        """Let the thread end."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _look(self) -> str | None:
+        try:
+            with os.scandir(self._root) as entries:
+                next(entries, None)
+        except OSError as error:
+            return f"the root cannot be read: {error.strerror}"
+        return None
