@@ -53,7 +53,7 @@ class Catalogue:
         self._merged_by = np.full(self._bounds[-1], -1, np.int32)
         self._merges: dict[int, _Merge] = {}
         self._unmergeable: set[int] = set()
-        self._all_merged = False
+        self._worth_merging: list[tuple[str, list[int]]] | None = None
         self._sources: dict[bool, tuple[tuple[Source, ...], ...]] = {}
 
     @property
@@ -89,19 +89,21 @@ class Catalogue:
                 held += output.sizes
         self.outputs[number] = replace(output, sizes=None)
         self.missing -= 1
-        self._all_merged = False
+        self._worth_merging = None
         self._sources.clear()
 
     def lose(self, number: int) -> None:
         """The output of a map task is gone."""
         self.outputs[number] = None
         self.missing += 1
+        self._worth_merging = None
         self._sources.clear()
 
     def lose_host(self, host: str) -> list[int]:
         """Nothing lies on a host any more; which map tasks had output there. They are still to be lost."""
         self.servers.pop(host, None)
         self._sizes.pop(host, None)
+        self._worth_merging = None
         for number in [number for number, merge in self._merges.items() if merge.host == host]:
             self.drop_merge(number)
         lost = [number for number in range(len(self.outputs)) if self._lies_on(number, host)]
@@ -117,16 +119,10 @@ class Catalogue:
 
     def next_merge(self) -> tuple[str, list[int]] | None:
         """Map tasks whose outputs are worth a merge, and their host; None if there are none."""
-        if self._rules.merges == "never" or self._all_merged:
-            return None
-        for start, stop in pairwise(self._bounds):
-            for host in self.hosts():
-                share = self._merge_share(host, start, stop)
-                for run in self._mergeable(host, start, stop):
-                    if len(run) >= self._rules.merge_from:
-                        return host, run[:share]
-        self._all_merged = True
-        return None
+        if self._worth_merging is None:
+            never = self._rules.merges == "never"
+            self._worth_merging = [] if never else [each for sides in self._sides() for each in self._chunks(*sides)]
+        return self._worth_merging.pop() if self._worth_merging else None
 
     def begin_merge(self, merge: int, host: str, maps: Sequence[int]) -> tuple[tuple[Source, ...], bool]:
         """A merge begins; its sources, and whether their ranges are so small that record batches are joined."""
@@ -152,23 +148,32 @@ class Catalogue:
             self._unmergeable.update(merge.maps)
             self._sources.clear()
 
-    def _mergeable(self, host: str, start: int, stop: int) -> Iterator[list[int]]:
-        """Maps whose outputs may become one file. On a shared file system neighbours only, so that order is kept."""
-        run: list[int] = []
-        for number in range(start, stop):
-            is_free = self._merged_by[number] < 0 and number not in self._unmergeable
-            if is_free and self._lies_on(number, host):
-                run.append(number)
-            elif self._rules.merges == "shared" and self._has_file(number):
-                yield run
-                run = []
-        yield run
+    def _chunks(self, start: int, stop: int) -> Iterator[tuple[str, list[int]]]:
+        """Outputs of one side that may become one file: an even share of a host's for each of its workers."""
+        workers = max(1, self._rules.slots // max(1, len(self._sizes)))
+        for host, run in self._runs(start, stop):
+            share = min(max(-(-len(run) // workers), self._rules.merge_from), self._rules.merge_most)
+            for first in range(0, len(run), share):
+                chunk = run[first : first + share]
+                if len(chunk) >= self._rules.merge_from:
+                    yield host, chunk
 
-    def _merge_share(self, host: str, start: int, stop: int) -> int:
-        """How many outputs one of the host's workers merges."""
-        workers = max(1, self._rules.slots // len(self._sizes))
-        held = sum(self._lies_on(number, host) for number in range(start, stop))
-        return min(max(-(-held // workers), self._rules.merge_from), self._rules.merge_most)
+    def _runs(self, start: int, stop: int) -> Iterator[tuple[str, list[int]]]:
+        """Outputs of each host. On a shared file system neighbours only, so that order is kept."""
+        runs: dict[str, list[int]] = {}
+        for number in range(start, stop):
+            output = self.outputs[number]
+            if output is None or output.path is None:
+                continue
+            if self._merged_by[number] < 0 and number not in self._unmergeable:
+                runs.setdefault(output.host, []).append(number)
+            elif self._rules.merges == "shared":
+                yield from runs.items()
+                runs = {}
+        yield from runs.items()
+
+    def _sides(self) -> Iterator[tuple[int, int]]:
+        return pairwise(self._bounds)
 
     def _lies_on(self, number: int, host: str) -> bool:
         output = self.outputs[number]
@@ -183,8 +188,7 @@ class Catalogue:
     def sources(self, *, originals: bool = False) -> tuple[tuple[Source, ...], ...]:
         """For each side what is read, in the order of the rows: merges where there are, or only original outputs."""
         if originals not in self._sources:
-            sides = pairwise(self._bounds)
-            self._sources[originals] = tuple(self._sources_of(start, stop, originals) for start, stop in sides)
+            self._sources[originals] = tuple(self._sources_of(start, stop, originals) for start, stop in self._sides())
         return self._sources[originals]
 
     def _sources_of(self, start: int, stop: int, originals: bool) -> tuple[Source, ...]:

@@ -92,6 +92,7 @@ class Loop:
         self._slowest: dict[StageName, float] = {}
         self._stage_began: dict[StageName, float] = {}
         self._began = time.monotonic()
+        self._next_look = self._began
         self._manifest: Manifest | None = None
         self._keeper: Keeper
         self._progress: Progress
@@ -129,17 +130,18 @@ class Loop:
 
     def _step(self) -> None:
         """Wait for an answer, or for the time to look around."""
+        now = time.monotonic()
+        if now >= self._next_look:
+            self._next_look = now + _TICK_SECONDS
+            self._look_around()
         try:
             answered = self._answers.get(timeout=_TICK_SECONDS)
         except queue.Empty:
-            self._look_around()
             return
         if isinstance(answered, str):
             self._revived(answered)
         else:
             self._answered(answered)
-        if self._answers.empty():
-            self._look_around()
 
     # What the plan wants.
 

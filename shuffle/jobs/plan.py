@@ -184,6 +184,8 @@ class Plan:
             self._digests[number] = output.digest
         if output.server is not None and output.host not in self._silent:
             self.files.move(output.host, output.server)
+        if self._tries[number] < 2:
+            return []
         # Other attempts of this map are of no use now.
         twins = [task for task, other in self._running.items() if isinstance(other, StartMap) and other.map == number]
         for task in twins:
@@ -223,6 +225,8 @@ class Plan:
             self._wait_again(started.number)
             return []
         self._unit_states[started.number] = DONE
+        if self._unit_tries[started.number] < 2:
+            return [Accept(task)]
         twins = [
             other
             for other, action in self._running.items()
@@ -240,7 +244,7 @@ class Plan:
             self._queue_unit(number)
 
     def _queue_unit(self, number: int) -> None:
-        if number not in self._waiting_units:
+        if number not in self._waiting_units:  # rare: only what failed or stalled is queued again
             heapq.heappush(self._waiting_units, number)
 
     def _is_reducing(self) -> bool:
