@@ -10,10 +10,11 @@ import codecs
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_args
 
 from shuffle.machine.cores import usable_cores
-from shuffle.option_kinds import Count, Flag, Memory, check_choice, check_options, check_size
+from shuffle.numbering import Numbers, parse_numbers
+from shuffle.option_kinds import Count, Flag, Memory, Size, check_choice, check_options, check_size
 from spill_format.messages import check_alignment
 
 TransferTo = Literal["auto", "on", "off"]
@@ -60,6 +61,7 @@ class MergeKeywords(TypedDict, total=False):
     compact: bool
     memory_bytes: int | str | None
     mix_partitioners: bool
+    partitions: str | Sequence[int] | Numbers | None
     skip_damaged: bool
     dry_run: bool
     limit_rate: int | str | None
@@ -91,6 +93,8 @@ class MergeOptions:
             or text such as ``"256MiB"``, the default. The process takes some 64 MiB more with its libraries, and a
             record batch that is larger by itself is decoded whole. Only with ``compact``.
         mix_partitioners: merge files whose rows different partitioners placed. Off: such a mixture is an error.
+        partitions: numbers of the partitions to merge, in a list or as text such as ``"3,5,8-"``. The target has as
+            many partitions as the sources; the others are empty. None is all.
         skip_damaged: leave out sources whose structure is damaged, and name them in the report. Off: a damaged source
             is an error, and nothing is written.
         dry_run: look at sources, target and room, and report what would be done. Nothing is written.
@@ -111,6 +115,7 @@ class MergeOptions:
     compact: Flag = False
     memory_bytes: Memory | None = None
     mix_partitioners: Flag = False
+    partitions: Numbers | None = None
     skip_damaged: Flag = False
     dry_run: Flag = False
     limit_rate: Size | None = None
@@ -126,6 +131,9 @@ class MergeOptions:
         check_choice("transfer_to", self.transfer_to, get_args(TransferTo))
         check_choice("method", self.method, ("auto", *METHOD_NAMES))
         check_choice("io_priority", self.io_priority, (None, *get_args(IoPriority)))
+        object.__setattr__(self, "partitions", _as_numbers(self.partitions))
+        if self.partitions is not None and self.delete_sources:
+            raise ValueError("delete_sources would remove rows of the partitions that are not merged: leave it off")
         if self.transfer_to == "off" and self.method in KERNEL_METHODS:
             raise ValueError(f"method {self.method} copies inside the kernel, and transfer_to is off")
         if self.compact and self.method != "auto":
@@ -137,6 +145,17 @@ class MergeOptions:
     def syncs(self) -> bool:
         """Whether the target is fsynced: sources go only when the target survives a power cut."""
         return self.durable or self.delete_sources
+
+
+def _as_numbers(partitions: Any) -> Numbers | None:
+    """The pairs that a list of numbers, a text, or pairs themselves mean."""
+    if partitions is None or (isinstance(partitions, tuple) and all(isinstance(each, tuple) for each in partitions)):
+        return partitions
+    if not isinstance(partitions, str):
+        if not partitions or not all(isinstance(each, int) and not isinstance(each, bool) for each in partitions):
+            raise TypeError(f"partitions must be a list of numbers, or text as '3,5,8-', not {partitions!r}")
+        partitions = ",".join(map(str, partitions))
+    return parse_numbers(partitions)
 
 
 class MapKeywords(TypedDict, total=False):

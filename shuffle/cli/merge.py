@@ -16,6 +16,7 @@ from shuffle.cli.options import (
     CONTEXT_SETTINGS,
     PATH,
     Output,
+    Partitions,
     Size,
     json_option,
     merge_options,
@@ -47,7 +48,7 @@ _PUSH: Literal["spark-push"] = "spark-push"
 
 _SECTIONS = {
     "Output": ["target", "overwrite", "durable", "verify", "dry_run"],
-    "Sources": ["delete_sources", "skip_damaged", "mix_partitioners"],
+    "Sources": ["partitions", "delete_sources", "skip_damaged", "mix_partitioners"],
     "Compaction": ["compact", "memory_bytes"],
     "Copying": ["transfer_to", "method", "threads", "limit_rate", "io_priority"],
     "Spark's files": ["kind", "shuffle", "codec", "app_id"],
@@ -95,6 +96,14 @@ Examples:
     type=Size(MINIMUM_MEMORY_BYTES),
     metavar="SIZE",
     help="Memory for --compact.  [default: 256MiB]",
+)
+@click.option(
+    "-p",
+    "--partition",
+    "partitions",
+    type=Partitions(),
+    metavar="N|N-M|N-,…",
+    help="Merge these partitions alone: 3-6 are 3, 4, 5 and 6; 8- are all from 8 on. OUT's others are empty.",
 )
 @click.option("--mix-partitioners", is_flag=True, help="Merge files whose rows different partitioners placed.")
 @click.option("--delete-sources", is_flag=True, help="Remove the sources once OUT is published.")

@@ -41,13 +41,16 @@ def target_index(structures: Sequence[FileStructure], plan: MergePlan) -> Partit
     """
     indexes = [structure.index for structure in structures]
     partition_count = plan.partition_count
+    chosen = np.diff(plan.target_offsets) > 0  # what is empty has neither rows nor messages
     rows = np.zeros(partition_count, dtype=np.int64)
     checksums = np.zeros(partition_count, dtype=np.uint32)
     message_counts = np.zeros(partition_count, dtype=np.int64)
     for index in indexes:
         rows += _present(index.layout.rows)
         checksums = checksum.append(checksums, _present(index.layout.crc32c), index.layout.lengths)
-        message_counts += np.diff(index.first_messages)
+        message_counts += np.diff(index.first_messages) * chosen
+    rows *= chosen
+    checksums *= chosen
     message_count = int(message_counts.sum())
     metadata_lengths = np.empty(message_count, dtype=np.int32)
     body_lengths = np.empty(message_count, dtype=np.int64)
@@ -55,9 +58,12 @@ def target_index(structures: Sequence[FileStructure], plan: MergePlan) -> Partit
     for index in indexes:
         counts = np.diff(index.first_messages)
         places = np.repeat(reached - index.first_messages[:-1], counts) + np.arange(len(index.body_lengths))
-        metadata_lengths[places] = index.metadata_lengths
-        body_lengths[places] = index.body_lengths
-        reached += counts
+        taken: slice | npt.NDArray[np.bool_] = slice(None)
+        if (counts[~chosen] > 0).any():
+            taken = np.repeat(chosen, counts)
+        metadata_lengths[places[taken]] = index.metadata_lengths[taken]
+        body_lengths[places[taken]] = index.body_lengths[taken]
+        reached += counts * chosen
     return PartitionIndex(
         PartitionLayout(plan.target_offsets, rows, checksums),
         target_alignment(structures),

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from typing import Any, Unpack
 
+import numpy as np
+
 from shuffle.machine.io_priority import io_priority
 from shuffle.machine.kernel import Kernel, SystemKernel
 from shuffle.machine.paced_kernel import PacedKernel
@@ -27,6 +29,7 @@ from shuffle.merging.sources import (
     list_of,
 )
 from shuffle.merging.target_writer import PreparedMerge, Progress, preview_merge, write_merged
+from shuffle.numbering import numbers_within
 from shuffle.option_kinds import options_of
 from shuffle.options import MergeKeywords, MergeOptions
 from shuffle.report import MergeReport, SkippedSource
@@ -62,7 +65,7 @@ def merge(
 
     Raises:
         ValueError: there are no sources, or a directory without spills; or the target is a source to be deleted; or
-            Spark's files are to be compacted.
+            Spark's files are to be compacted; or there is no such partition.
         MismatchError: schemas or partition counts differ.
         BadSourcesError: several sources cannot be merged; it has the error of each.
         CorruptError, TruncatedError, ChecksumError, VersionError, NotPartitionedError: a source is not sound.
@@ -174,7 +177,12 @@ def plan_sources(
     mix_partitioners = options is not None and options.mix_partitioners
     merge_format.check_agreement(sources, mix_partitioners=mix_partitioners, whole_sets=not skipped)
     header = merge_format.header(sources)
-    plan = plan_merge([source.layout for source in sources], len(header))
+    chosen = None
+    if options is not None and options.partitions is not None:
+        chosen = np.zeros(sources[0].layout.partition_count, dtype=bool)
+        for numbers in numbers_within(options.partitions, len(chosen), sources[0].path):
+            chosen[numbers.start : numbers.stop] = True
+    plan = plan_merge([source.layout for source in sources], len(header), chosen)
     return PreparedMerge(sources, merge_format, header, plan, skipped)
 
 

@@ -81,8 +81,15 @@ class MergePlan:
         )
 
 
-def plan_merge(layouts: Sequence[PartitionLayout], first_offset: int = 0) -> MergePlan:
+def plan_merge(
+    layouts: Sequence[PartitionLayout], first_offset: int = 0, chosen: npt.NDArray[np.bool_] | None = None
+) -> MergePlan:
     """Lay out the merge of sources with ``layouts`` into a target whose first range starts at ``first_offset``.
+
+    Args:
+        layouts: of the sources.
+        first_offset: in bytes.
+        chosen: ``bool[P]``, the partitions to merge; the target's others are empty. None for all.
 
     Raises:
         ValueError: no layouts, or of different partition counts, or more bytes than a file can have: sparse sources
@@ -96,7 +103,8 @@ def plan_merge(layouts: Sequence[PartitionLayout], first_offset: int = 0) -> Mer
             raise ValueError(f"source {number} has {layout.partition_count} partitions, source 0 has {partition_count}")
     if (end := first_offset + sum(layout.byte_count for layout in layouts)) > _LARGEST_FILE_BYTES:
         raise ValueError(f"no file can hold what the sources have together: {end} bytes")
-    range_count = sum(int(np.count_nonzero(layout.offsets[1:] != layout.offsets[:-1])) for layout in layouts)
+    filled = (layout.offsets[1:] != layout.offsets[:-1] for layout in layouts)
+    range_count = sum(int(np.count_nonzero(some if chosen is None else some & chosen)) for some in filled)
     sources = np.empty(range_count, dtype=np.int32)
     source_offsets = np.empty(range_count, dtype=np.int64)
     positions = np.empty(range_count + 1, dtype=np.int64)
@@ -104,7 +112,7 @@ def plan_merge(layouts: Sequence[PartitionLayout], first_offset: int = 0) -> Mer
     # A block of partitions at a time, so that nothing of S × P elements is needed besides the plan itself.
     block = max(_BLOCK_RANGES // len(layouts), 1)
     for first in range(0, partition_count, block):
-        segments = _segments(layouts, slice(first, min(first + block, partition_count) + 1), position)
+        segments = _segments(layouts, slice(first, min(first + block, partition_count) + 1), position, chosen)
         position = segments.end
         last = count - 1
         if count and segments.go_on_from(sources[last], source_offsets[last], positions[last]):
@@ -116,7 +124,10 @@ def plan_merge(layouts: Sequence[PartitionLayout], first_offset: int = 0) -> Mer
     positions[count] = position
     for column, length in ((sources, count), (source_offsets, count), (positions, count + 1)):
         column.resize(length, refcheck=False)  # gives back what was joined
-    return MergePlan(len(layouts), range_count, concatenate(layouts, first_offset), sources, source_offsets, positions)
+    offsets = concatenate(layouts, first_offset)
+    if chosen is not None:
+        offsets[1:] = first_offset + np.cumsum(np.diff(offsets) * chosen)
+    return MergePlan(len(layouts), range_count, offsets, sources, source_offsets, positions)
 
 
 class _Segments(NamedTuple):
@@ -138,10 +149,15 @@ class _Segments(NamedTuple):
         return _Segments(self.sources[1:], self.source_offsets[1:], self.positions[1:], self.end)
 
 
-def _segments(layouts: Sequence[PartitionLayout], borders: slice, position: int) -> _Segments:
+def _segments(
+    layouts: Sequence[PartitionLayout], borders: slice, position: int, chosen: npt.NDArray[np.bool_] | None
+) -> _Segments:
     """The segments between some of the partitions' borders, the first at ``position`` of the target."""
     starts = np.stack([layout.offsets[borders] for layout in layouts], axis=1)
-    lengths = np.diff(starts, axis=0).ravel()
+    lengths = np.diff(starts, axis=0)
+    if chosen is not None:
+        lengths[~chosen[borders.start : borders.stop - 1]] = 0
+    lengths = lengths.ravel()
     filled = lengths > 0
     lengths = lengths[filled]
     source_offsets = starts[:-1].ravel()[filled]

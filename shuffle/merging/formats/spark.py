@@ -66,7 +66,12 @@ class SparkFormat:
 
     def trailer(self, sources: Sequence[Source], plan: MergePlan) -> Trailer:
         """No bytes: what there is to say is in the index and in the file of checksums."""
-        return Trailer((), PartitionLayout(plan.target_offsets), _combined_checksums(sources))
+        checksums = _combined_checksums(sources)
+        if checksums is not None:
+            of_nothing = np.uint32(checksums.algorithm.of_nothing)
+            values = np.where(np.diff(plan.target_offsets) > 0, checksums.values, of_nothing)
+            checksums = RangeChecksums(checksums.algorithm, values)
+        return Trailer((), PartitionLayout(plan.target_offsets), checksums)
 
     def check_target(self, target: str | PathLike[str]) -> None:
         """The index is found by the data file's name."""

@@ -16,8 +16,9 @@ from shuffle.machine.kernel import SystemKernel
 from shuffle.machine.paced_kernel import PacedKernel
 from shuffle.merging.metrics import metrics_text
 from shuffle.merging.sources import BadSourcesError
-from spill_format import CorruptError, MismatchError, TargetExistsError
+from spill_format import CorruptError, MismatchError, SpillFile, TargetExistsError
 from tests.helpers.commands import run
+from tests.helpers.spark_files import write_spark
 from tests.helpers.spills import merged_ranges, random_spill, random_spills, ranges_of, write_sample
 
 
@@ -215,3 +216,40 @@ def test_progress_knows_the_total(spills: list[Path], target: Path) -> None:
     told: list[tuple[int, int]] = []
     report = merge(spills, target, progress=lambda done, total: told.append((done, total)))
     assert told[-1] == (report.byte_count, report.byte_count)
+
+
+@pytest.mark.parametrize("chosen", ["0", "1", "0-", [2, 0], "1-2", [0, 1, 2]])
+@pytest.mark.parametrize("options", [{}, {"compact": True}, {"verify": True}, {"transfer_to": "on"}])
+def test_some_partitions_are_merged_and_the_others_empty(
+    tmp_path: Path, target: Path, chosen: str | list[int], options: dict[str, bool]
+) -> None:
+    (tmp_path / "spills").mkdir()
+    spills = random_spills(tmp_path / "spills", [100, 50, 20], [0, 30, 1], [7, 0, 7])
+    wanted = {"0": [0], "1": [1], "0-": [0, 1, 2], "1-2": [1, 2]}.get(str(chosen), chosen)
+    report = merge(spills, target, MergeOptions(partitions=chosen, **options))  # type: ignore[arg-type]
+    merge(spills, tmp_path / "all.arrow")
+    with SpillFile(target) as some, SpillFile(tmp_path / "all.arrow") as everything:
+        some.verify()
+        for partition in range(3):
+            expected = everything.read(partition)
+            assert some.read(partition).equals(expected if partition in wanted else expected.slice(0, 0))
+        assert report.row_count == some.layout.row_count
+
+
+def test_some_partitions_of_spark_s_files_have_the_checksums_of_their_bytes(tmp_path: Path) -> None:
+    for number in range(2):
+        write_spark(tmp_path / f"shuffle_0_{number}_0.data", [b"a" * 9, b"b" * 7, b"", b"c"])
+    merge([tmp_path / f"shuffle_0_{number}_0.data" for number in range(2)], tmp_path / "m.data", partitions="1-2")
+    assert run("shuffle verify m.data", tmp_path).returncode == 0
+    assert (tmp_path / "m.data").read_bytes() == b"b" * 14
+
+
+def test_partitions_that_are_none_are_refused(spills: list[Path], target: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="has no partition 2: its partitions are 0 to 1"):
+        merge(spills, target, partitions=[2])
+    with pytest.raises(ValueError, match="would remove rows of the partitions that are not merged"):
+        merge(spills, target, partitions="1", delete_sources=True)
+    for wrong in ([], ["1"], [True]):
+        with pytest.raises(TypeError, match="partitions must be a list of numbers, or text"):
+            merge(spills, target, partitions=wrong)  # type: ignore[arg-type]
+    assert run("shuffle-merge spills -o merged.arrow -p 1", tmp_path).returncode == 0
