@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from shuffle.mapping.partition_files import partition_files
     from shuffle.merging.merge import merge
     from shuffle.merging.sources import BadSourcesError
-    from shuffle.options import CsvOptions, MapOptions, MergeOptions
+    from shuffle.options import MapOptions, MergeOptions
     from shuffle.partitioners import CallablePartitioner, HashPartitioner, RangePartitioner, RoundRobinPartitioner
     from shuffle.reduce import co_partitioned, read_partition
     from shuffle.report import MapReport, MergeReport
+    from shuffle.rows.csv_options import CsvOptions
     from shuffle.rows.errors import InputError
     from shuffle.rows.placement import SortKey
     from shuffle.serve.server import PartitionServer
@@ -74,7 +75,7 @@ __all__ = [
 _LAZY = {
     "BadSourcesError": "shuffle.merging.sources",
     "CallablePartitioner": "shuffle.partitioners",
-    "CsvOptions": "shuffle.options",
+    "CsvOptions": "shuffle.rows.csv_options",
     "Exchange": "shuffle.jobs.exchanges",
     "FetchOptions": "shuffle.http_options",
     "HashPartitioner": "shuffle.partitioners",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, get_args
 
-from shuffle.option_kinds import Count, Flag, Memory, Seconds, Size, check_choice, check_options
+from shuffle.option_kinds import Count, Flag, Memory, Seconds, Size, Text, check_choice, check_options
 from shuffle.options import FilePath, TransferTo, default_transfer_to
 from shuffle.wire import clean_token
 
@@ -68,7 +68,7 @@ class ServeOptions:
     """
 
     transfer_to: TransferTo = field(default_factory=default_transfer_to)
-    token: str | None = field(default=None, repr=False)
+    token: Text | None = field(default=None, repr=False)
     token_file: FilePath | None = None
     allow_hosts: Sequence[str] = ()
     certificate: FilePath | None = None

@@ -70,11 +70,19 @@ def check_size(name: str, value: object, least: int = 1) -> int:
     except (TypeError, ValueError) as error:
         raise type(error)(f"{name}: {error}") from None
     if byte_count < least:
-        raise ValueError(f"{name} must be a size of {least} bytes or more, not {value}")
+        raise ValueError(f"{name} must be {least} bytes or more, not {value}")
     return byte_count
 
 
-def _count(name: str, value: object) -> int:
+def several(name: str, value: Any) -> tuple[Any, ...]:
+    """Check an argument that takes several items, and return them. TypeError, which names it, for a single one."""
+    if isinstance(value, (str, bytes)) or hasattr(value, "__fspath__") or not hasattr(value, "__iter__"):
+        raise TypeError(f"{name} takes several, in a list: not {value!r}")
+    return tuple(value)
+
+
+def check_count(name: str, value: object) -> int:
+    """Check an option that counts from 1 on, and return it. ValueError or TypeError names the option."""
     count = _whole(value, f"{name} must be a whole number, not {value!r}")
     if count < 1:
         raise ValueError(f"{name} must be 1 or more, not {count}")
@@ -104,8 +112,32 @@ def _flag(name: str, value: object) -> bool:
     return value
 
 
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be text, not {value!r}")
+    return value
+
+
+def check_path(name: str, value: object) -> object:
+    """Check an option that is a path, and return it. TypeError names the option."""
+    if not isinstance(value, str) and not hasattr(value, "__fspath__"):
+        raise TypeError(f"{name} must be a path, not {value!r}")
+    return value
+
+
+def check_paths(name: str, value: object) -> tuple[object, ...]:
+    """Check an option that is several paths, and return them. TypeError names the option."""
+    return tuple(check_path(name, item) for item in several(name, value))
+
+
+def _texts(name: str, value: object) -> tuple[str, ...]:
+    return tuple(_text(name, item) for item in several(name, value))
+
+
+Text = Annotated[str, _text]
+Texts = Annotated[Sequence[str], _texts]
 Flag = Annotated[bool, _flag]
-Count = Annotated[int, _count]
+Count = Annotated[int, check_count]
 Seconds = Annotated[float, _seconds]
 Size = Annotated[int, check_size]
 Memory = Annotated[int, functools.partial(check_size, least=MINIMUM_MEMORY_BYTES)]

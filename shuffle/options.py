@@ -6,22 +6,32 @@ object of these. A keyword class beside each options class tells type checkers t
 
 from __future__ import annotations
 
-import codecs
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, Unpack, get_args
 
 from shuffle.machine.cores import usable_cores
 from shuffle.numbering import Numbers, parse_numbers
-from shuffle.option_kinds import Count, Flag, Memory, Size, check_choice, check_options, check_size
+from shuffle.option_kinds import (
+    Count,
+    Flag,
+    Memory,
+    Size,
+    check_choice,
+    check_options,
+    check_path,
+    check_paths,
+    check_size,
+)
 from spill_format.messages import check_alignment
 
 TransferTo = Literal["auto", "on", "off"]
 MethodName = Literal["clone", "copy_file_range", "sendfile", "gather", "buffered"]
 Compression = Literal["lz4", "zstd"]
 IoPriority = Literal["low", "idle"]
-FilePath = str | os.PathLike[str]
+FilePath = Annotated[str | os.PathLike[str], check_path]
+FilePaths = Annotated[Sequence[str | os.PathLike[str]], check_paths]
 
 METHOD_NAMES: tuple[MethodName, ...] = get_args(MethodName)
 """Every copy method, in the order in which one gives way to the next."""
@@ -205,7 +215,7 @@ class MapOptions:
     """
 
     memory_bytes: Memory = 256 << 20
-    spill_directories: Sequence[FilePath] = ()
+    spill_directories: FilePaths = ()
     keep_spills: Flag = False
     spills_only: Flag = False
     threads: Count = field(default_factory=default_threads)
@@ -223,13 +233,11 @@ class MapOptions:
 
     def __post_init__(self) -> None:
         check_options(self)
-        if self.compression not in {None, "lz4", "zstd"}:
+        if self.compression not in (None, "lz4", "zstd"):
             raise ValueError(f"compression must be None, lz4 or zstd, not {self.compression!r}")
         if self.alignment != "auto":
             object.__setattr__(self, "alignment", check_size("alignment", self.alignment))
             check_alignment(self.alignment)
-        if isinstance(self.spill_directories, (str, os.PathLike)):
-            raise TypeError(f"spill_directories takes several, in a list: not {self.spill_directories!r}")
         if self.spills_only and (self.verify or self.method != "auto"):
             name = "verify" if self.verify else "method"
             raise ValueError(f"spills_only makes no target, so {name} has nothing to do: leave it to the merge")
@@ -246,36 +254,3 @@ class MapOptions:
             durable=self.durable,
             verify=self.verify,
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CsvOptions:
-    """How the CSV files are written that are read.
-
-    Attributes:
-        delimiter: the character between values.
-        header: whether the first line has the columns' names. Without names columns are f0, f1, ….
-        nulls: texts that stand for null unless they are quoted; the default is an empty field. A quoted empty field
-            is an empty text.
-        types: types of columns by name: ``"string"``, ``"decimal(15,2)"``, … or a ``pyarrow.DataType``. Other types are
-            guessed from the first MiB of the first file. Where a number would change a text (007, or more digits than
-            the number holds), the column is text, with a warning.
-        encoding: encoding of the text, as Python names it: utf-8, latin-1, cp1252, ….
-    """
-
-    delimiter: str = ","
-    header: Flag = True
-    nulls: Sequence[str] = ("",)
-    types: Mapping[str, object] = field(default_factory=dict)
-    encoding: str = "utf-8"
-
-    def __post_init__(self) -> None:
-        check_options(self)
-        if len(self.delimiter.encode()) != 1 or self.delimiter in '"\r\n':
-            raise ValueError(f"delimiter must be one ASCII character, not {self.delimiter!r}")
-        if isinstance(self.nulls, str):
-            raise TypeError(f"nulls takes several, in a list: not {self.nulls!r}")
-        try:
-            codecs.lookup(self.encoding)
-        except LookupError:
-            raise ValueError(f"encoding must be one that Python knows, not {self.encoding!r}") from None

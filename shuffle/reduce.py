@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from shuffle.machine.prefetch import Task, in_order
+from shuffle.option_kinds import check_count, check_size, several
 from spill_format.errors import MismatchError
 from spill_format.partitioner import check_partitioners, describe_separation
 from spill_format.reader import SpillFile
@@ -28,7 +29,7 @@ def read_partition(
     last: int | None = None,
     *,
     columns: Sequence[str] | None = None,
-    prefetch_bytes: int = 64 << 20,
+    prefetch_bytes: int | str = 64 << 20,
     threads: int = 4,
     mix_partitioners: bool = False,
 ) -> pa.RecordBatchReader:
@@ -52,9 +53,8 @@ def read_partition(
             file; while reading.
         SpillError, OSError: a file is damaged or cannot be read; while reading, if it is not the first one.
     """
-    if prefetch_bytes < 1 or threads < 1:
-        raise ValueError(f"prefetch_bytes and threads must be 1 or more, not {prefetch_bytes} and {threads}")
-    remaining = iter(files)
+    prefetch_bytes, threads = check_size("prefetch_bytes", prefetch_bytes), check_count("threads", threads)
+    remaining = iter(several("files", files))
     first_file = next(remaining, None)
     if first_file is None:
         raise ValueError("there are no files to read")

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from shuffle.cli.options import Function, given
-from shuffle.options import CsvOptions
+from shuffle.rows.csv_options import CsvOptions
 
 _TYPED = re.compile(
     r'\s*(?:"(?P<quoted>(?:[^"]|"")+)"|(?P<bare>[^",:\s][^,:]*?))\s*:\s*(?P<type>\w+(?:[(\[][^)\]]*[)\]])?)\s*(?:,|$)'

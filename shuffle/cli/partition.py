@@ -14,7 +14,8 @@ from shuffle.cli.keys import Columns, SortKeys
 from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, Size, given, json_option, output_options, target_options
 from shuffle.cli.terminal import progress_bar, say
 from shuffle.option_kinds import MINIMUM_MEMORY_BYTES
-from shuffle.options import Compression, CsvOptions
+from shuffle.options import Compression
+from shuffle.rows.csv_options import CsvOptions
 from shuffle.rows.placement import SortKey
 from shuffle.wording import as_json_text
 

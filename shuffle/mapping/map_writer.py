@@ -69,7 +69,7 @@ def _check_memory(partition_count: int, memory_bytes: int) -> None:
     if needed > memory_bytes + _PROCESS_BYTES:
         raise ValueError(
             f"{partition_count} partitions take {needed >> 20} MiB of memory for offsets, rows and checksums alone; "
-            f"memory_bytes are {memory_bytes >> 20} MiB"
+            f"the memory of the task is {memory_bytes >> 20} MiB"
         )
 
 

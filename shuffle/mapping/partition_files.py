@@ -13,11 +13,12 @@ import pyarrow as pa
 
 from shuffle.mapping.map_writer import MapWriter
 from shuffle.mapping.spill_store import kept_spills, spill_directories
-from shuffle.option_kinds import options_of
-from shuffle.options import CsvOptions, MapKeywords, MapOptions
+from shuffle.option_kinds import check_count, options_of, several
+from shuffle.options import MapKeywords, MapOptions
 from shuffle.partitioners import HashPartitioner, Partitioner, RoundRobinPartitioner
 from shuffle.report import MapReport
 from shuffle.rows.bounds import range_partitioner
+from shuffle.rows.csv_options import CsvOptions
 from shuffle.rows.errors import InputError
 from shuffle.rows.inputs import Inputs
 from shuffle.rows.placement import Placement, SortKey, sort_keys_of
@@ -68,8 +69,13 @@ def partition_files(  # noqa: PLR0913 (one argument an option of the command)
         SpillError, ValueError, TypeError, OSError: as ``MapWriter`` does.
     """
     options = options_of(MapOptions, options, keywords)
-    placement = Placement(partitions, (by,) if isinstance(by, str) else tuple(by), sort_keys_of(range), round_robin)
-    paths = [inputs] if isinstance(inputs, (str, PathLike)) else list(inputs)
+    names = (by,) if isinstance(by, str) else several("by", by)
+    keys = sort_keys_of(range) if isinstance(range, (str, SortKey)) else sort_keys_of(several("range", range))
+    placement = Placement(check_count("partitions", partitions), names, keys, round_robin is True)
+    columns = None if columns is None else several("columns", columns)
+    paths = (inputs,) if isinstance(inputs, (str, PathLike)) else several("inputs", inputs)
+    if csv is not None and not isinstance(csv, CsvOptions):
+        raise TypeError(f"csv must be CsvOptions, not {csv!r}")
     if not paths:
         raise InputError("there are no inputs")
     rows = Inputs([os.fspath(path) for path in paths], where, csv)

@@ -13,6 +13,7 @@ from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from shuffle.option_kinds import several
 from shuffle.report import SkippedSource
 from spill_format.errors import ChecksumError, CorruptError, MismatchError, SpillError, TruncatedError, naming
 from spill_format.layout import PartitionLayout
@@ -139,9 +140,7 @@ def find_sources(paths: Iterable[str | PathLike[str]], search: SourceSearch | No
 
 def list_of(paths: Iterable[str | PathLike[str]]) -> list[str]:
     """Several paths; TypeError for a single one, since a string's characters are not meant."""
-    if isinstance(paths, (str, bytes, PathLike)):
-        raise TypeError(f"sources must be a list of paths, not the single path {os.fspath(paths)!r}")
-    return [os.fspath(path) for path in paths]
+    return [os.fspath(path) for path in several("sources", paths)]
 
 
 def check_partition_counts(sources: Sequence[Source]) -> None:

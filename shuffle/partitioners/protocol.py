@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import index
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from shuffle.option_kinds import several
 from spill_format.partitioner import PartitionerDescription
 
 PartitionNumbers = npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
@@ -79,7 +80,7 @@ def empty_partition_numbers(row_count: int, partition_count: int) -> PartitionNu
 
 def check_columns(columns: str | Sequence[str]) -> tuple[str, ...]:
     """Column names as a tuple; a single name is accepted too. TypeError for a non-string, ValueError for none."""
-    names: tuple[Any, ...] = (columns,) if isinstance(columns, str) else tuple(columns)
+    names = (columns,) if isinstance(columns, str) else several("columns", columns)
     for name in names:
         if not isinstance(name, str):
             raise TypeError(f"a column to partition by is named by a string, not {name!r}")

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from pyarrow import csv
 
-from shuffle.options import CsvOptions
+from shuffle.rows.csv_options import CsvOptions
 from shuffle.rows.errors import InputError
 from shuffle.warning import warn
 

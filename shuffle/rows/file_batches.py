@@ -14,8 +14,8 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from shuffle.arrays.plain_size import plain_bytes
-from shuffle.options import CsvOptions
 from shuffle.rows.csv_files import csv_batches
+from shuffle.rows.csv_options import CsvOptions
 from shuffle.rows.json_lines import json_batches
 
 # As large as usual row groups, of which TPC-H's have 100,000 rows: their rests would make batches of their own.

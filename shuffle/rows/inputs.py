@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shuffle.machine.prefetch import Task, in_order
-from shuffle.options import CsvOptions
+from shuffle.rows.csv_options import CsvOptions
 from shuffle.rows.errors import InputError, reading
 from shuffle.rows.input_files import directory_columns, find_inputs, format_of
 from spill_format.errors import naming

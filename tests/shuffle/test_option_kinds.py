@@ -1,7 +1,13 @@
 """Kinds of options: how sizes are read, and how keywords become an options object."""
 
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
 import pytest
 
+import shuffle
 from shuffle import MapOptions, MergeOptions
 from shuffle.option_kinds import options_of, parse_size
 
@@ -53,3 +59,47 @@ def test_options_are_an_object_or_keywords_or_both() -> None:
     assert options_of(MergeOptions, options, {"threads": 4}) == MergeOptions(durable=True, threads=4)
     with pytest.raises(TypeError, match="options must be a MergeOptions, not MapOptions"):
         options_of(MergeOptions, MapOptions(), {})
+
+
+SCHEMA = pa.schema([("key", pa.int64())])
+BY_KEY = shuffle.HashPartitioner(["key"], 2)
+untyped: Any = shuffle
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: untyped.merge(5, "x"), "sources takes several, in a list: not 5"),
+        (lambda: untyped.merge("a.arrow", "x"), "sources takes several, in a list: not 'a.arrow'"),
+        (lambda: untyped.merge(["a.arrow"], "x", "auto"), "options must be a MergeOptions, not 'auto'"),
+        (lambda: untyped.read_partition("a.arrow", 0), "files takes several, in a list: not 'a.arrow'"),
+        (lambda: untyped.read_partition([], 0, threads="4"), "threads must be a whole number, not '4'"),
+        (
+            lambda: untyped.MapWriter("x", SCHEMA, BY_KEY, spill_directories=5),
+            "spill_directories takes several, in a list",
+        ),
+        (
+            lambda: untyped.MapWriter("x", SCHEMA, BY_KEY, spill_directories=[5]),
+            "spill_directories must be a path, not 5",
+        ),
+        (lambda: untyped.MapWriter("x", SCHEMA, BY_KEY, alignment=None), "alignment: None is not a size"),
+        (lambda: untyped.HashPartitioner(5, 2), "columns takes several, in a list: not 5"),
+        (lambda: untyped.partition_files(None, "x", 2, by="key"), "inputs takes several, in a list: not None"),
+        (lambda: untyped.partition_files("a.csv", "x", "2", by="key"), "partitions must be a whole number, not '2'"),
+        (lambda: untyped.partition_files("a.csv", "x", 2, by=5), "by takes several, in a list: not 5"),
+        (lambda: untyped.partition_files("a.csv", "x", 2, range=5), "range takes several, in a list: not 5"),
+        (
+            lambda: untyped.partition_files("a.csv", "x", 2, by="key", columns="key"),
+            "columns takes several, in a list: not 'key'",
+        ),
+        (lambda: untyped.partition_files("a.csv", "x", 2, by="key", csv={}), "csv must be CsvOptions, not {}"),
+        (lambda: untyped.CsvOptions(types=5), "types must be a mapping of columns to types, not 5"),
+        (lambda: untyped.CsvOptions(delimiter=None), "delimiter must be text, not None"),
+        (lambda: untyped.CsvOptions(nulls=None), "nulls takes several, in a list: not None"),
+        (lambda: untyped.ServeOptions(token=5), "token must be text, not 5"),
+        (lambda: untyped.ServeOptions(certificate=5), "certificate must be a path, not 5"),
+    ],
+)
+def test_an_argument_of_another_type_gets_a_sentence(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(message)):
+        call()

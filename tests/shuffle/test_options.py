@@ -32,7 +32,7 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"compact": True, "method": "gather"}, "decodes, so that nothing is copied with method gather"),
         (
             {"compact": True, "memory_bytes": (1 << 20) - 1},
-            "memory_bytes must be a size of 1048576 bytes or more, not 1048575",
+            "memory_bytes must be 1048576 bytes or more, not 1048575",
         ),
     ],
 )
@@ -47,7 +47,7 @@ def test_kernel_copying_switched_off_goes_with_buffered_copying() -> None:
 
 def test_a_map_task_needs_some_memory() -> None:
     assert MapOptions(memory_bytes=1 << 20).memory_bytes == 1 << 20
-    with pytest.raises(ValueError, match="memory_bytes must be a size of 1048576 bytes or more, not 1048575"):
+    with pytest.raises(ValueError, match="memory_bytes must be 1048576 bytes or more, not 1048575"):
         MapOptions(memory_bytes=(1 << 20) - 1)
 
 

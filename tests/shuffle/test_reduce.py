@@ -48,7 +48,7 @@ def test_open_files_paths_and_remote_ones_mix(outputs: list[Path]) -> None:
 
 WRONG: dict[str, tuple[Callable[[list[Path]], object], type[Exception], str]] = {
     "no files": (lambda paths: read_partition(paths[:0], 0), ValueError, "no files"),
-    "no bytes": (lambda paths: read_partition(paths, 0, prefetch_bytes=0), ValueError, "1 or more"),
+    "no bytes": (lambda paths: read_partition(paths, 0, prefetch_bytes=0), ValueError, "1 bytes or more"),
     "no partition": (lambda paths: read_partition(paths, 3), IndexError, "partition 3 does not exist"),
     "no column": (lambda paths: read_partition(paths, 0, columns=["z"]), ValueError, "no column is named 'z'"),
     "no such file": (lambda paths: read_partition([paths[0].with_name("nowhere")], 0), FileNotFoundError, "nowhere"),
