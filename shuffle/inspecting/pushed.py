@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
@@ -19,23 +19,15 @@ from shuffle.inspecting.pieces import read_pieces, spans_of
 from shuffle.inspecting.results import PROBLEMS, Failure, FileRepair, FileResult, Problem, State
 from shuffle.inspecting.sizes import Order, PartitionSizes
 from shuffle.inspecting.spark import sample_codecs
-from shuffle.merging.formats import SPARK
-from shuffle.merging.plan import plan_merge
-from shuffle.merging.sources import Source
-from shuffle.merging.target_writer import PreparedMerge, write_merged
 from shuffle.numbering import Numbers, is_among
 from shuffle.options import MergeOptions
 from shuffle.wording import as_ranges, counted, sized
-from spill_format.errors import TargetExistsError
-from spill_format.layout import PartitionLayout
 from spill_format.spark.discovery import PushedName, find_pushed, find_pushed_files_of, parse_pushed_name
-from spill_format.spark.outputs import DATA_SUFFIX, encode_index
-from spill_format.spark.publication import publish_with_companions
-from spill_format.spark.pushed import encode_meta, read_pushed
-from spill_format.spark.pushed_scan import PushedPaths, PushedScan, meta_path_of, pushed_paths_beside, scan_pushed
-from spill_format.storage.identity import FileIdentity
+from spill_format.spark.outputs import DATA_SUFFIX
+from spill_format.spark.pushed import read_pushed
+from spill_format.spark.pushed_scan import PushedPaths, PushedScan, meta_path_of, scan_pushed
 from spill_format.storage.local import open_regular
-from spill_format.storage.publication import is_there, open_pending
+from spill_format.storage.publication import is_there
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,35 +84,11 @@ class PushedFiles:
         return _PushedCheck(self)
 
     def repair(self, target: str, *, overwrite: bool, durable: bool, progress: Progress) -> FileRepair:
-        """See ``Kind``. A chunk is kept where nothing is wrong with it, also behind a damaged one; of a map in two
-        chunks the first counts. Where files were cut off this is what Spark's own recovery keeps.
+        """See ``Kind``; and ``repair_pushed``."""
+        from shuffle.inspecting.pushed_repair import repair_pushed
 
-        Args:
-            target: the data file to make; index and bitmaps beside it, the index last.
-            overwrite, durable, progress: see ``Kind``.
-
-        Raises:
-            ValueError: the target's name does not end with ``.data``.
-            TargetExistsError: the target exists, or is one of the damaged files.
-            ModuleNotFoundError: pyroaring is not installed.
-        """
-        targets = pushed_paths_beside(target)
-        _refuse_in_place(self.paths, targets)
-        scan = scan_pushed(self.paths)
-        chunks = list(whole_chunks(scan))
-        is_worth_it = bool(chunks) or not scan.defects
-        if is_worth_it:
-            _write(scan, chunks, targets, MergeOptions(overwrite=overwrite, durable=durable), progress)
-        kept = {number for chunk in chunks for number in chunk.maps}
-        return PushedRepair(
-            path=self.path,
-            target=target if is_worth_it else None,
-            chunk_count=len(chunks),
-            byte_count=sum(chunk.byte_count for chunk in chunks),
-            lost_chunks=scan.damaged_chunks,
-            lost_maps=tuple(number for number in scan.damaged_maps if number not in kept),
-            problems=tuple(str(defect.error) for defect in scan.defects),
-        )
+        options = MergeOptions(overwrite=overwrite, durable=durable)
+        return repair_pushed(self.paths, target, options, progress)
 
     def raw(self, partitions: Numbers | None, chunks: Numbers | None) -> Iterator[bytes]:
         """See ``Kind``."""
@@ -275,51 +243,6 @@ class PushedInspection:
         return f"{self.path}: ok ({facts}, no checksums to compare, {sized(self.byte_count)})"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PushedRepair:
-    """What was kept of a pushed partition, and what was not.
-
-    Attributes:
-        path: of the damaged data file.
-        target: of the new one; None where no chunk was whole, so that there is none.
-        chunk_count, byte_count: kept.
-        lost_chunks: numbers, in the damaged files, of those that were not whole.
-        lost_maps: numbers of the maps whose blocks were in these, as far as bitmaps tell.
-        problems: what was wrong, in words; also what cost no chunk.
-    """
-
-    path: str
-    target: str | None
-    chunk_count: int
-    byte_count: int
-    lost_chunks: tuple[int, ...]
-    lost_maps: tuple[int, ...]
-    problems: tuple[str, ...]
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether every chunk was kept."""
-        return self.target is not None and not self.lost_chunks
-
-    def as_dict(self) -> dict[str, Any]:
-        """The repair as JSON has it."""
-        return {**asdict(self), "is_complete": self.is_complete}
-
-    @property
-    def recovered(self) -> str:
-        """What was kept, in words."""
-        return f"{counted(self.chunk_count, 'chunk')}, {sized(self.byte_count)}"
-
-    @property
-    def lost(self) -> list[str]:
-        """What was lost, in words."""
-        if self.is_complete:
-            return []
-        chunks = f"lost {counted(len(self.lost_chunks), 'chunk')} ({as_ranges(self.lost_chunks)})"
-        maps = f" of {counted(len(self.lost_maps), 'map')} ({as_ranges(self.lost_maps)})" if self.lost_maps else ""
-        return [f"{'no chunk is whole' if self.target is None else chunks}{maps}; {self.problems[0]}"]
-
-
 class _PushedCheck:
     def __init__(self, files: PushedFiles) -> None:
         self._files = files
@@ -366,45 +289,3 @@ def _summary(group: tuple[str | None, int | None, int | None], members: Sequence
         "incomplete_count": sum(len(each.maps) < len(maps) for each in members),
         **sizes,
     }
-
-
-def _write(
-    scan: PushedScan,
-    chunks: list[PushedChunk],
-    target: PushedPaths,
-    options: MergeOptions,
-    progress: Progress,
-) -> None:
-    ends = np.cumsum([0, *(chunk.byte_count for chunk in chunks)], dtype=np.int64)
-    contents = {target.meta: encode_meta([chunk.maps for chunk in chunks]), target.index: encode_index(ends)}
-    sources = list(_runs(scan, chunks))
-    prepared = PreparedMerge(sources, SPARK, b"", plan_merge([source.layout for source in sources]))
-    with open_pending(target.data, overwrite=options.overwrite, durable=options.durable) as pending:
-        write_merged(prepared, pending, options, progress=progress)
-        publish_with_companions(pending, contents, overwrite=options.overwrite, durable=options.durable)
-
-
-def _runs(scan: PushedScan, chunks: list[PushedChunk]) -> Iterator[Source]:
-    """The data file once for each run of chunks that touch, as a source of that run alone."""
-    status = scan.status
-    assert status is not None  # without a data file there is a defect, and no chunk
-    identity = FileIdentity.of(status)
-    start = stop = 0
-    for chunk in chunks:
-        if chunk.offset != stop:
-            if start < stop:
-                yield Source(scan.paths.data, PartitionLayout(np.array([start, stop])), identity)
-            start = chunk.offset
-        stop = chunk.offset + chunk.byte_count
-    yield Source(scan.paths.data, PartitionLayout(np.array([start, stop])), identity)
-
-
-def _refuse_in_place(paths: PushedPaths, target: PushedPaths) -> None:
-    """Raise TargetExistsError where a file to make is one of the damaged ones."""
-    for made in filter(os.path.exists, _all_of(target)):
-        if any(os.path.samefile(made, damaged) for damaged in filter(os.path.exists, _all_of(paths))):
-            raise TargetExistsError("a file is never repaired in place", path=made, advice="choose another name")
-
-
-def _all_of(paths: PushedPaths) -> tuple[str, str, str]:
-    return paths.data, paths.index, paths.meta

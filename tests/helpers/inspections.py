@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from shuffle.inspecting.arrow import ArrowFile, ArrowInspection
-from shuffle.inspecting.pushed import PushedFiles, PushedInspection, PushedRepair
+from shuffle.inspecting.pushed import PushedFiles, PushedInspection
+from shuffle.inspecting.pushed_repair import PushedRepair
 from shuffle.inspecting.repair import repair
 from shuffle.inspecting.results import FileVerification
 from shuffle.inspecting.salvage import Salvage

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shuffle.inspecting.pushed import PushedRepair
+from shuffle.inspecting.pushed_repair import PushedRepair
 from shuffle.inspecting.repair import repair
 from spill_format import CorruptError, TargetExistsError
 from spill_format.spark.pushed import encode_meta, read_pushed
