@@ -22,7 +22,7 @@ from shuffle.inspecting.losses import Loss, gaps_between, losses_by_index, losse
 from shuffle.inspecting.places import indexed_messages, own_messages
 from shuffle.wording import counted, sized
 from spill_format.encoder import SpillEncoder
-from spill_format.errors import ChecksumError, CorruptError, TargetExistsError
+from spill_format.errors import ChecksumError, CorruptError, TargetExistsError, naming
 from spill_format.message_scan import FoundMessage, MessageReader, Scan
 from spill_format.messages import (
     FILE_START,
@@ -228,7 +228,7 @@ def _alignment_of(messages: Sequence[FoundMessage]) -> int:
 
 
 def _write(found: Salvage, descriptor: int, target: PendingFile, progress: Progress) -> None:
-    try:
+    with naming(target.path):
         encoder = SpillEncoder(
             target, found.stored_schema, found.partition_count, None, found.alignment, partitioner=found.partitioner
         )
@@ -246,7 +246,3 @@ def _write(found: Salvage, descriptor: int, target: PendingFile, progress: Progr
             encoder.write_message(message.partition, message.row_count, metadata[:-SEAL_LENGTH], body)
             progress(len(content))
         encoder.finish()
-    except OSError as error:
-        if error.filename is None:  # of a system call that knows only a descriptor
-            raise OSError(error.errno, error.strerror, os.fspath(target.path)) from error
-        raise
