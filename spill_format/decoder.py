@@ -11,10 +11,12 @@ import pyarrow.ipc
 
 from .description import selected_fields
 from .footer import BLOCK_DTYPE, IndexPlace, encode_footer_frame, encode_place
-from .index import MAJOR_VERSION, MINOR_VERSION
+from .index import MAJOR_VERSION, MINOR_VERSION, IndexPart
 from .messages import FILE_START
 from .schemas import from_storage
 from .structure import Outline
+
+_NOTE = encode_place(MAJOR_VERSION, MINOR_VERSION, IndexPlace(0, 0, 1))
 
 
 class Decoder:
@@ -33,9 +35,12 @@ class Decoder:
         self._validate = validate
         self._followed = [] if trust else [n for n, field in enumerate(schema) if field.type != stored_schema[n].type]
 
-    def __call__(self, encapsulated: pa.Buffer, metadata_length: int) -> list[pa.RecordBatch]:
-        """The rows of one message; several batches where a dictionary has too many values for one."""
-        batch = self._stored_batch(encapsulated, metadata_length)
+    def begin(self, part: IndexPart, content: pa.Buffer, origin: int) -> None:
+        """Messages come from ``content``, which starts at ``origin`` in the file and with a message, from now on."""
+
+    def __call__(self, message: int, encapsulated: pa.Buffer) -> list[pa.RecordBatch]:
+        """The rows of a message of the part; several batches where a dictionary has too many values for one."""
+        batch = self._stored_batch(message, encapsulated)
         batch.validate(full=self._validate)
         if self.schema is self._stored_schema:
             return [batch]
@@ -44,19 +49,27 @@ class Decoder:
                 batch.column(position).validate(full=True)
         return from_storage(batch, self.schema)
 
-    def _stored_batch(self, encapsulated: pa.Buffer, _metadata_length: int) -> pa.RecordBatch:
+    def _stored_batch(self, _message: int, encapsulated: pa.Buffer) -> pa.RecordBatch:
         return pa.ipc.read_record_batch(encapsulated, self._stored_schema)
 
 
 class SelectingDecoder(Decoder):
     """Makes rows with some of the columns; the buffers of the others are never looked at.
 
-    Only Arrow's readers of whole files and streams can leave columns out, so each message is read as the only one of an
-    Arrow file that is put together for it, without a copy: header, message, footer.
+    Only Arrow's readers of whole files and streams can leave columns out. So messages are read from an Arrow file that
+    is put together for them, without a copy: header, some ranges, and a footer that lists their messages alone. Or they
+    are read from the ``whole`` file, where it is mapped, its footer found right, and a part of its index is all of it.
     """
 
     def __init__(
-        self, outline: Outline, stored_schema: pa.Schema, schema: pa.Schema, columns: Sequence[str], *, validate: bool
+        self,
+        outline: Outline,
+        stored_schema: pa.Schema,
+        schema: pa.Schema,
+        columns: Sequence[str],
+        *,
+        validate: bool,
+        whole: pa.Buffer | None = None,
     ) -> None:
         positions = selected_fields(schema, columns)
         stored = pa.schema([stored_schema.field(position) for position in positions], stored_schema.metadata)
@@ -66,14 +79,28 @@ class SelectingDecoder(Decoder):
         # Arrow gives them in the file's order, whatever the order asked for.
         self._order = [sorted(positions).index(position) for position in positions]
         self._header = pa.py_buffer(FILE_START + outline.schema_message)
-        note = encode_place(MAJOR_VERSION, MINOR_VERSION, IndexPlace(0, 0, 1))
-        self._footer = encode_footer_frame(outline.index.footer_template, note, 1)
+        self._template = outline.index.footer_template
+        self._is_whole = whole is not None
+        self._file = None if whole is None else pa.ipc.open_file(whole, options=self._options)
+        self._first = 0
 
-    def _stored_batch(self, encapsulated: pa.Buffer, metadata_length: int) -> pa.RecordBatch:
-        block = np.array([(len(self._header), metadata_length, len(encapsulated) - metadata_length)], BLOCK_DTYPE)
-        end = pa.py_buffer(b"".join((self._footer.start, block.tobytes(), self._footer.end)))
-        file = pa.PythonFile(_Joined((self._header, encapsulated, end)), "r")
-        batch = pa.ipc.open_file(file, options=self._options).get_batch(0)
+    def begin(self, part: IndexPart, content: pa.Buffer, origin: int) -> None:
+        """See ``Decoder``."""
+        if self._is_whole:
+            return
+        first, last = part.message_offsets.searchsorted([origin, origin + len(content)]).tolist()
+        blocks = np.zeros(last - first, dtype=BLOCK_DTYPE)
+        blocks["offset"] = part.message_offsets[first:last] - origin + len(self._header)
+        blocks["metadata_length"] = part.of_these.metadata_lengths[first:last]
+        blocks["body_length"] = part.of_these.body_lengths[first:last]
+        footer = encode_footer_frame(self._template, _NOTE, len(blocks))
+        end = pa.py_buffer(b"".join((footer.start, blocks.tobytes(), footer.end)))
+        joined = pa.PythonFile(_Joined((self._header, content, end)), "r")
+        self._file, self._first = pa.ipc.open_file(joined, options=self._options), first
+
+    def _stored_batch(self, message: int, _encapsulated: pa.Buffer) -> pa.RecordBatch:
+        assert self._file is not None
+        batch = self._file.get_batch(message - self._first)
         columns = [batch.column(position) for position in self._order]
         return pa.RecordBatch.from_arrays(columns, schema=self._stored_schema)
 

@@ -26,7 +26,7 @@ class LayoutDefect(NamedTuple):
     actual: object
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class PartitionLayout:
     """The ranges of a file's P partitions. Partition p is the bytes ``[offsets[p], offsets[p + 1])``.
 
@@ -71,6 +71,10 @@ class PartitionLayout:
             raise ValueError(
                 f"partition {defect.partition}: {defect.problem}: expected {defect.expected}, found {defect.actual}"
             )
+
+    def __repr__(self) -> str:
+        rows = "" if self.rows is None else f"{self.row_count} rows, "
+        return f"PartitionLayout({self.partition_count} partitions, {rows}{self.byte_count} bytes)"
 
     @property
     def partition_count(self) -> int:

@@ -22,8 +22,8 @@ from .slices import PartitionSlice, even_cuts
 from .storage.local import LOCAL
 from .storage.protocol import Storage
 from .storage.windows import ReadWindows
-from .structure import Outline, read_outline, read_structure_by
-from .undecodable import decoding
+from .structure import Outline, check_footer, read_outline, read_structure_by
+from .undecodable import UNDECODABLE, decoding
 
 Check = Literal["values", "bytes", "nothing"]
 
@@ -83,6 +83,12 @@ class SpillFile(DescribedFile):
             raise
         self._buffer = None if self._map is None else pa.py_buffer(self._map)
         self._parts: list[IndexPart] = []  # that were read last
+        self._decode_all = Decoder(
+            self._stored_schema, self.schema, validate=check == "values", trust=check == "nothing"
+        )
+        summary = self._outline.index.summary
+        self._is_small = max(summary.partition_count, summary.batch_count) <= _FEW_MESSAGES
+        self._footer_is_sound = False  # unless looked at
 
     def __repr__(self) -> str:
         state = "" if self._close_file.alive else ", closed"
@@ -165,6 +171,7 @@ class SpillFile(DescribedFile):
         messages = range(start + part.first_batch, start + part.last_batch)
         content = self._content(*index.message_offsets[[messages.start, messages.stop]].tolist())
         origin = int(index.message_offsets[messages.start])
+        decode.begin(index, content, origin)
         read = [
             batch
             for message in messages
@@ -236,13 +243,15 @@ class SpillFile(DescribedFile):
 
     def _batches(self, first: int, last: int, decode: Decoder, run_bytes: int) -> Iterator[pa.RecordBatch]:
         """The rows of partitions; those of at most ``run_bytes``, or of one, are read at once."""
-        origin, content = 0, pa.py_buffer(b"")
+        content, origin, reached = pa.py_buffer(b""), 0, 0
         for partition in range(first, last):
             part = self._part(partition, last)
             layout, place = part.of_these.layout, partition - part.start
             start, end = layout.offsets[place : place + 2].tolist()
-            if start < end and end > origin + len(content):
-                content, origin = self._content(start, _run_end(part, partition, last, run_bytes)), start
+            if end > reached:
+                reached = end if self._buffer is not None else _run_end(part, partition, last, run_bytes)
+                content, origin = self._content(start, reached), start
+                decode.begin(part, content, origin)
             rows = 0
             for message in range(*part.messages_of(partition)):
                 for batch in self._read_message(part, message, partition, decode, content, origin):
@@ -263,10 +272,14 @@ class SpillFile(DescribedFile):
     def _decoder(self, columns: Sequence[str] | None) -> Decoder:
         self._check_open()
         if columns is None:
-            trust = self._check == "nothing"
-            return Decoder(self._stored_schema, self.schema, validate=self._check == "values", trust=trust)
-        validate = self._check != "nothing"
-        return SelectingDecoder(self._outline, self._stored_schema, self.schema, columns, validate=validate)
+            return self._decode_all
+        validate, schemas = self._check != "nothing", (self._stored_schema, self.schema)
+        if self._buffer is None or not self._is_small:
+            return SelectingDecoder(self._outline, *schemas, columns, validate=validate)
+        if not self._footer_is_sound:
+            check_footer(self._read, self._outline, self._part(0, self.partition_count).of_these)
+            self._footer_is_sound = True
+        return SelectingDecoder(self._outline, *schemas, columns, validate=validate, whole=self._buffer)
 
     def _part(self, start: int, stop: int) -> IndexPart:
         """The index of the partitions ``[start, stop)``, and of others where that costs little."""
@@ -284,7 +297,7 @@ class SpillFile(DescribedFile):
         are few, so that reading partition after partition does not begin anew with each."""
         summary = self._outline.index.summary
         count = summary.partition_count
-        if max(count, summary.batch_count) <= _FEW_MESSAGES:
+        if self._is_small:
             return 0, count
         if summary.batch_count <= count * _FEW_MESSAGES // _WIDE_PARTITIONS:
             return start - start % _WIDE_PARTITIONS, min(stop + -stop % _WIDE_PARTITIONS, count)
@@ -304,8 +317,11 @@ class SpillFile(DescribedFile):
             defect = find_defect(view, metadata_length, partition)
         if defect is not None:
             raise defect.error(self.path, partition, start)
-        with decoding("the record batch", self.path, start, partition, end - start):
-            return decode(encapsulated, metadata_length)
+        try:
+            return decode(message, encapsulated)
+        except UNDECODABLE as error:  # a context for each message would cost as much as decoding it
+            with decoding("the record batch", self.path, start, partition, end - start):
+                raise error from None
 
 
 def _run_end(part: IndexPart, partition: int, last: int, run_bytes: int) -> int:

@@ -83,7 +83,7 @@ def read_structure_by(read: ReadAt, path: str, byte_count: int) -> FileStructure
     outline = read_outline(read, path, byte_count)
     index = outline.index.whole(read)
     _check_marker(read, path, outline.index.summary)
-    _check_footer(read, outline, index)
+    check_footer(read, outline, index)
     return FileStructure(path, byte_count, outline.schema_message, index, outline.index.spill_set)
 
 
@@ -166,7 +166,7 @@ def _without_section(read: ReadAt, path: str, footer_offset: int, byte_count: in
     )
 
 
-def _check_footer(read: ReadAt, outline: Outline, index: PartitionIndex) -> None:
+def check_footer(read: ReadAt, outline: Outline, index: PartitionIndex) -> None:
     """The footer is what the index makes of its template, byte by byte: Arrow's readers see what we see."""
     path, summary = outline.path, outline.index.summary
     try:

@@ -35,16 +35,11 @@ def decoding(
     """
     try:
         yield
-    except MemoryError as error:
-        if byte_count is None or is_lack_of_memory(error, byte_count):
-            raise
-        reason: BaseException = error
     except UNDECODABLE as error:
-        reason = error
-    else:
-        return
-    problem = f"{what} cannot be decoded ({reason})"
-    raise CorruptError(problem, path=path, partition=partition, offset=offset, advice=REPAIR_ADVICE) from reason
+        if isinstance(error, MemoryError) and (byte_count is None or is_lack_of_memory(error, byte_count)):
+            raise
+        problem = f"{what} cannot be decoded ({error})"
+        raise CorruptError(problem, path=path, partition=partition, offset=offset, advice=REPAIR_ADVICE) from error
 
 
 def is_lack_of_memory(error: MemoryError, byte_count: int) -> bool:

@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+import spill_format
 from shuffle.testing import write_spill
-from spill_format import ChecksumError, SpillFile
+from spill_format import ChecksumError, CorruptError, SpillFile
 from tests.helpers.anatomy import Anatomy
 from tests.helpers.spills import FLAT_SCHEMA, flat_batch, write_sample
 
@@ -240,3 +241,55 @@ def test_announcing_a_read_changes_nothing(path: Path) -> None:
         assert spill.read(0, 4)["n"].to_pylist() == list(range(8))
     with pytest.raises(ValueError, match="the file is closed"):
         spill.will_need(0)
+
+
+def test_a_file_is_told_in_a_line_and_offers_its_rows(path: Path) -> None:
+    with SpillFile(path) as spill:
+        assert repr(spill) == f"SpillFile({str(path)!r}, 4 partitions, {path.stat().st_size} bytes)"
+        assert pa.table(spill)["n"].to_pylist() == list(range(8))
+        assert repr(spill.layout) == f"PartitionLayout(4 partitions, 8 rows, {spill.layout.byte_count} bytes)"
+    assert repr(spill).endswith(" bytes, closed)")
+
+
+def test_names_that_are_public_are_shown() -> None:
+    assert dir(spill_format) == spill_format.__all__
+    assert all(hasattr(spill_format, name) for name in spill_format.__all__)
+
+
+@pytest.mark.parametrize("run_bytes", [1, 700, 1 << 20])
+@pytest.mark.parametrize("columns", [None, ["d", "n"]])
+def test_an_unmapped_file_is_read_in_runs(
+    verified_dir: Path, monkeypatch: pytest.MonkeyPatch, run_bytes: int, columns: list[str] | None
+) -> None:
+    partitions = {0: [wide_batch(0, 10), wide_batch(10, 7)], 2: [wide_batch(17, 1)], 3: [wide_batch(18, 5)]}
+    path = write_spill(partitions, verified_dir / "x.arrow", schema=WIDE_SCHEMA, partition_count=5)
+    monkeypatch.setattr("spill_format.reader._RUN_BYTES", run_bytes)
+    with SpillFile(path, mapped=False) as unmapped, SpillFile(path) as mapped:
+        whole = mapped.read(0, 5, columns=columns)
+        assert unmapped.batches(0, 5, columns=columns).read_all() == whole
+        assert unmapped.read(0, 5, columns=columns) == whole
+        unmapped.will_need(0, 5)
+
+
+def test_partitions_of_a_large_index_are_read_by_parts(verified_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    partitions = {partition: [flat_batch(2, 2 * partition)] * (1 + partition % 2) for partition in range(0, 60, 3)}
+    path = write_spill(partitions, verified_dir / "x.arrow", schema=FLAT_SCHEMA, partition_count=60)
+    with SpillFile(path) as whole:
+        expected = [whole.read(partition) for partition in range(60)]
+    for few, wide in ((0, 2048), (8, 4), (40, 4)):
+        monkeypatch.setattr("spill_format.reader._FEW_MESSAGES", few)
+        monkeypatch.setattr("spill_format.reader._WIDE_PARTITIONS", wide)
+        with SpillFile(path) as spill:
+            assert [spill.read(partition) for partition in range(60)] == expected
+            assert [spill.read(p, columns=["s"]) for p in range(60)] == [table.select(["s"]) for table in expected]
+            assert spill.range_of(5, 9) == (spill.layout.offsets[5], spill.layout.offsets[9])
+            spill.verify()
+
+
+def test_columns_are_not_read_by_a_footer_that_is_another_ones(path: Path, tmp_path: Path) -> None:
+    sound = Anatomy.of(path)
+    (tmp_path / "x.arrow").write_bytes(sound.patched(-10 - 24, (8).to_bytes(8, "little")))
+    with SpillFile(tmp_path / "x.arrow") as spill:
+        assert spill.read(0, 4).num_rows == 8
+        with pytest.raises(CorruptError, match="footer is not the one that the index describes"):
+            spill.read(0, 4, columns=["n"])
