@@ -110,7 +110,7 @@ def facts_of(inspection: Inspection, sizes: PartitionSizes) -> list[tuple[str, s
         found.append(("partitioner", of["partitioner"] or "– (the file does not say)"))
     if "checksums" in of:
         found.append(("checksums", of["checksums"] or "–"))
-    return [*found, ("codec", " and ".join(of["codecs"]) or "– (no batches)")]
+    return [*found, ("codec", _joined(of["codecs"]))]
 
 
 def _section(inspection: Inspection, order: Order | None, top: int) -> list[str]:
@@ -162,7 +162,7 @@ def _alignment(of: Mapping[str, Any]) -> str:
     """How ranges are aligned, and what of the file a merge would clone."""
     alignment = counted(of["alignment"], "byte")
     if of["alignment"] % of["block_bytes"]:
-        return f"{alignment}; nothing can be cloned, which takes {of['block_bytes']}"
+        return f"{alignment}; nothing can be cloned, which takes multiples of {of['block_bytes']:,}"
     if not of["cloneable_bytes"]:
         return f"{alignment}; nothing is worth cloning, which takes ranges of {sized(CLONED_BYTES)}"
     share = f"{of['cloneable_bytes'] / of['range_bytes']:.0%} ({sized(of['cloneable_bytes'])})"

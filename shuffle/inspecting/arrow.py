@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from shuffle.inspecting.checking import Check, Company, Progress, RangesCheck
-from shuffle.inspecting.pieces import lost_bytes_are_damage, read_pieces, refuse_chunks, spans_of
+from shuffle.inspecting.ranges import lost_bytes_are_damage, read_pieces, refuse_chunks, spans_of
 from shuffle.inspecting.results import FileRepair, FileVerification, SizedInspection
 from shuffle.inspecting.sizes import PartitionSizes
 from shuffle.machine.file_systems import FileSystem, file_system_of

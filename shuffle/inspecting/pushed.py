@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from shuffle.inspecting.checking import Check, Progress
-from shuffle.inspecting.pieces import read_pieces, spans_of
+from shuffle.inspecting.ranges import read_pieces, spans_of
 from shuffle.inspecting.results import PROBLEMS, Failure, FileRepair, FileResult, Problem, State
 from shuffle.inspecting.sizes import Order, PartitionSizes
 from shuffle.inspecting.spark import sample_codecs

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from shuffle.inspecting.checking import Check, Company, Progress, RangesCheck
-from shuffle.inspecting.pieces import lost_bytes_are_damage, read_pieces, refuse_chunks, spans_of
+from shuffle.inspecting.ranges import lost_bytes_are_damage, read_pieces, refuse_chunks, spans_of
 from shuffle.inspecting.results import FileRepair, FileVerification, SizedInspection
 from shuffle.inspecting.sizes import PartitionSizes, combined
 from shuffle.merging.formats.spark import SPARK, find_paths
