@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import resource
+import struct
 from pathlib import Path
 
 import pytest
+from crc32c import crc32c
 
+from shuffle.testing import write_spill
 from spill_format import (
     ChecksumError,
     CorruptError,
@@ -17,6 +21,7 @@ from spill_format import (
     VersionError,
 )
 from spill_format.footer import IndexPlace, encode_place
+from spill_format.messages import END_OF_STREAM
 from spill_format.structure import FileStructure, read_structure
 from tests.helpers.anatomy import Anatomy
 from tests.helpers.forgeries import (
@@ -33,7 +38,7 @@ from tests.helpers.forgeries import (
     note_replaced,
     u32,
 )
-from tests.helpers.spills import write_sample
+from tests.helpers.spills import FLAT_SCHEMA, write_sample
 
 
 @pytest.fixture(scope="module")
@@ -321,3 +326,34 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
             SpillFile(path)
     with pytest.raises(FileNotFoundError):
         SpillFile(tmp_path / "nothing")
+
+
+def test_a_sparse_file_that_claims_an_index_of_40_gib_is_refused_before_memory_is_taken(tmp_path: Path) -> None:
+    """All that opening reads is right; the blocks are a hole, whose checksum the details record as a forger would."""
+    partition_count = 2**31 - 1
+    sound = Anatomy.of(write_spill({}, tmp_path / "empty.arrow", schema=FLAT_SCHEMA, partition_count=1))
+    first, length = sound.offsets[0], 8 + 24 * (partition_count + 1)
+    table = struct.pack("<I", crc32c(bytes(24 * 2048))) * (1 << 20)
+    details = table + sound.raw[sound.template : sound.membership]
+    details += bytes(-(length + len(details)) % 8)
+    fields = list(struct.unpack("<8sHHIQQQQQIII", sound.raw[sound.summary : sound.summary + 68]))
+    template_length = fields[10]
+    details = details[: len(table) + template_length]
+    details += bytes(-(length + len(details)) % 8)
+    fields[4], fields[5], fields[9] = length + len(details) + 112, partition_count, len(details)
+    summary = struct.pack("<8sHHIQQQQQIIII4x", *fields, crc32c(details))
+    header = header_resealed(sound, partition_count, 64)[:first]
+    path = tmp_path / "sparse.arrow"
+    with path.open("wb") as file:
+        file.write(header + END_OF_STREAM + b"SPILLIDX")
+        file.seek(first + 8 + length)
+        file.write(details + bytes(32) + summary + u32(crc32c(summary)) + sound.raw[sound.footer :])
+    assert path.stat().st_size > 40 << 30
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with SpillFile(path) as spill:
+        assert spill.partition_count == partition_count
+        for act in (lambda: spill.layout, lambda: spill.read(7), spill.verify):
+            with pytest.raises(CorruptError, match="offset: expected 32 or more, found 0"):
+                act()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10
+    path.unlink()
