@@ -224,7 +224,7 @@ class MessageReader:
         return read_around_faults(self.descriptor, offset, max(min(byte_count, self.byte_count - offset), 0), self.path)
 
 
-def in_order(messages: list[FoundMessage]) -> list[FoundMessage]:
+def ascending(messages: list[FoundMessage]) -> list[FoundMessage]:
     """The most messages whose partitions never decrease; the others are not where they were written, or belong to a
     file inside a value.
 

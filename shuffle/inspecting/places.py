@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spill_format.index import PartitionIndex
-from spill_format.message_scan import FoundMessage, Scan, in_order
+from spill_format.message_scan import FoundMessage, Scan, ascending
 from spill_format.range_checksums import CRC32C
 
 
@@ -40,7 +40,7 @@ def own_messages(scan: Scan, start: int | None) -> list[FoundMessage]:
             continue
         own += [message for message in run if message.is_whole]
         body_end = max([body_end, *(message.end for message in run if not message.is_whole)])
-    own = in_order(own)
+    own = ascending(own)
     return own if len(runs) == 1 and runs[0][0].offset == start else _once(own)
 
 

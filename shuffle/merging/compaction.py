@@ -21,7 +21,7 @@ from shuffle.machine.prefetch import Task, in_order
 from shuffle.merging.arrow_target import target_alignment, target_partitioner
 from shuffle.merging.copy.job import CopyJob, Target, ignore_progress
 from shuffle.merging.decoding import RangeDecoder
-from shuffle.merging.rebatching import BATCH_BYTES, Group, Piece, rebatched
+from shuffle.merging.rebatching import BATCH_BYTES, Group, Portion, rebatched
 from shuffle.merging.sources import SourceDescriptors, descriptor_limit
 from shuffle.merging.target_writer import PreparedMerge, Progress, check_room
 from shuffle.merging.verification import verify_written
@@ -93,10 +93,10 @@ class _Encoded(NamedTuple):
 
 
 class _Decoded(NamedTuple):
-    """The first pieces of a unit, and the rest, to be decoded when these are done with."""
+    """The first portions of a unit, and the rest, to be decoded when these are done with."""
 
-    some: list[Piece]
-    rest: Iterator[Piece]
+    some: list[Portion]
+    rest: Iterator[Portion]
 
 
 class _Compactor:
@@ -140,19 +140,19 @@ class _Compactor:
 
     def _decoded(self) -> Generator[_Decoded, None, None]:
         tasks = (
-            Task(len(unit.content) + 2 * self._decoded_bytes, partial(self._decode, self._decoder.pieces(unit)))
+            Task(len(unit.content) + 2 * self._decoded_bytes, partial(self._decode, self._decoder.portions(unit)))
             for unit in self._decoder.units()
         )
         return in_order(tasks, self._memory_bytes // 3, self._threads)
 
-    def _decode(self, pieces: Iterator[Piece]) -> _Decoded:
+    def _decode(self, portions: Iterator[Portion]) -> _Decoded:
         some, byte_count = [], 0
-        for piece in pieces:
-            some.append(piece)
-            byte_count += piece.rows.nbytes
+        for portion in portions:
+            some.append(portion)
+            byte_count += portion.rows.nbytes
             if byte_count > self._decoded_bytes:
                 break
-        return _Decoded(some, pieces)
+        return _Decoded(some, portions)
 
     def _encoded(self, groups: Iterable[Group]) -> Generator[list[_Encoded], None, None]:
         tasks = (Task(3 * byte_count, partial(self._encode, bundle)) for bundle, byte_count in self._bundled(groups))
@@ -186,7 +186,7 @@ class _Compactor:
         return encoded
 
 
-def _in_turn(decoded: Iterable[_Decoded]) -> Iterator[Piece]:
+def _in_turn(decoded: Iterable[_Decoded]) -> Iterator[Portion]:
     for some, rest in decoded:
         yield from some
         yield from rest

@@ -16,7 +16,7 @@ from shuffle.arrays.sortable import sortable_schema, to_sortable
 from shuffle.merging.arrow_target import target_index
 from shuffle.merging.copy.gather import assembled_windows
 from shuffle.merging.copy.job import CopyJob
-from shuffle.merging.rebatching import Piece
+from shuffle.merging.rebatching import Portion
 from shuffle.merging.sources import Source
 from spill_format.checksum import crc32c
 from spill_format.description import read_schemas
@@ -86,8 +86,8 @@ class RangeDecoder:
             yield unit
             first = last
 
-    def pieces(self, unit: Unit) -> Iterator[Piece]:
-        """The rows of a unit, by partition; of one that was compressed, perhaps in several pieces.
+    def portions(self, unit: Unit) -> Iterator[Portion]:
+        """The rows of a unit, by partition; of one that was compressed, perhaps in several portions.
 
         Raises:
             ChecksumError: bytes are not those that were written.
@@ -107,11 +107,11 @@ class RangeDecoder:
             except UNDECODABLE:
                 yield from self._one_by_one(stream, partition, first, last)  # which knows the message at fault
                 continue
-            piece = self._piece(partition, rows)
+            portion = self._portion(partition, rows)
             del rows, stream, content
-            if piece is not None:
-                yield piece
-                del piece
+            if portion is not None:
+                yield portion
+                del portion
 
     def check_row_counts(self, decoded: PartitionLayout) -> None:
         """Raise CorruptError unless each partition has as many rows as the sources' indexes say."""
@@ -124,7 +124,7 @@ class RangeDecoder:
         """How the first record batch of all is compressed; None also where there is none.
 
         Raises:
-            SpillError, OSError: as for ``units`` and ``pieces``.
+            SpillError, OSError: as for ``units`` and ``portions``.
         """
         if not self.message_count:
             return None
@@ -169,7 +169,7 @@ class RangeDecoder:
         except ValueError as error:
             raise self._corrupt(f"the record batch cannot be decoded ({error})", message) from error
 
-    def _one_by_one(self, stream: pa.Buffer, partition: int, first: int, last: int) -> Iterator[Piece]:
+    def _one_by_one(self, stream: pa.Buffer, partition: int, first: int, last: int) -> Iterator[Portion]:
         """The rows of messages, so that they need not all be decompressed at the same time."""
         # Counted here: batches would outlive a pool of their own, where an error keeps them, and crash when they go.
         batches, decoded_bytes = list[pa.RecordBatch](), 0
@@ -181,20 +181,20 @@ class RangeDecoder:
                     batches[-1].validate()
                 decoded_bytes += batches[-1].get_total_buffer_size()
                 if message == last - 1 or decoded_bytes > self._unit_bytes:
-                    piece = self._piece(partition, pa.Table.from_batches(batches))
-                    batches, decoded_bytes = [], 0  # before somebody takes the time to use the piece
-                    if piece is not None:
-                        yield piece
-                        del piece
+                    portion = self._portion(partition, pa.Table.from_batches(batches))
+                    batches, decoded_bytes = [], 0  # before somebody takes the time to use the portion
+                    if portion is not None:
+                        yield portion
+                        del portion
 
-    def _piece(self, partition: int, rows: pa.Table) -> Piece | None:
+    def _portion(self, partition: int, rows: pa.Table) -> Portion | None:
         """None of no rows."""
         if not rows.num_rows:
             return None
         if self._sortable_schema is not self.stored_schema:
             sortable = [to_sortable(batch, self._sortable_schema) for batch in rows.to_batches()]
             rows = pa.Table.from_batches(sortable, self._sortable_schema)
-        return Piece.of(partition, rows)
+        return Portion.of(partition, rows)
 
     def _check(self, unit: Unit, partition: int, first: int, last: int) -> None:
         """Check that the bytes of some messages of a partition are those that were written, and written for it: all of

@@ -103,7 +103,7 @@ class RowBits:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Piece:
+class Portion:
     """Some more rows of a partition, ``joined`` and at least one; their schema is a ``sortable_schema``."""
 
     partition: int
@@ -111,28 +111,28 @@ class Piece:
     bits: RowBits
 
     @classmethod
-    def of(cls, partition: int, table: pa.Table) -> Piece:
+    def of(cls, partition: int, table: pa.Table) -> Portion:
         """The rows of a table; copied."""
         rows = joined(table)
         return cls(partition, rows, RowBits.of(rows))
 
 
 class Slice(NamedTuple):
-    """Rows ``[begin, end)`` of a piece."""
+    """Rows ``[begin, end)`` of a portion."""
 
-    piece: Piece
+    portion: Portion
     begin: int
     end: int
 
     @property
     def rows(self) -> pa.RecordBatch:
         """The rows, not copied."""
-        return self.piece.rows.slice(self.begin, self.end - self.begin)
+        return self.portion.rows.slice(self.begin, self.end - self.begin)
 
     @property
     def bits(self) -> int:
         """What they hold."""
-        return self.piece.bits.of_first(self.end) - self.piece.bits.of_first(self.begin)
+        return self.portion.bits.of_first(self.end) - self.portion.bits.of_first(self.begin)
 
 
 class Group(NamedTuple):
@@ -148,34 +148,34 @@ class Group(NamedTuple):
 
     def joined(self) -> pa.RecordBatch:
         """The batch: from offset 0 on, with no values of other rows."""
-        piece, begin, end = self.slices[0]
-        if len(self.slices) == 1 and (begin, end) == (0, piece.rows.num_rows):
-            return piece.rows
+        portion, begin, end = self.slices[0]
+        if len(self.slices) == 1 and (begin, end) == (0, portion.rows.num_rows):
+            return portion.rows
         return joined(pa.Table.from_batches([part.rows for part in self.slices]))
 
 
-def rebatched(pieces: Iterable[Piece]) -> Iterator[Group]:
-    """The rows of pieces, partitions in non-decreasing order, in groups of ``BATCH_BYTES``: a group ends with the row
+def rebatched(portions: Iterable[Portion]) -> Iterator[Group]:
+    """The rows of portions, partitions in non-decreasing order, in groups of ``BATCH_BYTES``: a group ends with the row
     that reaches these, or with its partition."""
     gathered: list[Slice] = []  # the last rows, which are not enough yet
     missing = _BATCH_BITS
-    for piece in pieces:
-        if gathered and piece.partition != gathered[0].piece.partition:
-            yield Group(gathered[0].piece.partition, gathered)
+    for portion in portions:
+        if gathered and portion.partition != gathered[0].portion.partition:
+            yield Group(gathered[0].portion.partition, gathered)
             gathered, missing = [], _BATCH_BITS
-        begin, row_count, row_bits = 0, piece.rows.num_rows, piece.bits.of_first
+        begin, row_count, row_bits = 0, portion.rows.num_rows, portion.bits.of_first
         before, total = 0, row_bits(row_count)
         while total - before >= missing:
             # The first row that is enough: what rows hold never decreases.
             end = bisect_left(range(row_count), before + missing, lo=begin + 1, key=row_bits)
-            yield Group(piece.partition, [*gathered, Slice(piece, begin, end)])
+            yield Group(portion.partition, [*gathered, Slice(portion, begin, end)])
             gathered, missing = [], _BATCH_BITS
             begin, before = end, row_bits(end)
         if begin < row_count:
-            gathered.append(Slice(piece, begin, row_count))
+            gathered.append(Slice(portion, begin, row_count))
             missing -= total - before
     if gathered:
-        yield Group(gathered[0].piece.partition, gathered)
+        yield Group(gathered[0].portion.partition, gathered)
 
 
 def joined(table: pa.Table) -> pa.RecordBatch:

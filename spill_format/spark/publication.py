@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from os import PathLike
 
-from spill_format.errors import CorruptError, TargetExistsError
+from spill_format.errors import ChecksumError, CorruptError, TargetExistsError
 from spill_format.layout import Int64Array
 from spill_format.range_checksums import ALGORITHMS, RangeChecksums
 from spill_format.spark.outputs import (
@@ -22,6 +22,7 @@ from spill_format.spark.outputs import (
     index_path_of,
     read_offsets,
 )
+from spill_format.storage.local import read_exactly
 from spill_format.storage.publication import PendingFile, is_there, open_pending
 
 
@@ -125,6 +126,12 @@ def _companions(contents: Mapping[str, bytes], *, durable: bool) -> Iterator[lis
             companion = stack.enter_context(open_pending(path, overwrite=number < len(contents), durable=durable))
             with companion.stream() as file:
                 file.write(content)
+            if read_exactly(companion.descriptor, 0, len(content), path) != content:
+                raise ChecksumError(
+                    "what was read back is not what was written",
+                    path=path,
+                    advice="nothing was published; the disk does not keep what it is given",
+                )
             opened.append(companion)
         yield opened
 

@@ -189,7 +189,7 @@ class StoppedError(Exception): pass
 
 def stop(*_): raise StoppedError
 
-RangeDecoder._piece = stop
+RangeDecoder._portion = stop
 for _ in range(20):
     try:
         merge([sys.argv[1]], sys.argv[1] + "/out.arrow", compact=True)

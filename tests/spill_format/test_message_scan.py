@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 
 from shuffle.testing import write_spill
-from spill_format.message_scan import FoundMessage, MessageReader, in_order
+from spill_format.message_scan import FoundMessage, MessageReader, ascending
 from tests.helpers.anatomy import Anatomy
 from tests.helpers.spills import flat_batch, index_of, write_sample
 
@@ -133,7 +133,7 @@ def message(partition: int, offset: int = 0) -> FoundMessage:
 @given(st.lists(st.integers(0, 5), max_size=9))
 def test_the_most_messages_whose_partitions_never_decrease_are_kept(partitions: list[int]) -> None:
     messages = [message(partition, number) for number, partition in enumerate(partitions)]
-    kept = in_order(messages)
+    kept = ascending(messages)
     assert [m.offset for m in kept] == sorted(m.offset for m in kept)
     assert [m.partition for m in kept] == sorted(m.partition for m in kept)
     longest = max(

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shuffle.arrays.sortable import sortable_schema, to_sortable
-from shuffle.merging.rebatching import BATCH_BYTES, Group, Piece, RowBits, joined, rebatched
+from shuffle.merging.rebatching import BATCH_BYTES, Group, Portion, RowBits, joined, rebatched
 from shuffle.testing.strategies import record_batches, schemas
 from spill_format.schemas import storage_schema, to_storage
 
@@ -74,10 +74,10 @@ def joined_alone(table: pa.Table, row: int) -> pa.Table:
     return pa.Table.from_batches([joined(table.slice(row, 1))])
 
 
-def pieces_of(rows: pa.RecordBatch, cuts: list[int], partition: int = 0) -> list[Piece]:
+def pieces_of(rows: pa.RecordBatch, cuts: list[int], partition: int = 0) -> list[Portion]:
     borders = sorted({0, rows.num_rows, *(cut for cut in cuts if cut < rows.num_rows)})
     return [
-        Piece.of(partition, pa.Table.from_batches([rows.slice(begin, end - begin)]))
+        Portion.of(partition, pa.Table.from_batches([rows.slice(begin, end - begin)]))
         for begin, end in itertools.pairwise(borders)
     ]
 
@@ -112,14 +112,14 @@ def test_a_batch_ends_with_the_row_that_is_enough(lengths: list[int], row_counts
 
 def test_a_batch_ends_with_its_partition() -> None:
     rows = text_rows([10, 20, 30])
-    pieces = [*pieces_of(rows, [1], 3), *pieces_of(rows, [2], 7)]
-    assert numbers_of(list(rebatched(pieces))) == [(3, [0, 1, 2]), (7, [0, 1, 2])]
+    portions = [*pieces_of(rows, [1], 3), *pieces_of(rows, [2], 7)]
+    assert numbers_of(list(rebatched(portions))) == [(3, [0, 1, 2]), (7, [0, 1, 2])]
 
 
 def test_a_piece_that_is_a_batch_is_not_copied() -> None:
-    (piece,) = pieces_of(text_rows([10, 20]), [])
-    (group,) = rebatched([piece])
-    assert group.joined() is piece.rows
+    (portion,) = pieces_of(text_rows([10, 20]), [])
+    (group,) = rebatched([portion])
+    assert group.joined() is portion.rows
 
 
 def test_no_pieces_make_no_batches() -> None:
@@ -129,8 +129,8 @@ def test_no_pieces_make_no_batches() -> None:
 @pytest.mark.parametrize("partition_count", [1, 3])
 def test_all_but_the_last_batch_of_a_partition_are_full(partition_count: int) -> None:
     rows = text_rows([(7919 * number) % 50_000 for number in range(400)])
-    pieces = [piece for partition in range(partition_count) for piece in pieces_of(rows, [100, 150, 399], partition)]
-    groups = list(rebatched(pieces))
+    parts = [portion for partition in range(partition_count) for portion in pieces_of(rows, [100, 150, 399], partition)]
+    groups = list(rebatched(parts))
     for group, following in itertools.pairwise(groups):
         if group.partition == following.partition:
             assert BATCH_BYTES <= group.byte_count < BATCH_BYTES + 50_100
@@ -148,9 +148,11 @@ def test_cuts_change_neither_batches_nor_a_byte_of_them(data: st.DataObject, sch
     whole = RowBits.of(joined(pa.Table.from_batches([rows])))
     contents = []
     for cuts in ([], data.draw(st.lists(st.integers(1, 11)))):
-        pieces = pieces_of(rows, cuts)
-        assert sum(piece.bits.of_first(piece.rows.num_rows) for piece in pieces) == whole.of_first(rows.num_rows)
-        (group,) = rebatched(pieces)
+        portions = pieces_of(rows, cuts)
+        assert sum(portion.bits.of_first(portion.rows.num_rows) for portion in portions) == whole.of_first(
+            rows.num_rows
+        )
+        (group,) = rebatched(portions)
         contents.append(group.joined().serialize().to_pybytes())
     assert contents[0] == contents[1]
 

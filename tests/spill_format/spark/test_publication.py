@@ -1,5 +1,6 @@
 """Publishing Spark's triple: the first writer wins, what is no output stops nobody, replacing leaves no stale part."""
 
+import io
 import os
 import threading
 from pathlib import Path
@@ -7,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from shuffle.testing import write_output
-from spill_format import CorruptError, TargetExistsError
+from spill_format import ChecksumError, CorruptError, TargetExistsError
 from spill_format.spark.outputs import OutputPaths, index_path_of, paths_beside, read_output
+from spill_format.storage.publication import PendingFile
 from tests.helpers.spark_files import FUNCTIONS, assert_spark_output, checksum_file, write_spark
 
 FIRST, SECOND = [b"first", b"", b"one"], [b"another", b"second one, longer"]
@@ -127,3 +129,25 @@ def test_a_reader_sees_the_old_output_or_the_new_one_while_it_is_replaced(tmp_pa
     finally:
         done.set()
         writer.join()
+
+
+@pytest.mark.parametrize("suffix", [".index", ".checksum.ADLER32"])
+def test_an_index_or_checksums_that_the_disk_does_not_keep_are_noticed(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = PendingFile.stream
+
+    class Losing(io.BytesIO):
+        def __init__(self, pending: PendingFile) -> None:
+            super().__init__()
+            self._pending = pending
+
+        def close(self) -> None:
+            with stream(self._pending) as file:
+                file.write(bytes(len(self.getvalue())) if self._pending.path.name.endswith(suffix) else self.getvalue())
+            super().close()
+
+    monkeypatch.setattr(PendingFile, "stream", lambda pending: Losing(pending))  # noqa: PLW0108 -- a class is not bound
+    with pytest.raises(ChecksumError, match="read back is not what was written"):
+        write_output(tmp_path / "x.data", [b"a", b"b"])
+    assert os.listdir(tmp_path) == []
