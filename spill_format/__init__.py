@@ -52,6 +52,10 @@ def __getattr__(name: str) -> Any:
         from .writer import SpillWriter
 
         return SpillWriter
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("shuffle-merge")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

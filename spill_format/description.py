@@ -29,7 +29,7 @@ class DescribedFile:
     """
 
     def __init__(self, outline: Outline, read: ReadAt) -> None:
-        self.path = outline.path
+        self.path: str = outline.path
         self._outline = outline
         self._read = read
         self._layout: PartitionLayout | None = None

@@ -106,8 +106,8 @@ class SpillEncoder:
         check_description(partitioner, int(partition_count))
         self._partitioner = b"" if partitioner is None else partitioner.encode()
         self.schema = schema
-        self.partition_count = int(partition_count)
-        self.alignment = int(alignment)
+        self.partition_count: int = int(partition_count)
+        self.alignment: int = int(alignment)
         self._write_pieces = write or partial(write_pieces, file)
         self._stored_schema = storage_schema(schema)
         self._serializer = Serializer(self._stored_schema, compression)

@@ -52,7 +52,7 @@ class SpillWriter:
         overwrite: bool = False,
         durable: bool = False,
     ) -> None:
-        self.path = os.fspath(path)
+        self.path: str = os.fspath(path)
         self.layout: PartitionLayout | None = None
         """Of the file, once it is closed."""
         self._file: PendingFile = open_pending(path, overwrite=overwrite, durable=durable)

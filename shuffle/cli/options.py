@@ -6,7 +6,7 @@ import functools
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeAlias, TypeVar, get_args
 
 import click
 
@@ -14,6 +14,7 @@ from shuffle.numbering import Numbers, parse_numbers
 from shuffle.option_kinds import parse_size
 from shuffle.options import METHOD_NAMES, MergeOptions, TransferTo
 
+Decorator: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 CONTEXT_SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -86,9 +87,11 @@ class Output:
         return not self.quiet and sys.stderr is not None and sys.stderr.isatty()
 
 
-debug_option = click.option("--debug", is_flag=True, expose_value=False, help="Print the traceback of an error, too.")
-version_option = click.version_option(package_name="shuffle-merge", message="%(package)s %(version)s")
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+debug_option: Decorator = click.option(
+    "--debug", is_flag=True, expose_value=False, help="Print the traceback of an error, too."
+)
+version_option: Decorator = click.version_option(package_name="shuffle-merge", message="%(package)s %(version)s")
+json_option: Decorator = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 
 
 def output_options(function: Function) -> Callable[..., Any]:
@@ -108,7 +111,7 @@ def output_options(function: Function) -> Callable[..., Any]:
     return with_output
 
 
-threads_option = click.option(
+threads_option: Decorator = click.option(
     "--threads",
     type=click.IntRange(min=1),
     metavar="N",

@@ -80,7 +80,7 @@ class Download:
     ) -> None:
         self.place = place
         self.sink = sink
-        self.byte_count = 0
+        self.byte_count: int = 0
         """Of the stream, once known."""
         self._connections = connections
         self._options = options

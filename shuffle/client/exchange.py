@@ -44,13 +44,13 @@ class Connection:
 
     def __init__(self, host: Host, connect_seconds: float, timeout_seconds: float, tls: ssl.SSLContext | None) -> None:
         self.timeout_seconds = timeout_seconds
-        self.is_plain = tls is None
+        self.is_plain: bool = tls is None
         self._deadline = NEVER
         self._wait_seconds = 0.0  # not set yet
         self._host = str(host).partition("//")[2]
         self._buffer = memoryview(bytearray(_BUFFER_BYTES))
         self._unread = self._buffer[:0]
-        self.socket = _connected(host, connect_seconds)
+        self.socket: socket.socket = _connected(host, connect_seconds)
         try:
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if tls is not None:
@@ -185,8 +185,8 @@ class Answer:
         if match is None:
             raise ConnectionError(f"no answer of HTTP/1.1: {head[:60]!r}")
         self.connection = connection
-        self.status = int(match[2])
-        self.reason = (match[3] or b"").decode("latin-1")
+        self.status: int = int(match[2])
+        self.reason: str = (match[3] or b"").decode("latin-1")
         self._head = head
         self._names = head.lower()
         try:

@@ -34,9 +34,9 @@ class SealedMessages:
     """
 
     def __init__(self, byte_count: int, url: str, *, validate: bool) -> None:
-        self.position = 0
+        self.position: int = 0
         """Bytes of the stream that were given out."""
-        self.crc32c = 0
+        self.crc32c: int = 0
         """Of all messages that were given out but the first, which has the schema."""
         self._end = byte_count - len(END_OF_STREAM)
         self._url = url

@@ -103,7 +103,7 @@ class MemorySink:
     """Into one buffer of Arrow's; its checksum is computed of what the processor's cache still holds."""
 
     def __init__(self) -> None:
-        self.received = 0
+        self.received: int = 0
         self._buffer = pa.py_buffer(b"")
         self._view = memoryview(b"")
         self._checksum = RangesChecksum(0)
@@ -149,7 +149,7 @@ class FileSink:
     """
 
     def __init__(self, descriptor: int, *, validate: bool = True) -> None:
-        self.received = 0
+        self.received: int = 0
         self._descriptor = descriptor
         self._validate = validate
 
@@ -231,7 +231,7 @@ class PipeSink:
     """
 
     def __init__(self, pipe: IO[bytes], url: str, *, validate: bool = True) -> None:
-        self.received = 0
+        self.received: int = 0
         self._pipe = pipe
         self._url = url
         self._validate = validate

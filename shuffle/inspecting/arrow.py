@@ -47,8 +47,8 @@ class ArrowFile:
     """See ``Kind``. One file, a spill or a merge's output."""
 
     path: str
-    format: ClassVar = "arrow"
-    is_repairable: ClassVar = True
+    format: ClassVar[str] = "arrow"
+    is_repairable: ClassVar[bool] = True
 
     @classmethod
     def below(cls, directory: str, *, needed: bool = True) -> list[ArrowFile]:
@@ -120,7 +120,7 @@ class ArrowInspection(SizedInspection):
     alignment: int
     file_system: FileSystem
     partitioner: PartitionerDescription | None
-    format: ClassVar = "arrow"
+    format: ClassVar[str] = "arrow"
 
     @property
     def cloneable_bytes(self) -> int:

@@ -35,9 +35,9 @@ class PushedFiles:
     """See ``Kind``. The files of one pushed partition."""
 
     paths: PushedPaths
-    format: ClassVar = "spark-push"
-    is_repairable: ClassVar = True
-    byte_count: ClassVar = 0  # no byte of a chunk is read
+    format: ClassVar[str] = "spark-push"
+    is_repairable: ClassVar[bool] = True
+    byte_count: ClassVar[int] = 0  # no byte of a chunk is read
 
     @staticmethod
     def is_at(path: str) -> bool:
@@ -162,8 +162,8 @@ class PushedInspection:
     scan: PushedScan
     name: PushedName | None
     codecs: tuple[str, ...]
-    format: ClassVar = PushedFiles.format
-    sizes: ClassVar = None
+    format: ClassVar[str] = PushedFiles.format
+    sizes: ClassVar[None] = None
 
     @property
     def state(self) -> State:

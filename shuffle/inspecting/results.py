@@ -88,7 +88,7 @@ class SizedInspection:
     sizes: PartitionSizes
     format: ClassVar[str]
     state: ClassVar[State] = "ok"
-    problem: ClassVar = None
+    problem: ClassVar[str | None] = None
 
     def details(self) -> dict[str, Any]:
         """What only files of this kind have, as JSON has it."""

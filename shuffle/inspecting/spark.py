@@ -35,8 +35,8 @@ class SparkFiles:
     """See ``Kind``. The files of one output."""
 
     paths: OutputPaths
-    format: ClassVar = "spark"
-    is_repairable: ClassVar = False
+    format: ClassVar[str] = "spark"
+    is_repairable: ClassVar[bool] = False
 
     @classmethod
     def at(cls, path: str) -> SparkFiles:
@@ -115,7 +115,7 @@ class SparkInspection(SizedInspection):
     """
 
     checksums: str | None
-    format: ClassVar = "spark"
+    format: ClassVar[str] = "spark"
 
     def details(self) -> dict[str, Any]:
         """See ``SizedInspection``."""

@@ -47,7 +47,7 @@ class Catalogue:
         self._partition_count = partition_count
         self._bounds = [0, *accumulate(sides)]
         self.outputs: list[Output | None] = [None] * self._bounds[-1]
-        self.missing = self._bounds[-1]
+        self.missing: int = self._bounds[-1]
         self.servers: dict[str, Server] = {}
         self._sizes: dict[str, Sizes] = {}
         self._merged_by = np.full(self._bounds[-1], -1, np.int32)

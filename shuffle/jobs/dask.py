@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import distributed
 
 from shuffle.jobs.engines import PlacingExecutor
-from shuffle.jobs.exchanges.protocol import Where
+from shuffle.jobs.exchanges.protocol import Where, WhereAmI
 
 HostNames = Literal["address", "name"]
 
@@ -33,7 +33,7 @@ class DaskExecutor(PlacingExecutor):
         self._silent_seconds = silent_seconds
         # Equal calls are different attempts: with pure=True the second one would be given the first one's result.
         self._executor = client.get_executor(pure=False)
-        self.where = _where_by_name if hosts == "name" else _where_by_address
+        self.where: WhereAmI = _where_by_name if hosts == "name" else _where_by_address
 
     @property
     def slots(self) -> int:

@@ -62,10 +62,10 @@ class Engine:
     def __init__(self, executor: Executor | None) -> None:
         self._executor = HereExecutor() if executor is None else executor
         self._replacements: list[Executor] = []
-        self.placing = executor if isinstance(executor, PlacingExecutor) else None
+        self.placing: PlacingExecutor | None = executor if isinstance(executor, PlacingExecutor) else None
         self.where: WhereAmI = this_host if self.placing is None else self.placing.where
-        self.slots = _slots(self._executor)
-        self.queued = 1 if executor is None else 2 * self.slots
+        self.slots: int = _slots(self._executor)
+        self.queued: int = 1 if executor is None else 2 * self.slots
         """How many tasks are best submitted at once: enough that no worker waits for the next."""
 
     def hosts(self) -> Collection[str] | None:

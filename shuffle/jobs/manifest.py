@@ -40,7 +40,7 @@ class Manifest:
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         head: dict[str, Any] = {"job": job, "name": name, "secret": secret}
         try:
-            self.taken_over = self._read(head)
+            self.taken_over: list[Output] = self._read(head)
         except BaseException:
             os.close(self._fd)
             raise

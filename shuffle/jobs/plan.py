@@ -65,7 +65,7 @@ class Plan:
         self.rules = rules
         self.partition_count = partition_count
         self._reduces = reduces
-        self.files = Catalogue(sides, partition_count, rules)
+        self.files: Catalogue = Catalogue(sides, partition_count, rules)
         self._tries = np.zeros(self.files.missing, np.uint8)
         self._waiting = list(range(self.files.missing))  # a heap: lost maps run before later ones
         self._digests: dict[int, str] = {}
@@ -80,7 +80,7 @@ class Plan:
         self._stale: set[int] = set()
         self._errors: dict[tuple[type[Start], int], BaseException] = {}
         self._next_task = 0
-        self.maps_lost = 0
+        self.maps_lost: int = 0
         self.finished: Finish | None = None
 
     # What a caller may ask.

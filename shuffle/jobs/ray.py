@@ -11,7 +11,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from shuffle.jobs.engines import PlacingExecutor
-from shuffle.jobs.exchanges.protocol import Where
+from shuffle.jobs.exchanges.protocol import Where, WhereAmI
 
 
 def _where() -> Where:
@@ -27,7 +27,7 @@ class RayExecutor(PlacingExecutor):
     Ray itself runs no task again: a job sees each failure and starts another attempt. Nodes are hosts. Thread-safe.
     """
 
-    where = staticmethod(_where)
+    where: WhereAmI = staticmethod(_where)
 
     def __init__(self, *, cpus: float = 1) -> None:
         self._cpus = cpus

@@ -28,7 +28,7 @@ class SourceLostError(Exception):
     """A source could not be read."""
 
     def __init__(self, source: Source, kind: LossKind, error: Exception) -> None:
-        self.lost = SourceLost(source, kind, str(error))
+        self.lost: SourceLost = SourceLost(source, kind, str(error))
         super().__init__(self.lost.reason)
 
 

@@ -60,11 +60,11 @@ class SpillStore:
     """
 
     def __init__(self, target: Path, options: MapOptions) -> None:
-        self.count = 0
+        self.count: int = 0
         """How many spills were written; joining them does not lessen it."""
-        self.byte_count = 0
+        self.byte_count: int = 0
         """Their sizes together."""
-        self.seconds_joining = 0.0
+        self.seconds_joining: float = 0.0
         """What it took to merge spills before the end."""
         self.names: list[Path] = []
         """Of spills that are to be kept."""

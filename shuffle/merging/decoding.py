@@ -61,12 +61,12 @@ class RangeDecoder:
         self._job = job
         self._unit_bytes = unit_bytes
         self._schema_message = structures[0].schema_message
-        self.stored_schema = _schema_of(structures[0])
+        self.stored_schema: pa.Schema = _schema_of(structures[0])
         self._sortable_schema = sortable_schema(self.stored_schema)
         index = target_index(structures, job.plan)
         self.layout: PartitionLayout = index.layout
         """Of a plain merge."""
-        self.message_count = len(index.metadata_lengths)
+        self.message_count: int = len(index.metadata_lengths)
         self._metadata_lengths = index.metadata_lengths
         self._offsets = index.message_offsets
         self._first_messages = index.first_messages

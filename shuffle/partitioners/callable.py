@@ -22,7 +22,7 @@ class CallablePartitioner:
         if not callable(function):
             raise TypeError(f"function must be callable, not {function!r}")
         self.function = function
-        self.partition_count = check_partition_count(partition_count)
+        self.partition_count: int = check_partition_count(partition_count)
 
     def __repr__(self) -> str:
         return f"CallablePartitioner({self.function!r}, {self.partition_count})"

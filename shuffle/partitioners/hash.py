@@ -41,8 +41,8 @@ class HashPartitioner:
     """
 
     def __init__(self, columns: str | Sequence[str], partition_count: int) -> None:
-        self.columns = check_columns(columns)
-        self.partition_count = check_partition_count(partition_count)
+        self.columns: tuple[str, ...] = check_columns(columns)
+        self.partition_count: int = check_partition_count(partition_count)
 
     def __repr__(self) -> str:
         return f"HashPartitioner({list(self.columns)!r}, {self.partition_count})"

@@ -62,11 +62,11 @@ class RangePartitioner:
         nulls_first: bool | Sequence[bool] | None = None,
         partition_count: int | None = None,
     ) -> None:
-        self.columns = check_columns(columns)
+        self.columns: tuple[str, ...] = check_columns(columns)
         self._orders = _sort_orders(len(self.columns), descending, nulls_first)
         self._bounds = _bound_arrays(self.columns, bounds)
-        self.bound_count = len(self._bounds[0])
-        self.partition_count = check_partition_count(
+        self.bound_count: int = len(self._bounds[0])
+        self.partition_count: int = check_partition_count(
             self.bound_count + 1 if partition_count is None else partition_count
         )
         if self.partition_count <= self.bound_count:

@@ -21,7 +21,7 @@ class RoundRobinPartitioner:
     """
 
     def __init__(self, partition_count: int, start: int = 0) -> None:
-        self.partition_count = check_partition_count(partition_count)
+        self.partition_count: int = check_partition_count(partition_count)
         if isinstance(start, bool) or not isinstance(start, SupportsIndex):
             raise TypeError(f"start must be an integer, not {start!r}")
         self._next = index(start) % self.partition_count

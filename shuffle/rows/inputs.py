@@ -54,7 +54,7 @@ class Inputs:
     ) -> None:
         from shuffle.rows.row_filter import row_filter_of
 
-        self.files = find_inputs(paths)
+        self.files: list[str] = find_inputs(paths)
         if csv is not None and format_of(self.files) != "csv":
             raise InputError(f"{self.files[0]}: not CSV, which these options are for", "csv")
         self._csv = csv or CsvOptions()

@@ -23,8 +23,8 @@ class Projection:
     """
 
     def __init__(self, partitioner: Partitioner, schema: pa.Schema, columns: Sequence[str]) -> None:
-        self.partition_count = partitioner.partition_count
-        self.schema = pa.schema([schema.field(name) for name in columns], schema.metadata)
+        self.partition_count: int = partitioner.partition_count
+        self.schema: pa.Schema = pa.schema([schema.field(name) for name in columns], schema.metadata)
         """Of the rows to write."""
         self._partitioner = partitioner
         self._all_columns = schema

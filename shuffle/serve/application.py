@@ -73,10 +73,12 @@ class Application:
     """
 
     def __init__(self, catalog: Catalog, options: ServeOptions, incarnation: str) -> None:
-        self.metrics = ServerMetrics()
-        self.connections = ConnectionTable(options)
-        self.tokens = Tokens(options)
-        self.access_log = AccessLog(options.access_log, options.access_log_format) if options.access_log else None
+        self.metrics: ServerMetrics = ServerMetrics()
+        self.connections: ConnectionTable = ConnectionTable(options)
+        self.tokens: Tokens = Tokens(options)
+        self.access_log: AccessLog | None = (
+            AccessLog(options.access_log, options.access_log_format) if options.access_log else None
+        )
         self._catalog = catalog
         self._options = options
         self._hosts = AllowedHosts(options.allow_hosts)

@@ -24,7 +24,7 @@ from spill_format.errors import NotPartitionedError, SpillError
 from spill_format.layout import PartitionLayout
 from spill_format.storage.identity import FileIdentity
 from spill_format.storage.local import check_regular, read_exactly
-from spill_format.structure import read_outline
+from spill_format.structure import Outline, read_outline
 
 NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 """This process, or the system, has as many files open as it may: that says nothing of the file asked for."""
@@ -50,9 +50,9 @@ class OpenFile:
     __slots__ = ("_users", "descriptor", "identity", "name")
 
     def __init__(self, name: str, descriptor: int, identity: FileIdentity) -> None:
-        self.name = name
-        self.descriptor = descriptor
-        self.identity = identity
+        self.name: str = name
+        self.descriptor: int = descriptor
+        self.identity: FileIdentity = identity
         self._users = 1
 
     def __enter__(self) -> Self:
@@ -90,9 +90,9 @@ class ServedFile(OpenFile):
 
     def __init__(self, name: str, descriptor: int, identity: FileIdentity) -> None:
         super().__init__(name, descriptor, identity)
-        self.identity_text = hashlib.blake2b(repr(tuple(identity)).encode(), digest_size=8).hexdigest()
+        self.identity_text: str = hashlib.blake2b(repr(tuple(identity)).encode(), digest_size=8).hexdigest()
         check_regular(os.fstat(descriptor), name)
-        self.outline = read_outline(self._read_at, name, identity.byte_count)
+        self.outline: Outline = read_outline(self._read_at, name, identity.byte_count)
         self._lock = threading.Lock()
         self._sums: RangeSums | None = None
         self._layout: PartitionLayout | None = None
@@ -187,7 +187,7 @@ class Catalog:
     """
 
     def __init__(self, root: str | os.PathLike[str], open_files: int, layout_bytes: int = 64 << 20) -> None:
-        self.root = os.path.realpath(root)
+        self.root: str = os.path.realpath(root)
         if not stat.S_ISDIR(os.stat(self.root).st_mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), self.root)
         self._open_files = open_files

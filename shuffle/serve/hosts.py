@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::[0-9]{1,5})?", re.ASCII | re.IGNORECASE)
@@ -26,7 +26,7 @@ class AllowedHosts:
     def __init__(self, names: Iterable[str]) -> None:
         own = socket.gethostname()
         self._names = {name.lower().rstrip(".") for name in ("localhost", own, own.partition(".")[0], *names)}
-        self.allow = lru_cache(1024)(self._allow)
+        self.allow: Callable[[str], bool] = lru_cache(1024)(self._allow)
         """Whether the value of a ``Host`` field is one of them, or an address."""
 
     def _allow(self, field: str) -> bool:

@@ -56,7 +56,7 @@ class SocketOutlet:
         self._socket = socket.socket(original.family, original.type, original.proto, os.dup(original.fileno()))
         self._socket.setblocking(False)
         self._waiting: asyncio.Future[None] | None = None
-        self.sent = 0
+        self.sent: int = 0
 
     def descriptor(self) -> int:
         """What may be written to without blocking, after the first ``write``.
@@ -140,7 +140,7 @@ class ResponseOutlet:
     def __init__(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
         self._request = request
         self._response = response
-        self.sent = 0
+        self.sent: int = 0
 
     async def write(self, data: bytes) -> None:
         """See ``Outlet``."""

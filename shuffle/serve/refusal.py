@@ -17,7 +17,7 @@ class Refusal(Exception):  # noqa: N818 (an answer, not a fault)
         super().__init__(reason)
         self.status = status
         self.reason = reason
-        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.headers: dict[str, str] = {name.replace("_", "-"): value for name, value in headers.items()}
 
     @property
     def closes(self) -> bool:

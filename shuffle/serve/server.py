@@ -55,10 +55,10 @@ class PartitionServer:
         **keywords: Unpack[ServeKeywords],
     ) -> None:
         options = options_of(ServeOptions, options, keywords)
-        self.incarnation = new_incarnation()
+        self.incarnation: str = new_incarnation()
         service = Service(root, options, self.incarnation)
         sockets = listening_sockets(host, port)
-        self.url = url_of(sockets[0], secure=options.certificate is not None)
+        self.url: str = url_of(sockets[0], secure=options.certificate is not None)
         self._wishes = _Wishes(from_signals=False)
         started: Future[None] = Future()
         self._thread = threading.Thread(

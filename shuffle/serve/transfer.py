@@ -33,7 +33,7 @@ class Sender:
         self._transfer_to = transfer_to
         self._buffer_bytes = buffer_bytes
         self._kernel = SystemKernel()
-        self.bytes_by_method = {"sendfile": 0, "buffered": 0}
+        self.bytes_by_method: dict[str, int] = {"sendfile": 0, "buffered": 0}
         """Bytes of files that were sent, by how."""
 
     async def send(self, segments: Iterable[Segment], outlet: Outlet) -> None:

@@ -24,7 +24,7 @@ class Turns:
     def __init__(self, limit: int, patience_seconds: float) -> None:
         self._patience_seconds = patience_seconds
         self._free = asyncio.Semaphore(limit)
-        self.taken_count = 0
+        self.taken_count: int = 0
         """How many are at it now."""
 
     async def __aenter__(self) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from shuffle.jobs.engines import PlacingExecutor
-from shuffle.jobs.exchanges.protocol import Where
+from shuffle.jobs.exchanges.protocol import Where, WhereAmI
 
 _VARIABLE = "SHUFFLE_SIMULATED_HOST"
 
@@ -37,7 +37,7 @@ class SimulatedHosts(PlacingExecutor):
         preload: modules that workers find imported.
     """
 
-    where = staticmethod(_where)
+    where: WhereAmI = staticmethod(_where)
 
     def __init__(self, hosts: Sequence[str], workers: int = 1, preload: Sequence[str] = ()) -> None:
         self._context = get_context("forkserver")

@@ -9,7 +9,7 @@ import numpy as np
 
 from shuffle.machine.kernel import Kernel, SystemKernel
 from shuffle.merging.copy.job import CopyJob, Target
-from shuffle.merging.plan import plan_merge
+from shuffle.merging.plan import MergePlan, plan_merge
 from shuffle.merging.sources import Source, SourceDescriptors
 from spill_format.layout import PartitionLayout
 from spill_format.storage.identity import FileIdentity
@@ -24,7 +24,9 @@ class OpaqueSources:
     def __init__(self, directory: Path, lengths: Sequence[Sequence[int]], first_offset: int = 0) -> None:
         generator = np.random.default_rng(7)
         self.directory = directory
-        self.layouts = [PartitionLayout(np.cumsum([first_offset, *row], dtype=np.int64)) for row in lengths]
+        self.layouts: list[PartitionLayout] = [
+            PartitionLayout(np.cumsum([first_offset, *row], dtype=np.int64)) for row in lengths
+        ]
         self.contents: list[bytes] = []
         self.sources: list[Source] = []
         for number, layout in enumerate(self.layouts):
@@ -34,7 +36,7 @@ class OpaqueSources:
             path.write_bytes(content)
             self.contents.append(content)
             self.sources.append(opaque_source(path, layout))
-        self.plan = plan_merge(self.layouts, first_offset)
+        self.plan: MergePlan = plan_merge(self.layouts, first_offset)
 
     @property
     def merged(self) -> bytes:

@@ -23,7 +23,9 @@ _MAXIMUM_PIECE_BYTES = 1 << 30  # Linux reads at most 2 GiB less a page at once;
 class LocalStorage:
     """See ``WritableStorage``."""
 
-    abilities = Abilities(has_descriptors=True, shares_blocks=True, publishes_atomically=True, replaces_atomically=True)
+    abilities: Abilities = Abilities(
+        has_descriptors=True, shares_blocks=True, publishes_atomically=True, replaces_atomically=True
+    )
 
     def open(self, path: str | PathLike[str]) -> LocalFile:
         """See ``Storage``."""
@@ -42,7 +44,7 @@ class LocalFile:
         self.path = path
         self._descriptor: int | None = descriptor
         with naming(path):
-            self.identity = FileIdentity.of(os.fstat(descriptor))
+            self.identity: FileIdentity = FileIdentity.of(os.fstat(descriptor))
 
     @property
     def byte_count(self) -> int:

@@ -25,7 +25,7 @@ class RemoteStorage:
     As thread-safe as the file system.
     """
 
-    abilities = Abilities()
+    abilities: Abilities = Abilities()
 
     def __init__(self, filesystem: Any = None) -> None:
         self._filesystem = filesystem

@@ -10,6 +10,7 @@ from os import PathLike
 from typing import TYPE_CHECKING
 
 from shuffle.jobs.descriptor import Output, Server
+from shuffle.jobs.events import Merges
 from shuffle.jobs.exchanges.leases import PREFIX, Renewal, remove_tree, renew_lease, sweep, write_lease
 from shuffle.jobs.exchanges.protocol import Exchange, JobFiles, Keeper, Place, WhereAmI
 
@@ -21,7 +22,7 @@ class DirectoryExchange(Exchange):
     """See ``Exchange.directory``."""
 
     kind = "directory"
-    merges = "shared"
+    merges: Merges = "shared"
 
     def __init__(self, path: str | PathLike[str] | None = None) -> None:
         self._path = os.path.abspath(tempfile.gettempdir() if path is None else path)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from shuffle.jobs.descriptor import Output, Server
+from shuffle.jobs.events import Merges
 from shuffle.jobs.exchanges.home import Home, end_home, find_server, launch_server, replace_server
 from shuffle.jobs.exchanges.leases import Renewal
 from shuffle.jobs.exchanges.protocol import Exchange, JobFiles, Keeper, Place, WhereAmI
@@ -35,7 +36,7 @@ class HostsExchange(Exchange):
     """See ``Exchange.hosts``."""
 
     kind = "hosts"
-    merges = "host"
+    merges: Merges = "host"
 
     def __init__(self, directories: Sequence[str | PathLike[str]]) -> None:
         if isinstance(directories, (str, os.PathLike)) or not directories:
