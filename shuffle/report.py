@@ -161,28 +161,25 @@ class MergeReport:
 
     def __str__(self) -> str:
         """The report in one line."""
-        rows = "" if self.row_count is None else f"{self.row_count} rows, "
+        parts = [counted(self.source_count, "source"), counted(self.partition_count, "partition")]
+        if self.row_count is not None:
+            parts.append(counted(self.row_count, "row"))
+        size = sized(self.byte_count)
         if self.repeated:
-            return (
-                f"{self.source_count} sources, {self.partition_count} partitions, {rows}{self.byte_count} bytes: "
-                "merged already, nothing was done"
-            )
+            return f"{', '.join([*parts, size])}: merged already, nothing was done"
         if self.dry_run:
-            uses = [f"{name} {use.byte_count} bytes" for name, use in self.methods.items()]
-            return (
-                f"{self.source_count} sources, {self.partition_count} partitions, {rows}{self.target_bytes} bytes "
-                f"would be made: {', '.join(uses) or 'nothing to copy'}"
-            )
+            uses = [f"{name} {sized(use.byte_count)}" for name, use in self.methods.items()]
+            would = f"{', '.join([*parts, sized(self.target_bytes)])} would be made"
+            return f"{would}: {', '.join(uses) or 'nothing to copy'}"
         rate = self.byte_count / max(self.seconds, 1e-9) / 2**20
         if (gain := self.compaction) is not None:
             done = (
-                f"{gain.batches_before} record batches of {gain.bytes_before} bytes became "
-                f"{gain.batches_after} record batches of {gain.bytes_after} bytes"
+                f"{gain.batches_before:,} record batches of {sized(gain.bytes_before)} became "
+                f"{gain.batches_after:,} record batches of {sized(gain.bytes_after)}"
             )
         else:
-            uses = [f"{name} {use.byte_count} bytes in {use.system_calls} calls" for name, use in self.methods.items()]
+            uses = [
+                f"{name} {sized(use.byte_count)} in {use.system_calls:,} calls" for name, use in self.methods.items()
+            ]
             done = ", ".join(uses) or "nothing to copy"
-        return (
-            f"{self.source_count} sources, {self.partition_count} partitions, {rows}"
-            f"{self.byte_count} bytes in {self.seconds:.3f} s ({rate:.0f} MiB/s): {done}"
-        )
+        return f"{', '.join([*parts, size])} in {self.seconds:.3f} s ({rate:,.0f} MiB/s): {done}"

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from shuffle.wording import counted, sized
 from spill_format.layout import Int64Array, PartitionLayout, concatenate
 
 _LARGEST_FILE_BYTES = 2**63 - 1
@@ -76,8 +77,9 @@ class MergePlan:
     def __str__(self) -> str:
         """The plan's summary: one line."""
         return (
-            f"{self.source_count} sources × {self.partition_count} partitions: {self.range_count} ranges in "
-            f"{self.segment_count} segments, {self.byte_count} bytes from {self.start} to {self.end}"
+            f"{counted(self.source_count, 'source')} × {counted(self.partition_count, 'partition')}: "
+            f"{counted(self.range_count, 'range')} in {counted(self.segment_count, 'segment')}, "
+            f"{sized(self.byte_count)} from byte {self.start:,} to {self.end:,}"
         )
 
 

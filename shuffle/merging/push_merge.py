@@ -21,6 +21,7 @@ from shuffle.merging.sources import Source, SourceSearch, check_partition_counts
 from shuffle.merging.target_writer import PreparedMerge, write_merged
 from shuffle.option_kinds import options_of
 from shuffle.options import MergeKeywords, MergeOptions
+from shuffle.wording import counted, sized
 from spill_format.errors import SpillError, TargetExistsError
 from spill_format.layout import PartitionLayout
 from spill_format.spark.discovery import PushedName, parse_name, parse_pushed_name
@@ -66,10 +67,11 @@ class PushReport:
 
     def __str__(self) -> str:
         """The report in one line."""
-        duplicates = f", {len(self.duplicate_maps)} duplicates dropped" if self.duplicate_maps else ""
+        duplicates = f", {counted(len(self.duplicate_maps), 'duplicate')} dropped" if self.duplicate_maps else ""
+        filled = f"{self.file_count:,} of {counted(self.partition_count, 'partition')} not empty"
         return (
-            f"{self.source_count} maps{duplicates}, {self.file_count} of {self.partition_count} partitions not empty, "
-            f"{self.chunk_count} chunks, {self.byte_count} bytes in {self.seconds:.3f} s"
+            f"{counted(self.source_count, 'map')}{duplicates}, {filled}, {counted(self.chunk_count, 'chunk')}, "
+            f"{sized(self.byte_count)} in {self.seconds:.3f} s"
         )
 
 

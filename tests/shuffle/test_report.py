@@ -28,15 +28,15 @@ def report_of(methods: dict[str, MethodUse], seconds: float = 2.0) -> MergeRepor
     ("methods", "told"),
     [
         ({}, "nothing to copy"),
-        ({"sendfile": MethodUse(8 << 20, 11)}, "sendfile 8388608 bytes in 11 calls"),
+        ({"sendfile": MethodUse(8 << 20, 11)}, "sendfile 8.0 MiB in 11 calls"),
         (
             {"copy_file_range": MethodUse(0, 0), "buffered": MethodUse(8 << 20, 20)},
-            "copy_file_range 0 bytes in 0 calls, buffered 8388608 bytes in 20 calls",
+            "copy_file_range 0 bytes in 0 calls, buffered 8.0 MiB in 20 calls",
         ),
     ],
 )
 def test_a_report_is_one_line(methods: dict[str, MethodUse], told: str) -> None:
-    line = "3 sources, 4 partitions, 50 rows, 8388608 bytes in 2.000 s (4 MiB/s): "
+    line = "3 sources, 4 partitions, 50 rows, 8.0 MiB in 2.000 s (4 MiB/s): "
     assert str(report_of(methods)) == line + told
 
 

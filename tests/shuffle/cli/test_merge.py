@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from shuffle.testing import assert_same_rows
+from shuffle.wording import sized
 from tests.helpers.commands import files_below, json_of, run, succeeded
 from tests.helpers.spark_files import write_spark
 from tests.helpers.spills import assert_merge_of
@@ -73,8 +74,8 @@ def test_a_merge_compacts_when_asked_to(tmp_path: Path, spills: list[Path]) -> N
     assert plain["compaction"] is None
     assert gain["bytes_before"] == plain["byte_count"]
     assert completed.stderr.endswith(
-        f"{gain['batches_before']} record batches of {gain['bytes_before']} bytes became "
-        f"{gain['batches_after']} record batches of {gain['bytes_after']} bytes\n"
+        f"{gain['batches_before']} record batches of {sized(gain['bytes_before'])} became "
+        f"{gain['batches_after']} record batches of {sized(gain['bytes_after'])}\n"
     )
     assert_same_rows(tmp_path / "merged.arrow", tmp_path / "plain.arrow")
 

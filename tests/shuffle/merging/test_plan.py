@@ -114,7 +114,7 @@ def test_the_end_of_one_source_is_not_the_beginning_of_another() -> None:
 
 def test_a_plan_tells_itself_in_a_line() -> None:
     plan = plan_merge([layout_of([5, 5, 0]), layout_of([0, 7, 0])], 64)
-    assert str(plan) == "2 sources × 3 partitions: 3 ranges in 2 segments, 17 bytes from 64 to 81"
+    assert str(plan) == "2 sources × 3 partitions: 3 ranges in 2 segments, 17 bytes from byte 64 to 81"
 
 
 def test_nothing_cannot_be_planned() -> None:
