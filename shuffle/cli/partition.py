@@ -15,6 +15,7 @@ from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Output, Size, given, jso
 from shuffle.cli.terminal import progress_bar, say
 from shuffle.option_kinds import MINIMUM_MEMORY_BYTES
 from shuffle.options import Compression
+from shuffle.report import MapReport, MergeReport
 from shuffle.rows.csv_options import CsvOptions
 from shuffle.rows.placement import SortKey
 from shuffle.wording import as_json_text
@@ -26,6 +27,7 @@ _SECTIONS = {
     "CSV inputs": ["csv_delimiter", "csv_header", "csv_nulls", "csv_types", "csv_encoding"],
     "Partitions": ["by", "sort_keys", "round_robin", "partition_count"],
     "Output": ["target", "overwrite", "durable", "verify", "compression", "alignment"],
+    "Cluster": ["executor_url"],
     "Memory, spills, threads": ["memory_bytes", "spill_directories", "keep_spills", "spills_only", "threads"],
     "Merge of the spills": ["transfer_to", "method"],
 }
@@ -114,6 +116,13 @@ Examples:
     metavar="DIR",
     help="Directory of the spills. Several directories are used in turn.  [default: the directory of OUT]",
 )
+@click.option(
+    "--executor",
+    "executor_url",
+    metavar="URL",
+    help="Read with the workers of a cluster, one task a file: dask://HOST:PORT or ray://HOST:PORT. All workers must "
+    "see the inputs and OUT's directory. Rows are placed with --by only.",
+)
 @click.option("--keep-spills", is_flag=True, help="Keep the spills under OUT's name with a number and .spill.arrow.")
 @click.option(
     "--spills-only",
@@ -182,25 +191,40 @@ def command(  # noqa: PLR0913 (one argument an option)
     """
     ways = {"--by": by, "--range": sort_keys, "--round-robin": round_robin}
     _check_usage([name for name, value in ways.items() if value], chosen)
-    from shuffle.mapping.partition_files import partition_files
-
-    report = partition_files(
+    report = _partitioned(
+        chosen.pop("executor_url"),
         inputs,
         target,
         partition_count,
         by=_joined(by),
         range=_joined(sort_keys),
         round_robin=round_robin,
-        columns=_joined(columns),
+        columns=_joined(columns) or None,
         where=condition,
         csv=csv,
         progress=functools.partial(progress_bar, shown=output.bar_shown),
-        **given(chosen),
+        options=given(chosen),
     )
     if as_json:
         click.echo(as_json_text(report.as_dict()))
     if not output.quiet:
         say(str(report))
+
+
+def _partitioned(
+    executor_url: str | None, inputs: Sequence[str], target: str, count: int, *, options: dict[str, Any], **rows: Any
+) -> MapReport | MergeReport:
+    """Partition here, or with the workers of a cluster."""
+    if executor_url is None:
+        from shuffle.mapping.partition_files import partition_files
+
+        return partition_files(inputs, target, count, **rows, **options)
+    from shuffle.jobs.partitioning import executor_of, partition_files_on
+    from shuffle.options import MapOptions
+
+    wanted = {name: rows[name] for name in ("by", "columns", "where", "csv")}
+    with executor_of(executor_url) as executor:
+        return partition_files_on(executor, inputs, target, count, options=MapOptions(**options), **wanted)
 
 
 def _joined(groups: tuple[tuple[Item, ...], ...]) -> tuple[Item, ...]:
@@ -213,6 +237,8 @@ def _check_usage(ways: Sequence[str], chosen: Mapping[str, Any]) -> None:
     if len(ways) != 1:
         problem = "one of --by, --range, --round-robin is needed"
         raise click.UsageError(f"{problem}, not {' and '.join(ways)}" if ways else problem, context)
+    if chosen["executor_url"] and (ways != ["--by"] or chosen["keep_spills"] or chosen["spills_only"]):
+        raise click.UsageError("--executor takes --by, and neither --keep-spills nor --spills-only", context)
     if chosen["spills_only"] and chosen["verify"]:
         raise click.UsageError("--verify reads OUT again, and --spills-only makes none", context)
     if chosen["spills_only"] and chosen["method"] not in {None, "auto"}:

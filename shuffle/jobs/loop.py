@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from shuffle.jobs import events
+from shuffle.jobs.catalogue import Catalogue
 from shuffle.jobs.descriptor import DiskFull, Output, Reduced, SourceLost, TaskError
 from shuffle.jobs.engines import Engine
 from shuffle.jobs.events import Start, StartMap, StartMerge, StartReduce
@@ -98,9 +99,16 @@ class Loop:
         self._progress: Progress
 
     def run(
-        self, exchange: Exchange, name: str, secret: str, manifest: Manifest | None, progress: Progress
+        self,
+        exchange: Exchange,
+        name: str,
+        secret: str,
+        manifest: Manifest | None,
+        progress: Progress,
+        *,
+        conclude: Callable[[Catalogue], None] | None = None,
     ) -> dict[int, list[Any]]:
-        """Run the job; the values of each reduce task.
+        """Run the job; the values of each reduce task. ``conclude`` sees the files before they are removed.
 
         Raises:
             Exception: the error of the task that failed too often, and what the plan raises.
@@ -115,6 +123,8 @@ class Loop:
                 self._step()
             if self._plan.finished.error is not None:
                 raise self._plan.finished.error
+            if conclude is not None:
+                conclude(self._plan.files)
             is_resumable = False
         finally:
             self._end(keep=is_resumable)

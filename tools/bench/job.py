@@ -21,6 +21,8 @@ from pathlib import Path
 import duckdb
 import psutil
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a file, it finds tools.bench
+
 from tools.bench.job_contestants import CONTESTANTS, QUERIES
 
 RATIOS = [

@@ -168,6 +168,7 @@ def test_the_help_shows_every_option_under_a_heading(tmp_path: Path) -> None:
         "CSV inputs",
         "Partitions",
         "Output",
+        "Cluster",
         "Memory, spills, threads",
         "Merge of the spills",
         "Reports",
