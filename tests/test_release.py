@@ -4,6 +4,7 @@ import importlib.machinery
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -84,6 +85,14 @@ def test_the_wheel_works_where_there_is_no_checkout(elsewhere: Path, tmp_path: P
     run(elsewhere, "-c", make, directory=tmp_path)
     run(elsewhere.with_name("shuffle-merge"), "a.spill.arrow", "-o", "b.arrow", directory=tmp_path)
     assert "1 in 1 batch" in run(elsewhere.with_name("shuffle"), "inspect", "b.arrow", directory=tmp_path)
+
+
+def test_the_lock_has_a_version_of_all_that_tests_need() -> None:
+    locked = {line.partition("==")[0].lower() for line in (ROOT / "tests" / "requirements.lock").read_text().split()}
+    needed = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["test"]]
+    names = {re.split(r"[<>=~;\[ ]", requirement)[0].lower() for requirement in needed}
+
+    assert {name for name in names if name not in locked and name.replace("_", "-") not in locked} == set()
 
 
 def test_both_packages_tell_the_version() -> None:

@@ -228,7 +228,7 @@ def test_what_a_killed_one_left_is_swept_even_where_the_target_is_refused(target
 def test_a_temporary_name_that_is_not_seen_is_an_error_and_leaves_nothing(
     target: Path, kind: str, monkeypatch: pytest.MonkeyPatch, reason: int, said: str
 ) -> None:
-    def failing(path: Path) -> os.stat_result:
+    def failing(path: Path, **_: object) -> os.stat_result:
         if os.fspath(path).endswith(".tmp"):
             raise OSError(reason, os.strerror(reason), path)
         return os.stat(path, follow_symlinks=False)
