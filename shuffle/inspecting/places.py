@@ -55,12 +55,13 @@ def indexed_messages(messages: Sequence[FoundMessage], index: PartitionIndex) ->
         index: of the file.
     """
     sound = sound_ranges(messages, index)
+    first_messages = index.first_messages
     expected = np.column_stack((index.metadata_lengths, index.body_lengths))
     kept: list[FoundMessage] = []
     for partition, group in groupby(messages, key=lambda message: message.partition):
         found = list(group)
         if not sound[partition]:
-            sizes = expected[slice(*index.first_messages[partition : partition + 2])].tolist()
+            sizes = expected[slice(*first_messages[partition : partition + 2])].tolist()
             found = _at_most(_once(found) if len(found) >= len(sizes) else found, map(tuple, sizes))
         kept += found
     return kept
