@@ -151,6 +151,9 @@ def prepare_merge(
     merge_format = resolve_format(file_format, listed)
     search = SourceSearch(target)
     sources = merge_format.open_sources(listed, search)
+    if options.delete_sources and search.target_left_out and target is not None:
+        # An earlier result, or a spill whose rows no other file would have: nobody can tell.
+        raise ValueError(f"{os.fspath(target)} is the target and a source: it would be deleted")
     skipped = search.settle(skip_damaged=options.skip_damaged)
     for source in skipped:
         _LOG.warning("left out: %s", source.problem)

@@ -80,11 +80,14 @@ class SourceSearch:
 
     def __init__(self, target: str | PathLike[str] | None = None) -> None:
         self._target = None if target is None else os.path.realpath(target)
+        self.target_left_out = False
         self._bad: list[SpillError | OSError] = []
 
     def is_target(self, path: str) -> bool:
-        """Return whether a file is the target of the merge."""
-        return os.path.realpath(path) == self._target
+        """Return whether a file in a source directory is the target of the merge, which is left out."""
+        is_target = os.path.realpath(path) == self._target
+        self.target_left_out |= is_target
+        return is_target
 
     def open_all(self, found: Iterable[Found], open_one: Callable[[Found], Source]) -> list[Source]:
         """Open what was found, and leave out what cannot be opened until ``settle``."""

@@ -204,7 +204,7 @@ CASES = {
         ["no partition 3", "0 to 2"],
     ),
     "read of partitions backwards": ("shuffle read spills/spill-0.spill.arrow -p 2-1", ["2-1", "before it starts"]),
-    "read of half a range": ("shuffle read spills/spill-0.spill.arrow -p 2-", ["2-", "3-6"]),
+    "read of half a range": ("shuffle read spills/spill-0.spill.arrow -p -2", ["-2"]),
     "read over an existing file": (
         "shuffle read spills/spill-0.spill.arrow -o taken.arrow",
         ["taken.arrow", "already exists"],
