@@ -140,7 +140,11 @@ def target_options(
             "--verify", is_flag=True, help="Read OUT again before it appears, and compare it with what was written."
         ),
         click.option("--durable", is_flag=True, help="Wait until OUT is safe on the disk (fsync)."),
-        click.option("--overwrite", is_flag=True, help="Replace OUT if it exists."),
+        click.option(
+            "--overwrite",
+            is_flag=True,
+            help="Replace OUT if it exists; keep its permissions. Of a link, what it leads to is replaced.",
+        ),
     ):
         function = option(function)
     return function

@@ -154,6 +154,8 @@ def prepare_merge(
     if options.delete_sources and search.target_left_out and target is not None:
         # An earlier result, or a spill whose rows no other file would have: nobody can tell.
         raise ValueError(f"{os.fspath(target)} is the target and a source: it would be deleted")
+    if options.overwrite and search.target_left_out and target is not None:
+        warn(f"{os.fspath(target)} lies in a source directory: it is replaced, and its rows are not merged")
     skipped = search.settle(skip_damaged=options.skip_damaged)
     for source in skipped:
         _LOG.warning("left out: %s", source.problem)

@@ -101,8 +101,10 @@ def test_a_target_in_a_source_directory_is_not_merged_again(spills: list[Path], 
     if through_link:
         directory = directory.with_name("link")
         directory.symlink_to(spills[0].parent)
-    for _ in range(3):
-        merge([spills[0].parent], directory / "all.spill.arrow", overwrite=True)
+    merge([spills[0].parent], directory / "all.spill.arrow", overwrite=True)
+    for _ in range(2):
+        with pytest.warns(ShuffleWarning, match="lies in a source directory: it is replaced, and its rows are not"):
+            merge([spills[0].parent], directory / "all.spill.arrow", overwrite=True)
         assert ranges_of(directory / "all.spill.arrow") == merged_ranges(spills)
     with pytest.raises(TargetExistsError):
         merge([spills[0].parent], directory / "all.spill.arrow")
