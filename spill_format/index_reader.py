@@ -91,7 +91,7 @@ class IndexReader:
         """Read and check the summary before ``section_end``, and the details; no block.
 
         Raises:
-            CorruptError, ChecksumError, VersionError: the first defect; that of another magic is ``SectionMissing``.
+            CorruptError, ChecksumError, VersionError: the first defect; SectionMissingError where there is no summary.
         """
         summary = _read_summary(read, path, section_end)
         details_offset = summary.section_offset + summary.details_start
