@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Any, Self, Unpack
 
 import pyarrow as pa
 
@@ -142,24 +142,29 @@ class MapWriter:
         self.report: MapReport | None = None
         """What was done, once the writer is closed."""
 
-    def write(self, rows: pa.RecordBatch | pa.Table) -> None:
+    def write(self, rows: Any) -> None:
         """Add rows.
 
+        Args:
+            rows: a record batch, a table, or any object with the Arrow PyCapsule interface (``__arrow_c_stream__`` or
+                ``__arrow_c_array__``), as data frames and results of Polars, DuckDB and pandas have. A stream is taken
+                batch by batch.
+
         Raises:
-            TypeError: they are neither a record batch nor a table.
-            ValueError: their schema is another one, a partition number is none, or the writer is closed.
+            TypeError: the rows are none of these.
+            ValueError: the rows have another schema, a partition number is wrong, or the writer is closed.
             OSError: a spill cannot be written.
 
-        After an error the writer can only be discarded: ``close`` refuses to publish what misses rows.
+        After an error the writer can only be discarded: ``close`` refuses to publish what misses rows. A schema that is
+        refused does no harm.
         """
         if self._closed:
             raise ValueError(f"{self._target}: the writer is closed")
-        if not isinstance(rows, (pa.RecordBatch, pa.Table)):
-            raise TypeError(f"rows come as a pyarrow.RecordBatch or Table, not as {type(rows).__name__}")
-        if (difference := describe_difference(self._schema, rows.schema)) is not None:
+        schema, batches = _schema_and_batches(rows)
+        if (difference := describe_difference(self._schema, schema)) is not None:
             raise ValueError(f"the rows have another schema than the writer: {difference}")
         was_failed, self._failed = self._failed, True
-        for batch in rows.to_batches() if isinstance(rows, pa.Table) else [rows]:
+        for batch in batches:
             for piece, numbers in self._partitioned(batch):
                 self._gather(piece, numbers)
         self._failed = was_failed
@@ -362,3 +367,19 @@ class MapWriter:
             seconds = time.perf_counter() - started
             with self._lock:  # sorting is done by several threads
                 self._seconds[activity] += seconds
+
+
+def _schema_and_batches(rows: Any) -> tuple[pa.Schema, Iterable[pa.RecordBatch]]:
+    """The schema and the batches of rows that come in any form with the Arrow PyCapsule interface."""
+    if isinstance(rows, pa.RecordBatch):
+        return rows.schema, [rows]
+    if hasattr(rows, "__arrow_c_stream__"):
+        reader = pa.RecordBatchReader.from_stream(rows)
+        return reader.schema, reader
+    if hasattr(rows, "__arrow_c_array__"):
+        batch = pa.record_batch(rows)
+        return batch.schema, [batch]
+    raise TypeError(
+        "rows come as a record batch, a table or another object with the Arrow PyCapsule interface, "
+        f"not as {type(rows).__name__}"
+    )

@@ -3,6 +3,7 @@
 import os
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -73,12 +74,18 @@ def test_every_row_is_in_its_partition_in_order(
             np.testing.assert_array_equal(getattr(report.layout, array), getattr(output.layout, array))
 
 
-def test_tables_and_batches_are_the_same(target: Path) -> None:
+class Capsules(SimpleNamespace):
+    """An object that has nothing but the Arrow PyCapsule interface."""
+
+
+def test_tables_batches_and_capsules_are_the_same(target: Path) -> None:
     batches = list(batches_of(10_000, 1000))
     partitioner = HashPartitioner(["key"], 4)
     with MapWriter(target, SCHEMA, partitioner) as writer:
-        writer.write(pa.Table.from_batches(batches[:5]))
-        for batch in batches[5:]:
+        writer.write(pa.Table.from_batches(batches[:4]))
+        writer.write(Capsules(__arrow_c_stream__=pa.Table.from_batches(batches[4:6]).__arrow_c_stream__))
+        writer.write(Capsules(__arrow_c_array__=batches[6].__arrow_c_array__))
+        for batch in batches[7:]:
             writer.write(batch)
         writer.write(pa.Table.from_batches([], SCHEMA))
         writer.write(batches[0].slice(0, 0))
