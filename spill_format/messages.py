@@ -14,7 +14,7 @@ import numpy as np
 
 from .checksum import crc32c, mask, unmask
 from .errors import REPAIR_ADVICE, ChecksumError, CorruptError
-from .flatbuffer import field_position, signed, unsigned
+from .flatbuffer import field_position, signed, unsigned, vector
 
 MAGIC = b"ARROW1"
 FILE_START = MAGIC + b"\0\0"
@@ -36,6 +36,7 @@ _MESSAGE_HEADER_SLOT = 2  # of Arrow's Message table (Message.fbs)
 _MESSAGE_BODY_LENGTH_SLOT = 3
 _BATCH_ROWS_SLOT = 0  # of its RecordBatch table
 _BATCH_NODES_SLOT = 1
+_BATCH_BUFFERS_SLOT = 2
 _BATCH_COMPRESSION_SLOT = 3
 _COMPRESSION_CODEC_SLOT = 0  # of its BodyCompression table
 _CODECS = {0: "lz4", 1: "zstd"}  # its enumeration CompressionType
@@ -264,6 +265,31 @@ def read_batch_size(metadata: bytes | memoryview) -> BatchSize:
     if size.row_count < 0 or size.body_bytes < 0:
         raise ValueError(f"the message claims {size.row_count} rows and a body of {size.body_bytes} bytes")
     return size
+
+
+def decompressed_bytes(message: memoryview, metadata_length: int) -> int:
+    """Bytes that the body of a record batch takes in memory, as its buffers say, each before its own bytes.
+
+    Raises:
+        ValueError: the metadata is not a record batch's, or a buffer is not within the body.
+    """
+    metadata, body = message[:metadata_length], message[metadata_length:]
+    if read_codec(metadata) is None:
+        return len(body)
+    flatbuffer = bytes(metadata[PREFIX_LENGTH:])
+    try:
+        header = field_position(flatbuffer, _MESSAGE_HEADER_SLOT)
+        assert header is not None  # it has a codec
+        buffers = field_position(flatbuffer, _BATCH_BUFFERS_SLOT, header + unsigned(flatbuffer, header))
+        places = b"" if buffers is None else flatbuffer[vector(flatbuffer, buffers, 16)]
+        total = 0
+        for offset, length in struct.iter_unpack("<qq", places):
+            if length:
+                (plain,) = struct.unpack_from("<q", body, offset)
+                total += length if plain < 0 else plain  # -1: this buffer is stored as it is
+    except struct.error as error:
+        raise ValueError(f"the message's buffers cannot be read ({error})") from error
+    return total
 
 
 def _sealed(metadata: bytes | memoryview, padding: int, magic: bytes, first_field: int, second_field: int) -> bytes:

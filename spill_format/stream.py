@@ -75,7 +75,7 @@ def check_crc32c(computed: int, recorded_crc32c: int, byte_count: int, path: str
 
 def check_values(stream: Bytes, path: str) -> None:
     """Raise CorruptError unless every record batch of a stream can be decoded, and has valid values in it."""
-    reader = _opened(pa.py_buffer(stream), path)
+    reader, _, _ = _opened(pa.py_buffer(stream), path)
     with decoding("a record batch", path, byte_count=len(stream)):
         for batch in reader:
             batch.validate(full=True)
@@ -98,9 +98,7 @@ def decode_stream(stream: Bytes, path: str, columns: Sequence[str] | None = None
         ValueError: there is no such column, or several have its name.
     """
     buffer = pa.py_buffer(stream)
-    reader = _opened(buffer, path)
-    stored = reader.schema
-    schema = original_schema(stored)
+    reader, stored, schema = _opened(buffer, path)
     positions = list(range(len(stored))) if columns is None else selected_fields(schema, columns)
     selected = schema if columns is None else pa.schema([schema.field(each) for each in positions], schema.metadata)
     order = [sorted(positions).index(position) for position in positions]
@@ -117,9 +115,9 @@ def decode_stream(stream: Bytes, path: str, columns: Sequence[str] | None = None
     return pa.Table.from_batches(batches, schema=selected)
 
 
-def _opened(buffer: pa.Buffer, path: str) -> pa.RecordBatchReader:
-    """A reader of a stream whose schema can be decoded, in its original form, too."""
+def _opened(buffer: pa.Buffer, path: str) -> tuple[pa.RecordBatchReader, pa.Schema, pa.Schema]:
+    """A reader of a stream, and its schema, as it is stored and in its original form: the same object if they agree."""
     with decoding("the schema message", path, 0):
         reader = pa.ipc.open_stream(buffer)
-        original_schema(reader.schema)
-        return reader
+        stored = reader.schema  # another object each time that the reader is asked
+        return reader, stored, original_schema(stored)

@@ -239,7 +239,7 @@ class _Call(NamedTuple):
                 raise
             self.arrivals.put(missing.popleft(), error)
             return False
-        self.arrivals.put(missing.popleft(), sink, sink.received)
+        self.arrivals.put(missing.popleft(), sink, _memory_of(sink))
         return is_whole is not False
 
 
@@ -319,3 +319,11 @@ def _complete_part(download: Download, answer: Answer, head: PartHead) -> bool:
     is_whole = download.is_complete
     download.run()
     return is_whole
+
+
+def _memory_of(sink: MemorySink) -> int:
+    """Bytes of a stream, or of the rows that it decompresses to where these are more."""
+    try:
+        return max(sink.received, sink.decompressed_bytes())
+    except ValueError:  # decoding it will tell
+        return sink.received

@@ -19,7 +19,13 @@ from shuffle.client.exchange import Answer, Connection
 from shuffle.client.sealed import SealedMessages
 from spill_format.checksum import crc32c
 from spill_format.errors import SpillError, TruncatedError
-from spill_format.messages import END_OF_STREAM, PREFIX_LENGTH, metadata_length_of
+from spill_format.messages import (
+    END_OF_STREAM,
+    PREFIX_LENGTH,
+    decompressed_bytes,
+    metadata_length_of,
+    read_batch_size,
+)
 from spill_format.stream import check_crc32c, check_ranges, check_values, ranges_within
 
 _PIECE_BYTES = 1 << 20
@@ -116,6 +122,17 @@ class MemorySink:
     def stream(self) -> memoryview:
         """What has arrived."""
         return self._view
+
+    def decompressed_bytes(self) -> int:
+        """What the rows will take in memory, as the messages say, once the stream was found right."""
+        position, total = metadata_length_of(self._view), 0
+        end = len(self._view) - len(END_OF_STREAM)
+        while position < end:
+            metadata_length = metadata_length_of(self._view[position:end])
+            length = metadata_length + read_batch_size(self._view[position : position + metadata_length]).body_bytes
+            total += decompressed_bytes(self._view[position : position + length], metadata_length)
+            position += length
+        return total
 
     def begin(self, byte_count: int) -> None:
         """See ``Sink``."""

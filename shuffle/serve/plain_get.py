@@ -12,12 +12,20 @@ from typing import NamedTuple
 from shuffle.serve.resource import NoResourceError, PartitionsResource, parse
 
 _MAXIMUM_BYTES = 4096
+_OTHERS = (
+    rb"(?:(?i:User-Agent|Accept|Accept-Encoding):[ -~]*\r\n"
+    rb"|(?i:Connection): *(?i:keep-alive) *\r\n)*"
+)
+_AUTHORIZATION = rb"(?:(?i:Authorization): *([!-~][ -~]*)\r\n" + _OTHERS + rb")?"
 _PLAIN_GET = re.compile(
     rb"GET (/[!-~]+) HTTP/1\.1\r\n"
-    rb"(?:(?i:Host|User-Agent|Accept|Accept-Encoding|Authorization):[ -~]*\r\n|(?i:Connection: *keep-alive *)\r\n)*\r\n"
+    + (_OTHERS + _AUTHORIZATION)
+    + rb"(?i:Host): *([!-~]+) *\r\n"
+    + (_OTHERS + _AUTHORIZATION)
+    + rb"\r\n"
 )
-"""Fields of which none changes what is answered but who asks, and whom."""
-_FIELD = re.compile(rb"\r\n([!-9;-~]+): *([ -~]*?) *(?=\r\n)")
+"""One host, and fields of which none changes what is answered but who asks."""
+_ONCE = (b"user-agent:", b"accept:", b"accept-encoding:", b"connection:")
 
 
 class PlainGet(NamedTuple):
@@ -38,11 +46,10 @@ class PlainGet(NamedTuple):
 def recognised(data: bytes) -> PlainGet | None:
     """The request that bytes are, to the last of them, or None."""
     match = _PLAIN_GET.fullmatch(data) if len(data) <= _MAXIMUM_BYTES else None
-    if match is None:
+    if match is None or (match[2] and match[4]):
         return None
-    fields = _FIELD.findall(data)
-    values = {name.lower(): value for name, value in fields}
-    if len(values) != len(fields) or not values.get(b"host"):  # nothing is said twice
+    names = data.lower()
+    if any(names.count(name) > 1 for name in _ONCE):  # in a value, too: what is said twice is aiohttp's to judge
         return None
     target = match[1].decode("ascii")
     try:
@@ -51,4 +58,5 @@ def recognised(data: bytes) -> PlainGet | None:
         return None
     if not isinstance(resource, PartitionsResource):
         return None
-    return PlainGet(target, resource, values[b"host"].decode("ascii"), values.get(b"authorization", b""))
+    authorization = (match[2] or match[4] or b"").rstrip()
+    return PlainGet(target, resource, match[3].decode("ascii"), authorization)

@@ -250,6 +250,7 @@ def results(samples: dict[str, list[Sample]], memory_bytes: int) -> list[list[st
     for size in ("1MiB", "64MiB"):
         value = ratio(rate, f"sendfile {size}", f"nginx {size}")
         rows.append((f"{size}: throughput, × nginx", value, "≥ 0.85", value >= 0.85))
+    rows.append(("64KiB: throughput, × nginx", ratio(rate, "sendfile 64KiB", "nginx 64KiB"), "none", None))
     for size in CALLS:
         value = ratio(rate, f"fetch {size}", f"Flight {size}")
         rows.append((f"{size}: throughput, × Flight", value, "≥ 2", value >= 2))

@@ -16,6 +16,7 @@ import pytest
 
 from shuffle import PartitionServer
 from shuffle.client import FetchError, NetworkError, PartitionClient, Place, ServerError, fetch
+from shuffle.client.sinks import MemorySink
 from shuffle.http_options import FetchOptions, ServeOptions
 from spill_format import ChecksumError, SpillFile, SpillWriter, TargetExistsError
 from tests.helpers.http_files import http_files
@@ -307,3 +308,19 @@ def test_a_token_may_be_in_a_file_and_change_there(shared_root: Path, tmp_path: 
         (tmp_path / "token").write_text("second\n")
         assert client.read(f"{server.url}a.arrow", 0).num_rows == 30
         assert fetch(f"{server.url}a.arrow", 0, options=FetchOptions(token=lambda: b" second")).num_rows == 30
+
+
+def test_memory_is_that_of_decompressed_rows(tmp_path: Path) -> None:
+    """What counts is not the compressed stream, which is smaller."""
+    batch = pa.record_batch({"n": pa.array([0] * 100_000), "text": pa.array(["zero"] * 100_000)})
+    with SpillWriter(tmp_path / "a.arrow", batch.schema, 2, compression="zstd") as writer:
+        writer.write(0, batch)
+        writer.write(1, batch.slice(0, 3))
+    with PartitionServer(tmp_path) as server, PartitionClient() as client:
+        for partition, most in ((0, 1.02), (1, 40)):
+            place = Place.of(f"{server.url}a.arrow", partition)
+            sink = MemorySink()
+            client._download(place, sink)
+            rows = client.read(f"{server.url}a.arrow", partition)
+            assert rows.nbytes <= sink.decompressed_bytes() <= most * rows.nbytes
+            assert partition or sink.received < rows.nbytes / 5
