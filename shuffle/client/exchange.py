@@ -91,6 +91,8 @@ class Connection:
         Raises:
             TimeoutError: the deadline has passed.
         """
+        if self._deadline.is_endless and self._wait_seconds == self.timeout_seconds:
+            return  # as nearly always
         left = self._deadline.left()
         if left <= 0:
             raise TimeoutError("the deadline has passed")
