@@ -208,7 +208,8 @@ class Loop:
             )
 
     def _revive(self, host: str) -> None:
-        self._log_retry("merge", 0, f"host {host} is silent")
+        stage: StageName = "map" if self._plan.units is None else "reduce"
+        self._log_retry(stage, 0, f"host {host} is silent")
         future = self._keeper.revive(self._engine, host)
         self._revivals[host] = (future, time.monotonic() + 2 * self._options.silent_seconds)
         future.add_done_callback(lambda _: self._answers.put(host))
