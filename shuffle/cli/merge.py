@@ -155,14 +155,8 @@ def command(  # noqa: PLR0913 (one argument an option)
     such as blockmgr-*, stands for the outputs of a shuffle below it, in the order of its maps. What their ranges hold
     is never looked at: it must be of a codec whose streams concatenate, as all of Spark's are.
     """
-    if target is None and not beside["dry_run"]:
-        raise click.UsageError(
-            "where shall the merged file go? Give its name with -o, as in: shuffle-merge spills/ -o merged.arrow",
-            click.get_current_context(),
-        )
+    _check_usage(target, memory_bytes, dry_run=beside["dry_run"], compact=compact)
     started = time.perf_counter()
-    if memory_bytes is not None and not compact:
-        raise click.UsageError("--memory is for --compact", click.get_current_context())
     options = replace(
         options,
         delete_sources=delete_sources,
@@ -188,6 +182,20 @@ def command(  # noqa: PLR0913 (one argument an option)
         with progress_bar(prepared.plan.byte_count, "B", "merging", shown=output.bar_shown) as progress:
             report = merge_prepared(prepared, target, options, progress=progress, started=started)
         note(report)
+    _tell(prepared, report, target, as_json=as_json, output=output)
+
+
+def _check_usage(target: str | None, memory_bytes: int | None, *, dry_run: bool, compact: bool) -> None:
+    if target is None and not dry_run:
+        raise click.UsageError(
+            "where shall the merged file go? Give its name with -o, as in: shuffle-merge spills/ -o merged.arrow",
+            click.get_current_context(),
+        )
+    if memory_bytes is not None and not compact:
+        raise click.UsageError("--memory is for --compact", click.get_current_context())
+
+
+def _tell(prepared: PreparedMerge, report: MergeReport, target: str, *, as_json: bool, output: Output) -> None:
     for source in report.skipped:
         say_warning(f"left out: {source.problem}")
     if as_json:

@@ -96,6 +96,10 @@ def repair(
         if repaired.target is None:
             raise CorruptError(f"nothing can be recovered: {repaired.lost[0]}", path=path)
         return Repair(target, (repaired,), ())
+    return _repair_directory(path, target, overwrite=overwrite, durable=durable, progress=progress)
+
+
+def _repair_directory(path: str, target: str, *, overwrite: bool, durable: bool, progress: Progress) -> Repair:
     found = find(path)
     pairs = [
         (file, os.path.join(target, os.path.basename(file.path)))

@@ -111,10 +111,7 @@ def merge_pushed(
     started = time.perf_counter()
     options = options_of(MergeOptions, options, keywords)
     _check_arguments(options, application, merge_id, chunk_bytes)
-    search = SourceSearch()
-    opened = [source for path in list_of(sources) for source in spark_format.open_sources([path], search)]
-    search.settle()
-    shuffle, by_map, duplicates = _by_map(opened)
+    shuffle, by_map, duplicates = _by_map(_opened(sources, spark_format))
     check_partition_counts(list(by_map.values()))
     partition_count = next(iter(by_map.values())).layout.partition_count
     totals = {"file_count": 0, "repeated_count": 0, "chunk_count": 0, "byte_count": 0}
@@ -137,6 +134,13 @@ def merge_pushed(
         seconds=time.perf_counter() - started,
         **totals,
     )
+
+
+def _opened(sources: Iterable[str | PathLike[str]], spark_format: SparkFormat) -> list[Source]:
+    search = SourceSearch()
+    opened = [source for path in list_of(sources) for source in spark_format.open_sources([path], search)]
+    search.settle()
+    return opened
 
 
 def _check_arguments(options: MergeOptions, application: str, merge_id: int, chunk_bytes: int) -> None:

@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import signal
-import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,9 +14,8 @@ from pathlib import Path
 import pytest
 
 import spill_format
-from shuffle.testing.file_systems import loop_mounted
 from spill_format.storage.publication import open_pending
-from tests.helpers.power import cut_power
+from tests.crash.test_publication_races import race
 
 OLD = b"old" * 100
 NEW = b"new" * 30_000
@@ -339,112 +337,7 @@ def test_after_publication_only_syncing_may_fail(
         assert_swept_by_the_next(target)
 
 
-WORKER_COUNT = 4
-ROUND_COUNT = 200
-
-# Each round: all open, all write, all publish at once. Who won is told by an empty file "won-<round>-<worker>".
-RACERS = f"""
-import multiprocessing, os, sys
-from spill_format.errors import TargetExistsError
-from spill_format.storage.publication import open_pending
-outputs, wins, *options = sys.argv[1:]
-if "named" in options:
-    del os.O_TMPFILE
-context = multiprocessing.get_context("fork")
-barrier = context.Barrier({WORKER_COUNT})
-
-def race(worker):
-    for number in range({ROUND_COUNT}):
-        barrier.wait(60)
-        with open_pending(f"{{outputs}}/{{number}}", overwrite="overwrite" in options) as pending:
-            os.write(pending.descriptor, b"%d" % worker * 10_000)
-            if "overwrite" not in options:
-                barrier.wait(60)  # else the early check would decide; overwriting is raced with opening, which sweeps
-            try:
-                pending.publish()
-            except TargetExistsError:
-                continue
-        os.close(os.open(f"{{wins}}/{{number}}-{{worker}}", os.O_CREAT))
-
-workers = [context.Process(target=race, args=(worker,)) for worker in range({WORKER_COUNT})]
-for worker in workers:
-    worker.start()
-for worker in workers:
-    worker.join()
-sys.exit(any(worker.exitcode for worker in workers))
-"""
-
-
-def race(outputs: Path, wins: Path, *options: str) -> list[list[str]]:
-    """Let processes race for each of many targets; return who won each."""
-    wins.mkdir()
-    outputs.mkdir(exist_ok=True)
-    subprocess.run([sys.executable, "-c", RACERS, str(outputs), str(wins), *options], check=True)
-    assert sorted(os.listdir(outputs)) == sorted(str(number) for number in range(ROUND_COUNT))
-    winners: list[list[str]] = [[] for _ in range(ROUND_COUNT)]
-    for win in os.listdir(wins):
-        number, worker = win.split("-")
-        winners[int(number)].append(worker)
-    for target_number, candidates in enumerate(winners):
-        written = (outputs / str(target_number)).read_text()
-        assert len(written) == 10_000
-        assert set(written) <= set(candidates)
-        assert len(set(written)) == 1
-    return winners
-
-
-@pytest.mark.parametrize("options", [[], ["named"]])
-def test_of_those_who_race_for_a_target_one_wins(tmp_path: Path, options: list[str]) -> None:
-    winners = race(tmp_path / "outputs", tmp_path / "wins", *options)
-    assert {len(candidates) for candidates in winners} == {1}
-
-
 @pytest.mark.root
 def test_one_wins_where_there_are_no_unnamed_files(fuse_target: Path, tmp_path: Path) -> None:
     winners = race(fuse_target.parent, tmp_path / "wins")
     assert {len(candidates) for candidates in winners} == {1}
-
-
-@pytest.mark.parametrize("options", [["overwrite"], ["named", "overwrite"]])
-def test_of_those_who_overwrite_at_once_all_succeed_and_none_sweeps_another(tmp_path: Path, options: list[str]) -> None:
-    winners = race(tmp_path / "outputs", tmp_path / "wins", *options)
-    assert {len(candidates) for candidates in winners} == {WORKER_COUNT}
-
-
-@pytest.mark.mount
-@pytest.mark.parametrize("overwrite", [False, True])
-def test_a_file_system_that_shuts_down_after_the_link_is_told(overwrite: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """XFS answers 0 to the directory's fsync then, and EIO to the file's."""
-    fsync = os.fsync
-
-    def shutting_down(descriptor: int) -> None:
-        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-            subprocess.run(["xfs_io", "-x", "-c", "shutdown", mount_point], check=True)
-        fsync(descriptor)
-
-    with loop_mounted("xfs", 300) as mount_point:
-        target = mount_point / "output.arrow"
-        if overwrite:
-            target.write_bytes(OLD)
-        monkeypatch.setattr(os, "fsync", shutting_down)
-        with open_pending(target, overwrite=overwrite, durable=True) as pending:
-            os.write(pending.descriptor, NEW)
-            with pytest.raises(OSError, match="published, but syncing it failed, so a power cut may undo it"):
-                pending.publish()
-
-
-@pytest.mark.mount
-@pytest.mark.parametrize(
-    ("options", "existing"),
-    [([], False), (["named"], False), (["overwrite"], False), (["overwrite"], True), (["named", "overwrite"], True)],
-)
-def test_what_was_published_durably_survives_a_power_cut(options: list[str], existing: bool) -> None:
-    with loop_mounted("xfs", 300) as mount_point:
-        target = mount_point / "outputs" / "output.arrow"
-        target.parent.mkdir()
-        fresh(target, existing=existing)
-        subprocess.run(["sync", "-f", mount_point], check=True)
-        subprocess.run([sys.executable, "-c", PUBLISHER, target, "durable", *options], check=True)
-        cut_power(mount_point)
-        assert target.read_bytes() == NEW
-        assert os.listdir(target.parent) == [target.name]

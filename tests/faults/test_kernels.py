@@ -13,7 +13,7 @@ from shuffle import MergeOptions, MergeReport, ShuffleWarning, merge
 from shuffle.merging.copy.errno_policy import FALL_BACK
 from shuffle.options import METHOD_NAMES, MethodName, TransferTo
 from shuffle.testing import Always, Fail, Lie, Meanwhile, Real, ScriptedKernel, Short, Step, Zero, Zeroes
-from spill_format import ChecksumError, PositionError, SpillFile, TruncatedError
+from spill_format import CorruptError, PositionError, SpillFile, TruncatedError
 from tests.helpers.spills import assert_merge_of, open_files_in, random_spills
 
 IN_KERNEL: tuple[MethodName, ...] = ("copy_file_range", "sendfile")
@@ -290,7 +290,7 @@ class TestSourcesThatChange:
 
 def test_zeroes_in_place_of_data_are_seen_by_verifying(spills: list[Path], target: Path) -> None:
     merge_with({"copy_file_range": [Real(), Zeroes()]}, spills, target, method="copy_file_range")
-    with SpillFile(target) as merged, pytest.raises(ChecksumError, match=r"merged\.arrow, partition 0"):
+    with SpillFile(target) as merged, pytest.raises(CorruptError, match=r"merged\.arrow, partition 0"):
         merged.verify()
 
 
