@@ -158,6 +158,8 @@ def _start(home: Home) -> None:
 
 
 def end_home(home: Home) -> None:
-    """Remove what the job has on this host. A server that runs, or starts yet, sees that and ends."""
+    """Remove what the job has on this host. A server that starts yet sees that and ends; one that runs may hang."""
+    with suppress(OSError, ValueError, KeyError):
+        os.kill(json.loads(home.server_file.read_text())["pid"], signal.SIGKILL)
     for own in home.homes:
         remove_tree(own)

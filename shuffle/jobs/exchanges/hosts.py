@@ -177,14 +177,14 @@ class _HostsKeeper:
             servers, self._servers = self._servers, {}
             self._silent.clear()
         if not keep:
-            asked = [self._askers.submit(self._tell, host, server, "/end") for host, server in servers.items()]
-            for each in asked:
-                each.result()
-            self._end_unknown(engine, servers.keys() - self._silent.keys())
+            asked = {
+                host: self._askers.submit(self._files.ask, server, "POST", "/end") for host, server in servers.items()
+            }
+            self._end_unknown(engine, [host for host, answer in asked.items() if answer.exception() is None])
         self._askers.shutdown(wait=False)
 
     def _end_unknown(self, engine: Engine, ended: Collection[str]) -> None:
-        """Remove files where a task may have been that never answered."""
+        """Remove files where a task may have been that never answered, and where a server hangs."""
         hosts = engine.hosts()
         unknown = set(hosts) - set(ended) if hosts is not None else {""} - {"" for _ in ended}
         calls = []
