@@ -168,7 +168,8 @@ def command(  # noqa: PLR0913 (one argument an option)
     if kind == _PUSH:
         if target is None or beside["dry_run"]:
             raise click.UsageError("spark-push has no --dry-run", click.get_current_context())
-        _merge_pushed(sources, target, options, SparkFormat(shuffle, codec), app_id, as_json=as_json, output=output)
+        with logged_to(log):
+            _merge_pushed(sources, target, options, SparkFormat(shuffle, codec), app_id, as_json=as_json, output=output)
         return
     file_format = _format_of(kind, shuffle, codec)
     with logged_to(log), metrics_written(options) as note, _each_bad_source_told(as_json=as_json):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from os import PathLike
 from typing import Any, Unpack
 
@@ -33,6 +33,8 @@ from spill_format.storage.publication import is_there, open_pending
 
 CHUNK_BYTES = 2 << 20
 """The default of Spark's minChunkSizeInMergedShuffleFile."""
+
+_APPLYING = {"transfer_to", "method", "threads", "overwrite", "durable", "verify"}  # the options with an effect here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +96,8 @@ def merge_pushed(
             map that is there more than once, the first counts.
         directory: where the files go, which are ``shuffleMerged_<application>_<shuffle>_<merge_id>_<partition>.*``; it
             must exist.
-        options, keywords: see ``MergeOptions``; each option is also a keyword. ``delete_sources`` and ``compact`` are
-            refused.
+        options, keywords: see ``MergeOptions``; each option is also a keyword. Only ``transfer_to``, ``method``,
+            ``threads``, ``overwrite``, ``durable`` and ``verify`` apply; each other one is refused.
         application: the application's id.
         spark_format: which shuffle, which codec.
         merge_id: tells one try of merging a shuffle from the next.
@@ -151,10 +153,9 @@ def _check_arguments(options: MergeOptions, application: str, merge_id: int, chu
         raise ValueError(f"chunk_bytes must be 1 or more, not {chunk_bytes}")
     if merge_id < 0:
         raise ValueError(f"merge_id must be 0 or more, not {merge_id}")
-    if options.delete_sources:
-        raise ValueError("sources of a push-based merge are never deleted: leave delete_sources off")
-    if options.compact:
-        raise ValueError("Spark's bytes are never decoded here, so they cannot be compacted: leave compact off")
+    for option in fields(options):
+        if option.name not in _APPLYING and getattr(options, option.name) != option.default:
+            raise ValueError(f"a push-based merge does not know {option.name}: leave this option out")
 
 
 class _PartitionMerge:

@@ -70,7 +70,7 @@ TABLE: list[Row] = [
     Raised(TruncatedError, "bytes of chunk 0: expected 3, found 0", read_cut_chunk),
     Raised(
         ValueError,
-        "sources of a push-based merge are never deleted: leave",
+        "a push-based merge does not know delete_sources: leave this option out",
         pushing(options=MergeOptions(delete_sources=True)),
     ),
 ]

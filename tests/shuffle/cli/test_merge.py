@@ -97,10 +97,16 @@ def test_options_that_contradict_each_other_are_refused(
     assert not (tmp_path / "merged.arrow").exists()
 
 
-@pytest.mark.parametrize("flags", ["-o merged.data", "-o merged --kind spark-push"])
-def test_sparks_files_are_not_compacted(tmp_path: Path, flags: str) -> None:
+@pytest.mark.parametrize(
+    ("flags", "problem"),
+    [
+        ("-o merged.data", "Spark's bytes are never decoded here, so they cannot be compacted"),
+        ("-o merged --kind spark-push", "a push-based merge does not know compact"),
+    ],
+)
+def test_sparks_files_are_not_compacted(tmp_path: Path, flags: str, problem: str) -> None:
     write_spark(tmp_path / "shuffle_0_0_0.data", [b"opaque"])
     completed = run(f"shuffle-merge shuffle_0_0_0.data --compact {flags}", tmp_path)
     assert completed.returncode == 2
-    assert "Spark's bytes are never decoded here, so they cannot be compacted" in completed.stderr
+    assert problem in completed.stderr
     assert list((tmp_path / "merged").glob("*")) == list(tmp_path.glob("merged.*")) == []

@@ -4,6 +4,7 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -125,6 +126,29 @@ def test_what_cannot_be_merged_is_refused_before_anything_is_written(
 def test_an_application_that_is_no_part_of_a_name_is_refused(roots: list[Path], out: Path, application: str) -> None:
     with pytest.raises(ValueError, match="application is part of the names of files"):
         merge_pushed(roots, out, application=application)
+
+    assert os.listdir(out) == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"delete_sources": True},
+        {"compact": True},
+        {"compact": True, "memory_bytes": "64MiB"},
+        {"mix_partitioners": True},
+        {"partitions": "1-2"},
+        {"skip_damaged": True},
+        {"dry_run": True},
+        {"limit_rate": "1MiB"},
+        {"io_priority": "idle"},
+        {"metrics": "merge.prom"},
+    ],
+)
+def test_an_option_without_an_effect_is_refused(roots: list[Path], out: Path, options: dict[str, Any]) -> None:
+    name = next(iter(options))
+    with pytest.raises(ValueError, match=f"a push-based merge does not know {name}: leave this option out"):
+        merge_pushed(roots, out, application="a", **options)
 
     assert os.listdir(out) == []
 
