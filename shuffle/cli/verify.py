@@ -41,9 +41,9 @@ def command(paths: tuple[str, ...], *, fast: bool, threads: int | None, as_json:
     partition, and decode every record batch.
 
     A directory stands for the *.arrow files in it. Each file gets one line: "ok", or what is damaged, and which
-    partitions are sound. A spill is "unfit" if a merge with the spills beside it would refuse it, for another schema,
-    partitioner or number of partitions. With --quiet only such files get a line. The exit code is 1 if a file is
-    damaged or unfit, 2 if a file could not be checked.
+    partitions are sound. A spill is "unfit" if a merge with the spills beside it would refuse it: for another schema,
+    partitioner or number of partitions, or because other spills of its map task are missing. With --quiet only such
+    files get a line. The exit code is 1 if a file is damaged or unfit, 2 if a file could not be checked.
 
     Spark's shuffle files, X.data with its companions, and directories of them, are checked by the checksums that Spark
     recorded. Pushed partitions, which Spark's push-based shuffle makes, have no checksums: chunks are named that are

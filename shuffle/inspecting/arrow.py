@@ -44,9 +44,10 @@ _CODEC_SAMPLES = 64
 
 @dataclass(frozen=True, slots=True)
 class ArrowFile:
-    """See ``Kind``. One file, a spill or a merge's output."""
+    """See ``Kind``. One file, a spill or a merge's output; ``is_listed`` says that it was found in a directory."""
 
     path: str
+    is_listed: bool = False
     format: ClassVar[str] = "arrow"
     is_repairable: ClassVar[bool] = True
 
@@ -61,7 +62,7 @@ class ArrowFile:
         names = sorted((name for name in os.listdir(directory) if name.endswith(_EXTENSION)), key=natural_order)
         if not names and needed:
             raise ValueError(f"no Arrow files: looked for *{_EXTENSION} in the directory {directory}")
-        return [cls(os.path.join(directory, name)) for name in names]
+        return [cls(os.path.join(directory, name), is_listed=True) for name in names]
 
     @property
     def byte_count(self) -> int:
@@ -85,7 +86,7 @@ class ArrowFile:
 
     def check(self, *, fast: bool, progress: Progress) -> Check:
         """See ``Kind``."""
-        return _ArrowCheck(self.path, fast=fast, progress=progress)
+        return _ArrowCheck(self, fast=fast, progress=progress)
 
     def repair(self, target: str, *, overwrite: bool, durable: bool, progress: Progress) -> FileRepair:
         """See ``Kind``."""
@@ -162,8 +163,9 @@ def opened(path: str | PathLike[str]) -> Iterator[tuple[int, FileStructure]]:
 
 
 class _ArrowCheck(RangesCheck):
-    def __init__(self, path: str, *, fast: bool, progress: Progress) -> None:
-        super().__init__(path, fast=fast)
+    def __init__(self, file: ArrowFile, *, fast: bool, progress: Progress) -> None:
+        super().__init__(file.path, fast=fast)
+        self._is_listed = file.is_listed
         self._progress = progress
         self._structure: FileStructure | None = None
         self._checker: RangeChecker | None = None
@@ -197,7 +199,7 @@ class _ArrowCheck(RangesCheck):
         if self._structure is None or not self._path.endswith(SPILL_PATTERN):
             return None
         source = Source(self._path, self._structure.index.layout, NO_FILE, self._structure)
-        return Company((os.path.dirname(os.path.abspath(self._path)),), ARROW, source)
+        return Company((os.path.dirname(os.path.abspath(self._path)),), ARROW, source, self._is_listed)
 
     def outcome(self, damages: list[CorruptError]) -> FileVerification:
         assert self._structure is not None  # it was found sound

@@ -46,11 +46,13 @@ class Company(NamedTuple):
         group: equal for such files.
         format: which compares them.
         source: the file.
+        is_listed: the file was found in a directory, whose spills a merge would take together.
     """
 
     group: tuple[object, ...]
     format: MergeFormat
     source: Source
+    is_listed: bool = False
 
 
 class RangesCheck(ABC):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -12,9 +12,11 @@ from shuffle.inspecting.checking import Check, Company, Progress
 from shuffle.inspecting.kinds import Kind, Paths, find
 from shuffle.inspecting.results import FileResult, FileVerification, Problem, State, worst
 from shuffle.machine.ordered_threads import OrderedThreads
+from shuffle.merging.formats.arrow import incomplete_sets
 from shuffle.merging.sources import Source, check_partition_counts
 from shuffle.wording import counted
 from spill_format.errors import MismatchError
+from spill_format.spill_set import SpillSet
 
 MAXIMUM_THREADS = 8
 """More gain nothing: few disks answer faster to more."""
@@ -78,9 +80,22 @@ def verify(
 
 
 def verify_each(files: Iterable[Kind], *, fast: bool, threads: int | None, progress: Progress) -> Iterator[FileResult]:
-    """Yield the verdict on each file, in order, as soon as it is known. Arguments as for ``verify``."""
+    """Yield the verdict on each file, in order, as soon as it is known: on a spill that a directory holds, when its set
+    is whole. Arguments as for ``verify``.
+    """
     if threads is not None and (type(threads) is not int or threads < 1):
         raise ValueError(f"threads must be a whole number from 1 on, or None, not {threads!r}")
+    verdicts = _checked(files, fast=fast, threads=threads, progress=progress)
+    try:
+        yield from _with_sets(verdicts)
+    finally:
+        verdicts.close()
+
+
+def _checked(
+    files: Iterable[Kind], *, fast: bool, threads: int | None, progress: Progress
+) -> Generator[tuple[FileResult, Company | None]]:
+    """Yield the verdict on each file, and what it was compared with."""
     workers = OrderedThreads(threads or min(os.cpu_count() or 1, MAXIMUM_THREADS))
     checks: list[Check] = []  # those begun and not finished
     findings: list[Problem] = []  # of the first of them
@@ -100,7 +115,8 @@ def verify_each(files: Iterable[Kind], *, fast: bool, threads: int | None, progr
             if finished is not None:
                 checks.remove(finished)
                 finished.close()
-                yield _fitted(finished.verdict(findings), finished.company(), firsts)
+                company = finished.company()
+                yield _fitted(finished.verdict(findings), company, firsts), company
                 findings = []
     finally:
         workers.close()
@@ -115,10 +131,38 @@ def _fitted(verdict: FileResult, company: Company | None, firsts: dict[tuple[obj
     sources = [firsts.setdefault(company.group, company.source), company.source]
     try:
         check_partition_counts(sources)
-        company.format.check_agreement(sources)
+        company.format.check_agreement(sources, whole_sets=False)
     except MismatchError as error:
         return replace(verdict, misfit=error)
     return verdict
+
+
+def _with_sets(found: Iterable[tuple[FileResult, Company | None]]) -> Iterator[FileResult]:
+    """Yield the verdicts, in order, and hold them back while a set of spills is not whole: it may become so."""
+    held: list[FileResult] = []
+    members: list[tuple[str, SpillSet]] = []
+    numbers: dict[tuple[bytes, int], set[int]] = {}  # those that are there of each set
+    begun: set[tuple[bytes, int]] = set()  # sets that are not whole
+    for verdict, company in found:
+        held.append(verdict)
+        structure = company.source.structure if company is not None and company.is_listed else None
+        if structure is not None and structure.spill_set is not None:
+            members.append((structure.path, structure.spill_set))
+            identity, number, total = structure.spill_set
+            there = numbers.setdefault((identity, total), set())
+            begun.add((identity, total))
+            there.add(number)
+            if len(there) == total:
+                begun.remove((identity, total))
+        if not begun:
+            yield from held
+            held.clear()
+    misfits = {error.path: error for error in incomplete_sets(members)}
+    for verdict in held:
+        error = misfits.get(verdict.path)
+        if error is not None and isinstance(verdict, FileVerification) and verdict.state == "ok":
+            verdict = replace(verdict, misfit=error)
+        yield verdict
 
 
 class _Task(NamedTuple):

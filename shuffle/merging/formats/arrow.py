@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from os import PathLike
 
 from shuffle.merging.arrow_target import target_header, target_index
@@ -14,7 +14,7 @@ from shuffle.options import MergeOptions
 from spill_format.errors import MismatchError, naming
 from spill_format.partitioner import check_partitioners
 from spill_format.range_checksums import CRC32C, RangeChecksums
-from spill_format.spill_set import find_missing
+from spill_format.spill_set import SpillSet, find_missing
 from spill_format.storage.identity import FileIdentity
 from spill_format.storage.local import LOCAL
 from spill_format.storage.publication import PendingFile
@@ -49,7 +49,7 @@ class ArrowFormat:
             ]
         )
         if whole_sets:
-            _check_whole_sets(_structures(sources))
+            raise_bad(incomplete_sets((each.path, each.spill_set) for each in _structures(sources)))
         if not mix_partitioners:
             check_partitioners((structure.path, structure.index.partitioner) for structure in _structures(sources))
 
@@ -97,19 +97,20 @@ def borrow_source(descriptor: int, name: str) -> Source:
     return Source(name, structure.index.layout, identity, structure, descriptor)
 
 
-def _check_whole_sets(structures: Sequence[FileStructure]) -> None:
-    """Raise MismatchError where some of a map task's kept spills are missing: their rows would be lost in silence."""
-    raise_bad(
-        [
-            MismatchError(
-                f"this file belongs to the {missing.total} spills of a map task, of which {len(missing.paths)} are "
-                f"here: number {missing.first_missing} is missing, counted from 0",
-                path=missing.paths[0],
-                advice="wait for the map task to end, or give all of its spills",
-            )
-            for missing in find_missing((structure.path, structure.spill_set) for structure in structures)
-        ]
-    )
+def incomplete_sets(members: Iterable[tuple[str, SpillSet | None]]) -> list[MismatchError]:
+    """Return an error for each map task of whose kept spills some are missing: their rows would be lost in silence.
+
+    Members are paths and sets of all files that are there. Each error names the first spill of its set.
+    """
+    return [
+        MismatchError(
+            f"this file belongs to the {missing.total} spills of a map task, of which {len(missing.paths)} are "
+            f"here: number {missing.first_missing} is missing, counted from 0",
+            path=missing.paths[0],
+            advice="wait for the map task to end, or give all of its spills",
+        )
+        for missing in find_missing(members)
+    ]
 
 
 def _structures(sources: Sequence[Source]) -> list[FileStructure]:

@@ -17,6 +17,7 @@ from shuffle.inspecting.verification import verify, verify_each
 from spill_format import SpillFile, SpillWriter
 from spill_format.errors import CorruptError, NotPartitionedError, TruncatedError
 from spill_format.partitioner import PartitionerColumn, PartitionerDescription
+from spill_format.spill_set import SpillSet, encode_membership
 from tests.helpers.anatomy import Anatomy
 from tests.helpers.forgeries import range_forged, sealed_for, with_flatbuffer
 from tests.helpers.inspections import inspected, verified
@@ -192,3 +193,28 @@ def test_spills_of_a_directory_that_a_merge_would_refuse_are_unfit(
     assert [file.state for file in found.files] == ["ok", "unfit", "ok", "ok"]
     assert problem in (found.files[1].problem or "")
     assert (found.state, str(found)) == ("unfit", "1 of 4 files unfit")
+
+
+@pytest.mark.parametrize(
+    ("given", "unfit"),
+    [([0, 1, 2], None), ([1], 1), ([0, 2], 0), ([1, 2], 1)],
+    ids=["whole", "one", "a gap", "a start"],
+)
+def test_a_set_of_spills_that_is_not_whole_is_named_once(tmp_path: Path, given: list[int], unfit: int | None) -> None:
+    """Of a directory, which a merge would take as it is; of files given by name, nobody knows what else there is."""
+    for number in given:
+        path = random_spill(tmp_path / f"{number}.spill.arrow", [3])
+        with SpillFile(path) as file:
+            place = file.membership_offset
+        with path.open("r+b") as writer:
+            writer.seek(place)
+            writer.write(encode_membership(SpillSet(b"a map task's set", number, 3)))
+    random_spill(tmp_path / "alone.spill.arrow", [3])
+    found = {Path(file.path).name: file for file in verify(tmp_path).files}
+
+    bad = [name for name, file in found.items() if file.state != "ok"]
+    assert bad == ([] if unfit is None else [f"{unfit}.spill.arrow"])
+    if unfit is not None:
+        said = f"{len(given)} are here: number {min({0, 1, 2} - set(given))} is missing"
+        assert said in (found[f"{unfit}.spill.arrow"].problem or "")
+    assert verify([tmp_path / f"{number}.spill.arrow" for number in given]).is_sound
