@@ -160,9 +160,8 @@ def _with_sets(found: Iterable[tuple[FileResult, Company | None]]) -> Iterator[F
     misfits = {error.path: error for error in incomplete_sets(members)}
     for verdict in held:
         error = misfits.get(verdict.path)
-        if error is not None and isinstance(verdict, FileVerification) and verdict.state == "ok":
-            verdict = replace(verdict, misfit=error)
-        yield verdict
+        is_misfit = error is not None and verdict.state == "ok"
+        yield replace(verdict, misfit=error) if is_misfit and isinstance(verdict, FileVerification) else verdict
 
 
 class _Task(NamedTuple):
