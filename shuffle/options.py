@@ -198,8 +198,9 @@ class MapOptions:
             with a warning, while there is another. On the target's file system spills can be merged inside the kernel,
             and a single spill is published without copying.
         keep_spills: publish each spill as ``{target's stem}-{number}.spill.arrow`` in a spill directory, the last
-            rows too. Earlier spills of such names are an error or, with ``overwrite``, removed first, so that a merge
-            never adds their rows to the new ones. Off: spills have no names and vanish with the process.
+            rows too. All spills get their names together, at the end; ``merge`` refuses a part of them. Earlier spills
+            of such names are an error or, with ``overwrite``, removed first, so that a merge never adds their rows to
+            the new ones. Off: spills have no names and vanish with the process.
         spills_only: keep the spills and write no target; a later merge, in the order of their numbers, makes it. An
             existing target does not matter. An input without rows makes one spill of empty partitions.
         threads: threads that sort and join rows beside the caller's. The default is one a usable core, at most 4. With

@@ -318,12 +318,15 @@ class MapWriter:
         if self._blocks or self._spills.count == 0:
             self._spill()
         if output is None:
+            self._spills.publish_kept()
             return None, None
         self._threads.close()  # what their memory holds can be given back once they are gone
         if (layout := self._spills.publish_only_one()) is not None:
             self._target_bytes = self._spills.byte_count
             return layout, None
         merged, layout = self._spills.merge_into(output)
+        if self._options.keep_spills:
+            self._spills.publish_kept()
         output.publish()
         self._target_bytes = merged.target_bytes
         return layout, merged

@@ -1,14 +1,17 @@
 """Where the spills of one map task lie: directories taken in turn, names if they are to be kept, and their removal.
 
-What is in a spill, and when there is to be one, is decided by ``map_writer.py``.
+No spill has a name while the task runs. Spills that are to be kept get their names together, at the end, and each says
+how many there are: a merge refuses some of them, which a kill between two names leaves. What is in a spill, and when
+there is to be one, is decided by ``map_writer.py``.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 import re
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,11 +25,17 @@ from shuffle.merging.verification import verify_written
 from shuffle.options import MapOptions
 from shuffle.report import MergeReport
 from shuffle.warning import warn
+from spill_format.encoder import write_pieces
 from spill_format.errors import TargetExistsError, naming
 from spill_format.layout import PartitionLayout
+from spill_format.spill_set import SpillSet, encode_membership
+from spill_format.storage.local import read_exactly
 from spill_format.storage.publication import PendingFile, open_pending
+from spill_format.structure import read_outline
 
-_MAXIMUM_UNNAMED_SPILLS = 128  # each holds a descriptor
+# Each holds a descriptor, whose usual limit is 1,024 for the whole process, which is not a library's to raise. A name
+# instead would need the lock of an open file, too, or nobody could tell it from what a dead process left.
+_MAXIMUM_SPILLS = 128
 
 
 def spill_directories(target: Path, options: MapOptions) -> list[Path]:
@@ -45,6 +54,13 @@ class Written(NamedTuple):
 
     byte_count: int
     layout: PartitionLayout
+
+
+class _Spill(NamedTuple):
+    """A spill, and the name that it will have if it is to be kept."""
+
+    name: Path
+    file: PendingFile
 
 
 def _stem(target: Path) -> str:
@@ -67,17 +83,16 @@ class SpillStore:
         self.seconds_joining: float = 0.0
         """What it took to merge spills before the end."""
         self.names: list[Path] = []
-        """Of spills that are to be kept."""
+        """Of spills that are kept, once they are published."""
         self._target = target
         self._options = options
         self._are_kept = options.keep_spills or options.spills_only
         self._directories = spill_directories(target, options)
-        self._unnamed: list[PendingFile] = []
+        self._spills: list[_Spill] = []
+        self._linked: list[tuple[Path, os.stat_result]] = []  # names that are taken, or about to be, and by which file
         self._last_layout: PartitionLayout | None = None
         for _ in range(len(self._directories)):
-            self._in_some_directory(lambda directory: self._open(self._path(directory), directory).discard())
-        if self._are_kept:
-            self._remove_earlier()
+            self._in_some_directory(self._try)
 
     def add(self, write: Callable[[PendingFile], Written]) -> None:
         """Write one spill more. ``write`` fills a file; it is called again, for another directory, where that failed.
@@ -87,7 +102,7 @@ class SpillStore:
         """
         self._in_some_directory(lambda directory: self._add(directory, write))
         self.count += 1
-        if len(self._unnamed) == _MAXIMUM_UNNAMED_SPILLS:
+        if len(self._spills) == _MAXIMUM_SPILLS:
             self._join()
 
     def publish_only_one(self) -> PartitionLayout | None:
@@ -98,9 +113,9 @@ class SpillStore:
         Raises:
             SpillError, OSError: as ``verify_written`` does, where that is asked for, and publishing.
         """
-        if len(self._unnamed) != 1:
+        if self._are_kept or len(self._spills) != 1:
             return None
-        (spill,) = self._unnamed
+        ((_, spill),) = self._spills
         if self._options.merge.verify:
             assert self._last_layout is not None  # of this spill
             verify_written(spill, self._last_layout)
@@ -116,22 +131,49 @@ class SpillStore:
         """Write the merge of all spills into ``output``."""
         # What the rows of the last spill took is free, but still the process's; planning needs memory of its own.
         pa.system_memory_pool().release_unused()
-        sources: list[Source] = [ARROW.open_source(path) for path in self.names]
-        for number, spill in enumerate(self._unnamed):
-            sources.append(borrow_source(spill.descriptor, f"spill {number} of {self._target}"))
+        sources: list[Source] = [
+            borrow_source(spill.file.descriptor, f"spill {number} of {self._target}")
+            for number, spill in enumerate(self._spills)
+        ]
         prepared = plan_sources(sources, ARROW)
         return write_merged(prepared, output, self._options.merge), prepared.trailer.layout
 
+    def publish_kept(self) -> None:
+        """Give all spills their names, one after the other, each with its membership in the set of them.
+
+        Raises:
+            TargetExistsError: a name was taken meanwhile.
+            SpillError, OSError: as reading and publishing a spill do. ``remove_kept`` removes the names so far.
+        """
+        identity = os.urandom(16)
+        for number, (name, file) in enumerate(self._spills):
+            with naming(name):
+                _write_membership(file, SpillSet(identity, number, len(self._spills)))
+        for name, file in self._spills:
+            with naming(name):
+                # Noted before it exists, so that no interrupt in between makes remove_kept forget it.
+                self._linked.append((file.path, os.fstat(file.descriptor)))
+            try:
+                file.publish()
+            except TargetExistsError as error:
+                raise _earlier_spill(name) from error
+        self.names = [spill.name for spill in self._spills]
+
     def remove_kept(self) -> None:
-        """Remove the spills that have names."""
-        for path in self.names:
-            with suppress(FileNotFoundError):
-                path.unlink()
+        """Remove the names that ``publish_kept`` gave, but no file of somebody else."""
+        for path, status in self._linked:
+            try:
+                if os.path.samestat(os.lstat(path), status):
+                    path.unlink()
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                warn(f"{path}: a spill of a failed map task could not be removed: {error.strerror}")
 
     def close(self) -> None:
         """Let go of the spills that have no names: they vanish."""
-        for spill in self._unnamed:
-            spill.discard()
+        for spill in self._spills:
+            spill.file.discard()
 
     def _in_some_directory(self, act: Callable[[Path], None]) -> None:
         """Act on the directory whose turn it is; on one that fails, while there is another, no more."""
@@ -147,22 +189,23 @@ class SpillStore:
                 self._directories.append(directory)
                 return
 
+    def _try(self, directory: Path) -> None:
+        """Check that spills can be written to a directory, and that none is mistaken for a new one."""
+        if self._are_kept:
+            self._remove_earlier(directory)
+        self._open(self._path(directory), directory).discard()
+
     def _add(self, directory: Path, write: Callable[[PendingFile], Written]) -> None:
         name = self._path(directory)
-        if not self._are_kept:
-            spill = self._open(name, directory)
-            try:
-                with naming(directory):  # it has no name, and the target may lie elsewhere
-                    written = write(spill)
-            except BaseException:
-                spill.discard()
-                raise
-            self._unnamed.append(spill)
-        else:
-            with self._open(name, directory) as spill, naming(name):
-                written = write(spill)
-                spill.publish()
-            self.names.append(name)
+        file = self._open(name, directory)
+        try:
+            # A spill that is not kept has no name, and the target may lie elsewhere.
+            with naming(name if self._are_kept else directory):
+                written = write(file)
+        except BaseException:
+            file.discard()
+            raise
+        self._spills.append(_Spill(name, file))
         self.byte_count += written.byte_count
         self._last_layout = written.layout
 
@@ -170,7 +213,8 @@ class SpillStore:
         """Merge the spills so far into one, so that there are never too many descriptors."""
 
         def join(directory: Path) -> None:
-            joined = self._open(self._target, directory)
+            name = self._path(directory, 0)
+            joined = self._open(name, directory)
             try:
                 report, _ = self.merge_into(joined)
             except BaseException:
@@ -178,24 +222,37 @@ class SpillStore:
                 raise
             self.seconds_joining += report.seconds
             self.close()
-            self._unnamed = [joined]
+            self._spills = [_Spill(name, joined)]
 
         self._in_some_directory(join)
 
-    def _path(self, directory: Path) -> Path:
-        """The name of the next spill; of one that is not kept, it is the target's, in case that there is no other."""
-        return directory / f"{_stem(self._target)}-{self.count:05}{SPILL_PATTERN}" if self._are_kept else self._target
+    def _path(self, directory: Path, number: int | None = None) -> Path:
+        """The name of a spill, by default the next; if none is kept, the target's, in case that there is no other."""
+        number = len(self._spills) if number is None else number
+        return directory / f"{_stem(self._target)}-{number:05}{SPILL_PATTERN}" if self._are_kept else self._target
 
-    def _remove_earlier(self) -> None:
-        for path in kept_spills(self._target, self._directories):
+    def _remove_earlier(self, directory: Path) -> None:
+        for path in kept_spills(self._target, [directory]):
             if not self._options.merge.overwrite:
-                raise TargetExistsError(
-                    "an earlier spill, whose rows a merge of the directory would add to the new ones",
-                    path=path,
-                    advice="remove such spills, or let overwrite=True do it",
-                )
+                raise _earlier_spill(path)
             path.unlink(missing_ok=True)
 
     def _open(self, path: Path, directory: Path) -> PendingFile:
         merge = self._options.merge
         return open_pending(path, directory=directory, overwrite=merge.overwrite, durable=merge.durable)
+
+
+def _earlier_spill(path: Path) -> TargetExistsError:
+    return TargetExistsError(
+        "an earlier spill, whose rows a merge of the directory would add to the new ones",
+        path=path,
+        advice="remove such spills, or let overwrite=True do it",
+    )
+
+
+def _write_membership(file: PendingFile, spill_set: SpillSet) -> None:
+    """Write into a finished spill which one of its set it is."""
+    read = partial(read_exactly, file.descriptor, path=str(file.path))
+    outline = read_outline(read, str(file.path), os.fstat(file.descriptor).st_size)
+    os.lseek(file.descriptor, outline.index.summary.membership_offset, os.SEEK_SET)
+    write_pieces(file, [encode_membership(spill_set)])

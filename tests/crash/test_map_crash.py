@@ -57,21 +57,64 @@ def directory(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize("keep", ["keep", "discard"])
 @pytest.mark.parametrize("batch_count", [0, 1, 100], ids=["before a row", "before a spill", "after spills"])
-def test_a_kill_leaves_nothing(target: Path, directory: Path, batch_count: int) -> None:
-    assert signalled(target, directory, "discard", batch_count, signal.SIGKILL) == -signal.SIGKILL
+def test_a_kill_leaves_nothing(target: Path, directory: Path, batch_count: int, keep: str) -> None:
+    assert signalled(target, directory, keep, batch_count, signal.SIGKILL) == -signal.SIGKILL
     assert os.listdir(directory) == os.listdir(target.parent) == []
 
 
-def test_a_kill_leaves_only_whole_spills_of_those_that_are_to_be_kept(target: Path, directory: Path) -> None:
-    assert signalled(target, directory, "keep", 100, signal.SIGKILL) == -signal.SIGKILL
+def merged(directory: Path, target: Path) -> subprocess.CompletedProcess[str]:
+    script = "import sys; from shuffle.cli import merge_main; sys.exit(merge_main(sys.argv[1:]))"
+    command = [sys.executable, "-c", script, str(directory), "-o", str(target)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_a_merge_while_the_map_task_runs_finds_no_spill(target: Path, directory: Path) -> None:
+    command = [sys.executable, "-c", TASK, str(target), str(directory), "keep", "100"]
+    with subprocess.Popen(command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "\n"
+        early = merged(directory, target.with_name("early.arrow"))
+        process.communicate("\n")
+    assert early.returncode == 2
+    assert str(directory) in early.stderr
+    assert len(os.listdir(directory)) > 3
+    assert merged(directory, target.with_name("late.arrow")).returncode == 0
+    assert target.with_name("late.arrow").read_bytes() == target.read_bytes()
+
+
+@pytest.mark.skipif(STRACE is None, reason="needs strace")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_signal_between_two_names_leaves_nothing_that_is_merged(
+    target: Path, directory: Path, number: signal.Signals
+) -> None:
+    assert STRACE is not None
+    at_the_third = f"inject=linkat:signal={number.value}:when=3"
+    task = [sys.executable, "-c", TASK, str(target), str(directory), "keep", "100"]
+    tracing = [STRACE, "-f", "-qq", "-o", os.devnull, "-e", "trace=linkat", "-e", at_the_third]
+    completed = subprocess.run([*tracing, *task], cwd=ROOT, input="\n", capture_output=True, text=True, check=False)
+    assert completed.returncode != 0
     assert os.listdir(target.parent) == []
-    names = sorted(os.listdir(directory))
-    assert names
-    assert names == [f"map-{number:05}.spill.arrow" for number in range(len(names))]
-    for name in names:
-        with SpillFile(directory / name) as spill:
-            spill.verify()
+    left = sorted(os.listdir(directory))
+    if number == signal.SIGINT:
+        assert left == []
+    else:
+        assert left[:2] == ["map-00000.spill.arrow", "map-00001.spill.arrow"]
+        refused = merged(directory, target)
+        assert refused.returncode == 2
+        assert re.search(f"of which {len(left)} are here: number {len(left)} is missing", refused.stderr)
+        assert not target.exists()
+
+
+@pytest.mark.skipif(STRACE is None, reason="needs strace")
+def test_an_error_after_names_were_given_leaves_none(target: Path, directory: Path) -> None:
+    assert STRACE is not None
+    task = [sys.executable, "-c", TASK, str(target), str(directory), "keep", "100"]
+    tracing = [STRACE, "-f", "-qq", "-o", os.devnull, "-e", "trace=linkat", "-e", "inject=linkat:error=ENOSPC:when=3"]
+    completed = subprocess.run([*tracing, *task], cwd=ROOT, input="\n", capture_output=True, text=True, check=False)
+    assert "No space left" in completed.stderr
+    assert os.listdir(directory) == os.listdir(target.parent) == []
 
 
 @pytest.mark.parametrize("keep", ["keep", "discard"])

@@ -155,10 +155,32 @@ def test_an_earlier_spill_is_refused_before_a_row_is_written(
 ) -> None:
     earlier = target.with_name(f"map-{number}.spill.arrow")
     earlier.write_bytes(b"mine")
-    with pytest.raises(TargetExistsError, match=f"map-{number}.spill.arrow: .*overwrite=True"):
+    with pytest.raises(TargetExistsError, match=f"map-{number}.spill.arrow: an earlier spill.*overwrite=True"):
         MapWriter(target, SCHEMA, PARTITIONER, MapOptions(**options))
     assert os.listdir(target.parent) == [earlier.name]
     assert earlier.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("options", KEEPING, ids=str)
+def test_a_spill_that_appears_meanwhile_is_kept_and_refused(target: Path, options: dict[str, Any]) -> None:
+    other = target.with_name("map-00002.spill.arrow")
+    writer = MapWriter(target, SCHEMA, PARTITIONER, MapOptions(memory_bytes=MIB, **options))
+    for batch in BATCHES:
+        writer.write(batch)
+    other.write_bytes(b"another task's")
+    with pytest.raises(TargetExistsError, match=r"map-00002\.spill\.arrow: an earlier spill"):
+        writer.close()
+    assert os.listdir(target.parent) == [other.name]
+    assert other.read_bytes() == b"another task's"
+
+
+def test_more_spills_than_may_be_open_are_merged_into_fewer(target: Path, tmp_path: Path) -> None:
+    batches = [pa.record_batch([[n], [n], ["x" * MIB]], SCHEMA) for n in range(200)]
+    report, _ = write_all(target, batches, PARTITIONER, memory_bytes=MIB, spills_only=True, threads=1)
+    assert report.spill_count == 200
+    assert report.spills == tuple(str(target.with_name(f"map-{n:05}.spill.arrow")) for n in range(73))
+    merge(report.spills, tmp_path / "merged.arrow")
+    assert_partitioned(tmp_path / "merged.arrow", batches, PARTITIONER)
 
 
 @pytest.mark.parametrize("options", KEEPING, ids=str)
