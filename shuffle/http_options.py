@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, get_args
 from shuffle.option_kinds import Count, Flag, Memory, Seconds, Size, Text, check_choice, check_options
 from shuffle.options import FilePath, TransferTo, default_transfer_to
 from shuffle.wire import clean_token
+from spill_format.storage.local import open_regular
 
 TokenSource = str | os.PathLike[str] | Callable[[], str | bytes] | None
 
@@ -174,12 +175,12 @@ class FetchOptions:
         """The token as it is now, or None.
 
         Raises:
-            OSError: its file cannot be read.
+            OSError, SpillError: its file cannot be read, or is a device, pipe or socket.
             ValueError: the token is empty, or has white space in it.
         """
         if self.token is None:
             return None
         if isinstance(self.token, os.PathLike):
-            with open(self.token, "rb") as file:
+            with open(open_regular(self.token), "rb") as file:
                 return clean_token(file.read())
         return clean_token(self.token if isinstance(self.token, str) else self.token())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import threading
 from collections import defaultdict
@@ -11,6 +12,7 @@ from shuffle.client.deadline import NEVER, Deadline
 from shuffle.client.exchange import Answer, Connection
 from shuffle.client.place import Host
 from shuffle.http_options import FetchOptions
+from spill_format.storage.local import open_regular
 
 
 class ConnectionPool:
@@ -86,6 +88,9 @@ class ConnectionPool:
     def _tls_context(self) -> ssl.SSLContext:
         with self._lock:
             if self._tls is None:
+                for file in (self._options.authority, self._options.certificate, self._options.key):
+                    if file is not None:
+                        os.close(open_regular(file))  # OpenSSL would wait for the writer of a pipe
                 self._tls = ssl.create_default_context(cafile=self._options.authority)
                 if self._options.certificate is not None:
                     self._tls.load_cert_chain(self._options.certificate, self._options.key)

@@ -53,9 +53,9 @@ class Threads:
             future = work.future
         return future
 
-    def close(self) -> None:
-        """Drop what has not begun and wait for the rest."""
-        self._executor.shutdown(cancel_futures=True)
+    def close(self, *, waits: bool = True) -> None:
+        """Drop what has not begun and wait for the rest, if ``waits``."""
+        self._executor.shutdown(wait=waits, cancel_futures=True)
 
     def __enter__(self) -> Self:
         return self

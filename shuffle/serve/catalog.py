@@ -14,10 +14,10 @@ import stat
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from shuffle.machine.threads import Threads
 from shuffle.serve.extent import Extent, RangeSums, extent_of
 from shuffle.serve.resource import EXTENSION
 from spill_format.errors import NotPartitionedError, SpillError
@@ -203,8 +203,8 @@ class Catalog:
         self._known_lock = threading.Lock()
         self._names_had: OrderedDict[str, None] = OrderedDict()
         # Apart, so that a long listing holds no opening up.
-        self._opening = ThreadPoolExecutor(_OPENING_THREADS, "shuffle-open")
-        self._looking = ThreadPoolExecutor(1, "shuffle-list")
+        self._opening = Threads(_OPENING_THREADS, "shuffle-open")
+        self._looking = Threads(1, "shuffle-list")
         self._listing: asyncio.Future[list[Listed]] | None = None
 
     @property
@@ -219,19 +219,19 @@ class Catalog:
 
     async def opened(self, name: str) -> ServedFile:
         """Open a file in another thread, and keep it; to be released. As ``open``."""
-        file = await asyncio.get_running_loop().run_in_executor(self._opening, self.open, name)
+        file = await asyncio.wrap_future(self._opening.submit(self.open, name))
         self.keep(file)
         return file
 
     async def summed_up(self, file: ServedFile) -> None:
         """Let a file know every extent, in another thread; as ``ServedFile.sum_up``."""
-        await asyncio.get_running_loop().run_in_executor(self._opening, file.sum_up)
+        await asyncio.wrap_future(self._opening.submit(file.sum_up))
         self._make_room()
 
     async def listed(self) -> list[Listed]:
         """The listing, made in another thread: once for all who ask while it is being made; as ``listing``."""
         if self._listing is None or self._listing.done():
-            self._listing = asyncio.get_running_loop().run_in_executor(self._looking, self.listing)
+            self._listing = asyncio.wrap_future(self._looking.submit(self.listing))
         return await asyncio.shield(self._listing)
 
     def find(self, name: str) -> ServedFile | None:
@@ -307,8 +307,8 @@ class Catalog:
         """Keep nothing open any more."""
         for name in list(self._kept):
             self._drop(name)
-        for executor in (self._opening, self._looking):
-            executor.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._opening, self._looking):
+            threads.close(waits=False)
 
     def listing(self) -> list[Listed]:
         """All partitioned files below the root, sorted by name; damaged ones with what is wrong with them.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from concurrent.futures import ThreadPoolExecutor
+
+from shuffle.machine.threads import Threads
 
 _SECONDS = 5
 
@@ -18,13 +19,13 @@ class RootHealth:
 
     def __init__(self, root: str) -> None:
         self._root = root
-        self._executor = ThreadPoolExecutor(1, "shuffle-health")
+        self._threads = Threads(1, "shuffle-health")
         self._looking: asyncio.Future[str | None] | None = None
 
     async def problem(self) -> str | None:
         """What is wrong with the root, or None. A disk that does not answer is wrong, too."""
         if self._looking is None or self._looking.done():
-            self._looking = asyncio.get_running_loop().run_in_executor(self._executor, self._look)
+            self._looking = asyncio.wrap_future(self._threads.submit(self._look))
         try:
             return await asyncio.wait_for(asyncio.shield(self._looking), _SECONDS)
         except TimeoutError:
@@ -32,7 +33,7 @@ class RootHealth:
 
     def close(self) -> None:
         """Let the thread end."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._threads.close(waits=False)
 
     def _look(self) -> str | None:
         try:

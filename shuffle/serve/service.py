@@ -22,6 +22,7 @@ from shuffle.serve.catalog import NO_DESCRIPTORS, Catalog
 from shuffle.serve.listening import BACKLOG
 from shuffle.serve.metrics import SHARED_DIRECTORY_VARIABLE
 from shuffle.serve.tokens import Tokens
+from spill_format.storage.local import open_regular
 
 _LOGGER = logging.getLogger("shuffle.serve")
 _SILENT_SECONDS = 10
@@ -142,14 +143,18 @@ def _tls_context(options: ServeOptions) -> ssl.SSLContext | None:
     if options.certificate is None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    files = [file for file in (options.certificate, options.key, options.client_authority) if file is not None]
+    for file in files:
+        os.close(open_regular(file))  # OpenSSL would wait for the writer of a pipe
     try:
         context.load_cert_chain(options.certificate, options.key)
         if options.client_authority is not None:
             context.load_verify_locations(options.client_authority)
             context.verify_mode = ssl.CERT_REQUIRED
     except ssl.SSLError as error:
-        files = ", ".join(str(file) for file in (options.certificate, options.key, options.client_authority) if file)
-        raise ValueError(f"{files}: no certificate, key or authority that can be used: {error}") from error
+        raise ValueError(
+            f"{', '.join(map(str, files))}: no certificate, key or authority that can be used: {error}"
+        ) from error
     return context
 
 

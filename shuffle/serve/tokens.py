@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hmac
+import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 from shuffle.http_options import ServeOptions
 from shuffle.wire import clean_token
+from spill_format.storage.local import open_regular
 
 
 class Rights(NamedTuple):
@@ -45,8 +46,9 @@ class Tokens:
         if options.token is not None:
             self._rights[clean_token(options.token)] = ALL
         if options.token_file is not None:
-            path = Path(options.token_file)
-            self._rights |= dict(_parsed(path.read_bytes(), str(path)))
+            path = os.fspath(options.token_file)
+            with open(open_regular(path), "rb") as file:
+                self._rights |= dict(_parsed(file.read(), path))
 
     @property
     def are_needed(self) -> bool:

@@ -22,6 +22,11 @@ COMMANDS = {
     "diff": "shuffle diff a.arrow a.arrow",
     "partition": "shuffle partition a.parquet --by n --partitions 2 -o out.arrow",
     "partition of CSV": "shuffle partition a.csv --by n --partitions 2 -o out.arrow",
+    "serve: tokens": "shuffle serve spills --port 0 --token-file a.txt",
+    "serve: certificate": "shuffle serve spills --port 0 --certificate a.pem",
+    "serve: authority": "shuffle serve spills --port 0 --certificate sound.pem --client-authority a.pem",
+    "fetch: token": "shuffle fetch http://127.0.0.1:1/a.arrow -p 0 --token-file a.txt -o out.arrow",
+    "fetch: authority": "shuffle fetch https://127.0.0.1:1/a.arrow -p 0 --authority a.pem -o out.arrow",
 }
 
 
@@ -38,7 +43,8 @@ def make_link_to_device(path: Path) -> None:
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 def test_what_is_no_file_is_refused_at_once(tmp_path: Path, command: str, make: object) -> None:
     (tmp_path / "spills").mkdir()
-    for name in ("a.arrow", "a.data", "a.parquet", "a.csv", "spills/a.spill.arrow"):
+    (tmp_path / "sound.pem").touch()
+    for name in ("a.arrow", "a.data", "a.parquet", "a.csv", "a.txt", "a.pem", "spills/a.spill.arrow"):
         make(tmp_path / name)  # type: ignore[operator]
     completed = run(command, tmp_path)
     assert completed.returncode in {1, 2}
