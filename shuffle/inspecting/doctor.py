@@ -179,19 +179,19 @@ def _try(directory: str, plan: MergePlan, sources: Sequence[Source], method: Met
     with _scratch_file(directory) as target, SourceDescriptors(sources, 1) as descriptors:
         job = CopyJob(SystemKernel(), plan, descriptors, Target(target.descriptor, directory))
         try:
-            outcome = METHODS[method](job, plan.start, plan.end)
+            outcome = METHODS[method](job, plan.start, plan.stop)
         except OSError as error:
             return Trial(False, error.strerror or str(error))
-    if outcome.stop is None:
+    if outcome.obstacle is None:
         return Trial(True, "yes")
-    name = errno.errorcode.get(outcome.stop.errno or 0, "no errno")
-    return Trial(False, f"{name}: {outcome.stop.reason}")
+    name = errno.errorcode.get(outcome.obstacle.errno or 0, "no errno")
+    return Trial(False, f"{name}: {outcome.obstacle.reason}")
 
 
 def _measure(directory: str, plan: MergePlan, sources: Sequence[Source], method: MethodName) -> float:
     """Seconds to copy a plan with a method, the median of a few rounds."""
     seconds = []
-    span = Span(plan.start, plan.end, (method, "buffered"))
+    span = Span(plan.start, plan.stop, (method, "buffered"))
     for _ in range(_ROUNDS):
         with _scratch_file(directory) as target:
             started = time.perf_counter()

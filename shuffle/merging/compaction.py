@@ -60,7 +60,7 @@ def write_compacted(
     started = time.perf_counter() if started is None else started
     plan = prepared.plan
     target = Target(pending.descriptor, str(pending.path))
-    check_room(*target, plan.end + len(prepared.trailer.content))
+    check_room(*target, plan.stop + len(prepared.trailer.content))
     with SourceDescriptors(prepared.sources, descriptor_limit(1)) as descriptors:
         job = CopyJob(kernel or SystemKernel(), plan, descriptors, target, progress)
         compactor = _Compactor(prepared, job, options)

@@ -35,11 +35,11 @@ _POOL = pa.system_memory_pool()
 
 
 class Unit(NamedTuple):
-    """Messages ``[first, last)`` of a plain merge, and their bytes, which start at its position ``start``."""
+    """Messages ``[start, stop)`` of a plain merge, and their bytes, which start at its ``position``."""
 
-    first: int
-    last: int
     start: int
+    stop: int
+    position: int
     content: memoryview
 
 
@@ -77,14 +77,14 @@ class RangeDecoder:
         Raises:
             TruncatedError, OSError: a source cannot be read.
         """
-        first = 0
-        while first < self.message_count:
-            end = int(self._offsets[first]) + self._unit_bytes
-            last = max(int(np.searchsorted(self._offsets, end, side="right")) - 1, first + 1)
-            unit = self._read(first, last)
+        start = 0
+        while start < self.message_count:
+            enough = int(self._offsets[start]) + self._unit_bytes
+            stop = max(int(np.searchsorted(self._offsets, enough, side="right")) - 1, start + 1)
+            unit = self._read(start, stop)
             self._job.tell(len(unit.content))
             yield unit
-            first = last
+            start = stop
 
     def portions(self, unit: Unit) -> Iterator[Portion]:
         """The rows of a unit, by partition; of one that was compressed, perhaps in several portions.
@@ -93,19 +93,19 @@ class RangeDecoder:
             ChecksumError: bytes are not those that were written.
             CorruptError: they are, and yet no record batches of this schema.
         """
-        for partition, first, last in self._parts(unit):
-            self._check(unit, partition, first, last)
-            content = self._bytes(unit, first, last)
+        for partition, start, stop in self._parts(unit):
+            self._check(unit, partition, start, stop)
+            content = self._bytes(unit, start, stop)
             stream = pa.py_buffer(b"".join((self._schema_message, content, END_OF_STREAM)))
-            if self._seems_compressed(unit, first, last):
-                yield from self._one_by_one(stream, partition, first, last)
+            if self._seems_compressed(unit, start, stop):
+                yield from self._one_by_one(stream, partition, start, stop)
                 continue
             try:
                 with pa.ipc.open_stream(stream) as reader:
                     rows = reader.read_all()  # a single call, which leaves the interpreter's lock to other threads
                 rows.validate()
             except UNDECODABLE:
-                yield from self._one_by_one(stream, partition, first, last)  # which knows the message at fault
+                yield from self._one_by_one(stream, partition, start, stop)  # which knows the message at fault
                 continue
             portion = self._portion(partition, rows)
             del rows, stream, content
@@ -129,38 +129,38 @@ class RangeDecoder:
         if not self.message_count:
             return None
         unit = self._read(0, 1)
-        for partition, first, last in self._parts(unit):
-            self._check(unit, partition, first, last)
+        for partition, start, stop in self._parts(unit):
+            self._check(unit, partition, start, stop)
         return self._codec(unit, 0)
 
-    def _read(self, first: int, last: int) -> Unit:
-        start, end = int(self._offsets[first]), int(self._offsets[last])
-        content = memoryview(bytearray(end - start))
-        for window in assembled_windows(self._job, start, end):
-            place = window.position - start
+    def _read(self, start: int, stop: int) -> Unit:
+        position, stop_position = int(self._offsets[start]), int(self._offsets[stop])
+        content = memoryview(bytearray(stop_position - position))
+        for window in assembled_windows(self._job, position, stop_position):
+            place = window.position - position
             # What Arrow has permuted are signed bytes.
             content[place : place + len(window.content)] = window.content.cast("B")
-        return Unit(first, last, start, content)
+        return Unit(start, stop, position, content)
 
     def _parts(self, unit: Unit) -> Iterator[tuple[int, int, int]]:
-        """The partitions that messages of a unit belong to, and which messages do: ``[first, last)``."""
-        message = unit.first
-        while message < unit.last:
+        """The partitions that messages of a unit belong to, and which messages do: ``[start, stop)``."""
+        message = unit.start
+        while message < unit.stop:
             partition = self._partition_of(message)
-            last = min(int(self._first_messages[partition + 1]), unit.last)
-            yield partition, message, last
-            message = last
+            stop = min(int(self._first_messages[partition + 1]), unit.stop)
+            yield partition, message, stop
+            message = stop
 
     def _partition_of(self, message: int) -> int:
         return int(np.searchsorted(self._first_messages, message, side="right")) - 1
 
-    def _bytes(self, unit: Unit, first: int, last: int) -> memoryview:
-        return unit.content[int(self._offsets[first]) - unit.start : int(self._offsets[last]) - unit.start]
+    def _bytes(self, unit: Unit, start: int, stop: int) -> memoryview:
+        return unit.content[int(self._offsets[start]) - unit.position : int(self._offsets[stop]) - unit.position]
 
-    def _seems_compressed(self, unit: Unit, first: int, last: int) -> bool:
+    def _seems_compressed(self, unit: Unit, start: int, stop: int) -> bool:
         """Whether one of a few messages is: to look at all would take long, and what is between them is little."""
-        step = -(-(last - first) // _LOOKED_AT)
-        return any(self._codec(unit, message) is not None for message in range(first, last, step))
+        step = -(-(stop - start) // _LOOKED_AT)
+        return any(self._codec(unit, message) is not None for message in range(start, stop, step))
 
     def _codec(self, unit: Unit, message: int) -> str | None:
         metadata = self._bytes(unit, message, message + 1)[: int(self._metadata_lengths[message])]
@@ -169,18 +169,18 @@ class RangeDecoder:
         except ValueError as error:
             raise self._corrupt(f"the record batch cannot be decoded ({error})", message) from error
 
-    def _one_by_one(self, stream: pa.Buffer, partition: int, first: int, last: int) -> Iterator[Portion]:
+    def _one_by_one(self, stream: pa.Buffer, partition: int, start: int, stop: int) -> Iterator[Portion]:
         """The rows of messages, so that they need not all be decompressed at the same time."""
         # Counted here: batches would outlive a pool of their own, where an error keeps them, and crash when they go.
         batches, decoded_bytes = list[pa.RecordBatch](), 0
         with pa.ipc.open_stream(stream, memory_pool=_POOL) as reader:
-            for message in range(first, last):
+            for message in range(start, stop):
                 path, offset = self._place_of(message)
                 with decoding("the record batch", path, offset, partition, stream.size):
                     batches.append(_next_batch(reader))
                     batches[-1].validate()
                 decoded_bytes += batches[-1].get_total_buffer_size()
-                if message == last - 1 or decoded_bytes > self._unit_bytes:
+                if message == stop - 1 or decoded_bytes > self._unit_bytes:
                     portion = self._portion(partition, pa.Table.from_batches(batches))
                     batches, decoded_bytes = [], 0  # before somebody takes the time to use the portion
                     if portion is not None:
@@ -196,19 +196,19 @@ class RangeDecoder:
             rows = pa.Table.from_batches(sortable, self._sortable_schema)
         return Portion.of(partition, rows)
 
-    def _check(self, unit: Unit, partition: int, first: int, last: int) -> None:
+    def _check(self, unit: Unit, partition: int, start: int, stop: int) -> None:
         """Check that the bytes of some messages of a partition are those that were written, and written for it: all of
         its range at once, or each by its seal (FORMAT.md section 4.2)."""
         recorded = self.layout.crc32c
         assert recorded is not None  # an index always has them
-        is_whole = self._first_messages[partition] == first and self._first_messages[partition + 1] == last
-        if is_whole and crc32c(self._bytes(unit, first, last)) == recorded[partition]:
+        is_whole = self._first_messages[partition] == start and self._first_messages[partition + 1] == stop
+        if is_whole and crc32c(self._bytes(unit, start, stop)) == recorded[partition]:
             words = np.frombuffer(unit.content, dtype="<u4")
-            ends = self._offsets[first:last] - unit.start + self._metadata_lengths[first:last]
+            ends = self._offsets[start:stop] - unit.position + self._metadata_lengths[start:stop]
             seals = (ends - SEAL_LENGTH) // 4
             if (words[seals] == _SEAL_WORD).all() and (words[seals + 1] == partition).all():
                 return
-        for message in range(first, last):
+        for message in range(start, stop):
             content = self._bytes(unit, message, message + 1)
             if (defect := find_defect(content, int(self._metadata_lengths[message]), partition)) is not None:
                 path, offset = self._place_of(message)

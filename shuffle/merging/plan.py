@@ -57,14 +57,14 @@ class MergePlan:
         return int(self.target_offsets[0])
 
     @property
-    def end(self) -> int:
+    def stop(self) -> int:
         """Where the last byte ends in the target."""
         return int(self.target_offsets[-1])
 
     @property
     def byte_count(self) -> int:
         """Bytes to copy."""
-        return self.end - self.start
+        return self.stop - self.start
 
     def partition_at(self, position: int) -> int:
         """The partition that a position in the target belongs to."""
@@ -79,7 +79,7 @@ class MergePlan:
         return (
             f"{counted(self.source_count, 'source')} × {counted(self.partition_count, 'partition')}: "
             f"{counted(self.range_count, 'range')} in {counted(self.segment_count, 'segment')}, "
-            f"{sized(self.byte_count)} from byte {self.start:,} to {self.end:,}"
+            f"{sized(self.byte_count)} from byte {self.start:,} to {self.stop:,}"
         )
 
 
@@ -103,8 +103,8 @@ def plan_merge(
     for number, layout in enumerate(layouts):
         if layout.partition_count != partition_count:
             raise ValueError(f"source {number} has {layout.partition_count} partitions, source 0 has {partition_count}")
-    if (end := first_offset + sum(layout.byte_count for layout in layouts)) > _LARGEST_FILE_BYTES:
-        raise ValueError(f"no file can hold what the sources have together: {end} bytes")
+    if (stop := first_offset + sum(layout.byte_count for layout in layouts)) > _LARGEST_FILE_BYTES:
+        raise ValueError(f"no file can hold what the sources have together: {stop} bytes")
     filled = (layout.offsets[1:] != layout.offsets[:-1] for layout in layouts)
     range_count = sum(int(np.count_nonzero(some if chosen is None else some & chosen)) for some in filled)
     sources = np.empty(range_count, dtype=np.int32)
@@ -115,7 +115,7 @@ def plan_merge(
     block = max(_BLOCK_RANGES // len(layouts), 1)
     for first in range(0, partition_count, block):
         segments = _segments(layouts, slice(first, min(first + block, partition_count) + 1), position, chosen)
-        position = segments.end
+        position = segments.stop
         last = count - 1
         if count and segments.go_on_from(sources[last], source_offsets[last], positions[last]):
             segments = segments.without_first()
@@ -138,7 +138,7 @@ class _Segments(NamedTuple):
     sources: npt.NDArray[np.int32]
     source_offsets: Int64Array
     positions: Int64Array
-    end: int
+    stop: int
 
     def go_on_from(self, source: int, source_offset: int, position: int) -> bool:
         """Whether the first is more of the segment before it, which started there."""
@@ -148,7 +148,7 @@ class _Segments(NamedTuple):
 
     def without_first(self) -> _Segments:
         """All but the first, which the one before it is to include."""
-        return _Segments(self.sources[1:], self.source_offsets[1:], self.positions[1:], self.end)
+        return _Segments(self.sources[1:], self.source_offsets[1:], self.positions[1:], self.stop)
 
 
 def _segments(
@@ -168,5 +168,5 @@ def _segments(
     ends += position
     begins = np.ones(len(lengths), dtype=bool)
     begins[1:] = (sources[1:] != sources[:-1]) | (source_offsets[1:] != (source_offsets + lengths)[:-1])
-    end = int(ends[-1]) if len(ends) else position
-    return _Segments(sources[begins], source_offsets[begins], (ends - lengths)[begins], end)
+    stop = int(ends[-1]) if len(ends) else position
+    return _Segments(sources[begins], source_offsets[begins], (ends - lengths)[begins], stop)

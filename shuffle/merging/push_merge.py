@@ -127,7 +127,7 @@ def merge_pushed(
         totals["repeated_count"] += merge.run(options)
         totals["file_count"] += 1
         totals["chunk_count"] += len(merge.chunks)
-        totals["byte_count"] += merge.prepared.plan.end
+        totals["byte_count"] += merge.prepared.plan.stop
     return PushReport(
         directory=os.fspath(directory),
         source_count=len(by_map),

@@ -118,21 +118,21 @@ class Portion:
 
 
 class Slice(NamedTuple):
-    """Rows ``[begin, end)`` of a portion."""
+    """Rows ``[start, stop)`` of a portion."""
 
     portion: Portion
-    begin: int
-    end: int
+    start: int
+    stop: int
 
     @property
     def rows(self) -> pa.RecordBatch:
         """The rows, not copied."""
-        return self.portion.rows.slice(self.begin, self.end - self.begin)
+        return self.portion.rows.slice(self.start, self.stop - self.start)
 
     @property
     def bits(self) -> int:
         """What they hold."""
-        return self.portion.bits.of_first(self.end) - self.portion.bits.of_first(self.begin)
+        return self.portion.bits.of_first(self.stop) - self.portion.bits.of_first(self.start)
 
 
 class Group(NamedTuple):
@@ -148,8 +148,8 @@ class Group(NamedTuple):
 
     def joined(self) -> pa.RecordBatch:
         """The batch: from offset 0 on, with no values of other rows."""
-        portion, begin, end = self.slices[0]
-        if len(self.slices) == 1 and (begin, end) == (0, portion.rows.num_rows):
+        portion, start, stop = self.slices[0]
+        if len(self.slices) == 1 and (start, stop) == (0, portion.rows.num_rows):
             return portion.rows
         return joined(pa.Table.from_batches([part.rows for part in self.slices]))
 
@@ -163,16 +163,16 @@ def rebatched(portions: Iterable[Portion]) -> Iterator[Group]:
         if gathered and portion.partition != gathered[0].portion.partition:
             yield Group(gathered[0].portion.partition, gathered)
             gathered, missing = [], _BATCH_BITS
-        begin, row_count, row_bits = 0, portion.rows.num_rows, portion.bits.of_first
+        start, row_count, row_bits = 0, portion.rows.num_rows, portion.bits.of_first
         before, total = 0, row_bits(row_count)
         while total - before >= missing:
             # The first row that is enough: what rows hold never decreases.
-            end = bisect_left(range(row_count), before + missing, lo=begin + 1, key=row_bits)
-            yield Group(portion.partition, [*gathered, Slice(portion, begin, end)])
+            stop = bisect_left(range(row_count), before + missing, lo=start + 1, key=row_bits)
+            yield Group(portion.partition, [*gathered, Slice(portion, start, stop)])
             gathered, missing = [], _BATCH_BITS
-            begin, before = end, row_bits(end)
-        if begin < row_count:
-            gathered.append(Slice(portion, begin, row_count))
+            start, before = stop, row_bits(stop)
+        if start < row_count:
+            gathered.append(Slice(portion, start, row_count))
             missing -= total - before
     if gathered:
         yield Group(gathered[0].portion.partition, gathered)

@@ -42,7 +42,7 @@ def is_merged_already(prepared: PreparedMerge, target: str | PathLike[str], opti
 
 def holds_the_same_bytes(prepared: PreparedMerge, target: str) -> bool:
     """Whether the ranges of an existing target are those of the sources, by reading both; OSError if they cannot be."""
-    if os.path.getsize(target) != prepared.plan.end:
+    if os.path.getsize(target) != prepared.plan.stop:
         return False
     descriptor = open_regular(target)
     try:

@@ -70,7 +70,7 @@ class PreparedMerge:
             "range_count": plan.range_count,
             "segment_count": plan.segment_count,
             "byte_count": plan.byte_count,
-            "target_bytes": plan.end + len(self.trailer.content),
+            "target_bytes": plan.stop + len(self.trailer.content),
             "skipped": self.skipped,
             "seconds": time.perf_counter() - started,
         }
@@ -108,7 +108,7 @@ def write_merged(
             rebuilt = str(error)
             warn(f"rebuilding {pending.path} with buffered copying: {error}")
             writer.undo()
-            result = writer.write([Span(prepared.plan.start, prepared.plan.end, ("buffered",))])
+            result = writer.write([Span(prepared.plan.start, prepared.plan.stop, ("buffered",))])
         _learn(experience, prepared, pending, result)
     for fallback in result.fallbacks:
         _LOG.info("%s: %s gave way at %d: %s", pending.path, fallback.method, fallback.position, fallback.reason)
@@ -144,7 +144,7 @@ def preview_merge(prepared: PreparedMerge, target: str | PathLike[str], options:
         os.close(directory)
     first = CopyResult()
     for span in spans:
-        first.count(span.ladder[0], span.end - span.start, 0)
+        first.count(span.ladder[0], span.stop - span.start, 0)
     return prepared.report(os.fspath(target), started, methods=first.methods, dry_run=True)
 
 
@@ -209,20 +209,20 @@ class _TargetWriter:
             kernel=self._kernel,
             progress=self._tell,
         )
-        if (size := self._kernel.size(self._pending.descriptor)) != plan.end:
+        if (size := self._kernel.size(self._pending.descriptor)) != plan.stop:
             raise PositionError(
                 f"after {' and '.join(result.methods) or 'nothing'} of {plan.byte_count} bytes: the target's size",
                 path=self._target.path,
-                expected=plan.end,
+                expected=plan.stop,
                 actual=size,
                 advice=switch_off_advice(self._kernel),
             )
-        self._write(self._trailer.content, plan.end)
+        self._write(self._trailer.content, plan.stop)
         self._prepared.check_unchanged()
         if self._options.verify:
             verify_content(self._target, [self._prepared.header], 0)
             verify_target(self._target, plan, self._prepared.sources, self._kernel, self._trailer.checksums)
-            verify_content(self._target, self._trailer.content, plan.end)
+            verify_content(self._target, self._trailer.content, plan.stop)
         return result
 
     def undo(self) -> None:

@@ -58,17 +58,17 @@ def verify_checksums(
     offsets = target_offsets.tolist()
     buffer = memoryview(bytearray(_BUFFER_BYTES))
     for partition, recorded in enumerate(checksums.values.tolist()):
-        start, end = offsets[partition], offsets[partition + 1]
+        start, stop = offsets[partition], offsets[partition + 1]
         computed, position = algorithm.of_nothing, start
-        while position < end:
-            copied = _read_back(target, buffer[: min(end - position, _BUFFER_BYTES)], position)
+        while position < stop:
+            copied = _read_back(target, buffer[: min(stop - position, _BUFFER_BYTES)], position)
             if not copied:
                 break  # cut short: the checksum will tell
             computed = algorithm.update(copied, computed)
             position += len(copied)
         if computed != recorded:
             raise ChecksumError(
-                f"{algorithm.name} of the {end - start} bytes written",
+                f"{algorithm.name} of the {stop - start} bytes written",
                 path=target.path,
                 partition=partition,
                 offset=start,
@@ -103,7 +103,7 @@ def verify_content(target: Target, pieces: Iterable[bytes | memoryview], offset:
 
 def _compare_bytes(job: CopyJob) -> None:
     """Read the sources once more and compare, window by window."""
-    for window in assembled_windows(job, job.plan.start, job.plan.end):
+    for window in assembled_windows(job, job.plan.start, job.plan.stop):
         expected = np.frombuffer(window.content, dtype=np.uint8)
         copied = _read_back(job.target, job.buffer("copied", len(expected)), window.position)
         actual = np.frombuffer(copied, dtype=np.uint8)

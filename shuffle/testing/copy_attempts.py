@@ -59,7 +59,7 @@ class Attempt:
     situation: str
     sources: OpaqueSources
     start: int
-    end: int
+    stop: int
     kernel: ScriptedKernel
     answer: Outcome | None = None
     error: Exception | None = None
@@ -73,27 +73,27 @@ class Attempt:
         answer = self.answer
         if not isinstance(answer, Outcome):
             raise self.failure(f"it answered {answer!r} instead of an Outcome")
-        if not self.start <= answer.position <= self.end:
+        if not self.start <= answer.position <= self.stop:
             raise self.failure(f"it says that it came to {answer.position}, outside of the span")
-        if answer.stop is None and answer.position != self.end:
+        if answer.obstacle is None and answer.position != self.stop:
             raise self.failure(f"it says that it is done, and that it came to {answer.position} only")
         self.check_bytes(answer.position)
         return answer
 
-    def check_bytes(self, end: int) -> None:
+    def check_bytes(self, stop: int) -> None:
         """See that the target has the bytes from the span's start to ``end``, and none outside of the span."""
         first, merged, written = self.sources.plan.start, self.sources.merged, self.sources.written()
-        copied = slice(self.start - first, end - first)
+        copied = slice(self.start - first, stop - first)
         for place in _differences(merged[copied], written[copied]):
             expected, actual = merged[copied][place], written[copied][place]
             raise self.failure(f"the target's byte {self.start + place} is {actual:02x}, not {expected:02x}")
-        for offset, outside in ((first, written[: self.start - first]), (self.end, written[self.end - first :])):
+        for offset, outside in ((first, written[: self.start - first]), (self.stop, written[self.stop - first :])):
             for place in _differences(bytes(len(outside)), outside):
                 raise self.failure(f"it wrote byte {offset + place} of the target, outside of the span")
 
     def failure(self, problem: str) -> AssertionError:
         """The error that says what went wrong in which situation."""
-        return AssertionError(f"{self.situation}, span [{self.start}, {self.end}): {problem}")
+        return AssertionError(f"{self.situation}, span [{self.start}, {self.stop}): {problem}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,25 +141,25 @@ class Bench:
             AssertionError: the answer is not sound, or what follows a stop does not give the same bytes.
             SpillError, OSError: what buffered copying raises after a stop.
         """
-        start, end = span or (sources.plan.start, sources.plan.end)
-        attempt = Attempt(situation, sources, start, end, _PatientKernel(script or {}))
+        start, stop = span or (sources.plan.start, sources.plan.stop)
+        attempt = Attempt(situation, sources, start, stop, _PatientKernel(script or {}))
         with sources.job(attempt.kernel, open_limit=open_limit) as job:
-            os.ftruncate(job.target.descriptor, sources.plan.end)  # zeroes, of which the sources have none
+            os.ftruncate(job.target.descriptor, sources.plan.stop)  # zeroes, of which the sources have none
             job.progress = attempt.told.append
             if prepare is not None:
                 prepare(job)
             try:
-                attempt.answer = self.method(job, start, end)
+                attempt.answer = self.method(job, start, stop)
             except AssertionError as error:
                 raise attempt.failure(str(error)) from error
             except Exception as error:  # noqa: BLE001 -- which errors are right is the check's to say
                 attempt.error = error
                 return attempt
             outcome = attempt.outcome
-            if outcome.stop is not None:
+            if outcome.obstacle is not None:
                 job.kernel = SystemKernel()
-                copy_with_buffer(job, outcome.position, end)
-                attempt.check_bytes(end)
+                copy_with_buffer(job, outcome.position, stop)
+                attempt.check_bytes(stop)
         return attempt
 
     def points(self, sources: OpaqueSources) -> range:

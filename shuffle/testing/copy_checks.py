@@ -57,8 +57,8 @@ def conformance(
             check()
 
     Args:
-        copy_method: ``(job, start, end) -> Outcome``: copies the target's bytes ``[start, end)`` as the job's plan has
-            them, through the job's kernel alone, and says how far it came.
+        copy_method: ``(job, start, stop) -> Outcome``: copies the target's bytes ``[start, stop)`` as the job's plan
+            has them, through the job's kernel alone, and says how far it came.
         directory: of a file system on which the method works; the system's temporary directory unless told.
         alignment: bytes; all ranges start and end at multiples of it. A method that shares blocks needs 4096.
     """
@@ -77,9 +77,9 @@ def _calls_used(bench: Bench, sources: OpaqueSources) -> list[str]:
 
 def _copied(attempt: Attempt) -> Attempt:
     """The attempt, after it was seen to copy its span by itself."""
-    if (stop := attempt.outcome.stop) is not None:
+    if (obstacle := attempt.outcome.obstacle) is not None:
         raise attempt.failure(
-            f"it stopped at {attempt.outcome.position} where it should copy all: {stop.reason}; "
+            f"it stopped at {attempt.outcome.position} where it should copy all: {obstacle.reason}; "
             "does the file system (directory=…, alignment=…) support the method?"
         )
     return attempt
@@ -110,9 +110,9 @@ def _check_whole(bench: Bench) -> None:
 
 def _check_spans(bench: Bench) -> None:
     with bench.sources() as sources:
-        start, end = sources.plan.start, sources.plan.end
-        cuts = range(start, end + 1, bench.alignment)
-        for span in ((first, last) for first in cuts for last in cuts if first <= last):
+        start, stop = sources.plan.start, sources.plan.stop
+        cuts = range(start, stop + 1, bench.alignment)
+        for span in ((cut, other) for cut in cuts for other in cuts if cut <= other):
             _copied(bench.attempt(sources, "a part of the target", span=span))
 
 
@@ -144,12 +144,12 @@ def _check_refusals(bench: Bench) -> None:
 
 
 def _assert_stopped(attempt: Attempt, number: int) -> None:
-    stop = attempt.outcome.stop
-    if stop is None:
+    obstacle = attempt.outcome.obstacle
+    if obstacle is None:
         raise attempt.failure("it says that it is done")
-    if stop.errno != number:
-        raise attempt.failure(f"its stop says errno {stop.errno}, not {number}")
-    if not stop.reason:
+    if obstacle.errno != number:
+        raise attempt.failure(f"its stop says errno {obstacle.errno}, not {number}")
+    if not obstacle.reason:
         raise attempt.failure("its stop gives no reason")
 
 
@@ -167,7 +167,7 @@ def _check_zero_counts(bench: Bench) -> None:
             for _, attempt in _interruptions(bench, sources, call, Always(Zero())):
                 if call in THROUGH_MEMORY:
                     _assert_raised(attempt, (SpillError, OSError), "an error")
-                elif attempt.error is not None or attempt.outcome.stop is None:
+                elif attempt.error is not None or attempt.outcome.obstacle is None:
                     raise attempt.failure(f"a call that copies nothing must make it stop, not {_result(attempt)}")
 
 
@@ -229,7 +229,7 @@ def _check_positions(bench: Bench) -> None:
 def _check_progress(bench: Bench) -> None:
     with bench.sources() as sources:
         attempt = _copied(bench.attempt(sources, "with a healthy kernel"))
-        if (told := sum(attempt.told)) != attempt.end - attempt.start:
+        if (told := sum(attempt.told)) != attempt.stop - attempt.start:
             raise attempt.failure(f"the progress that it told adds up to {told} bytes: use job.pieces or job.tell")
 
 
@@ -279,7 +279,7 @@ def _assert_raised(attempt: Attempt, kind: type[Exception] | tuple[type[Exceptio
 def _result(attempt: Attempt) -> str:
     if attempt.error is not None:
         return f"raise {attempt.error!r}"
-    return "say that it is done" if attempt.outcome.stop is None else f"stop at {attempt.outcome.position}"
+    return "say that it is done" if attempt.outcome.obstacle is None else f"stop at {attempt.outcome.position}"
 
 
 _CHECKS: dict[str, Callable[[Bench], None]] = {

@@ -44,8 +44,8 @@ class OpaqueSources:
         parts: list[bytes] = []
         for partition in range(self.plan.partition_count):
             for content, layout in zip(self.contents, self.layouts, strict=True):
-                start, end = layout.offsets[partition : partition + 2].tolist()
-                parts.append(content[start:end])
+                start, stop = layout.offsets[partition : partition + 2].tolist()
+                parts.append(content[start:stop])
         return b"".join(parts)
 
     @contextmanager

@@ -42,7 +42,7 @@ def merging(script: dict[str, list[Step]], **options: Any) -> Callable[[Path], o
 
 def copy_without_end(directory: Path) -> None:
     with OpaqueSources(directory, [[10]]).job(ScriptedKernel({"sendfile": [Always(Zero())]})) as job:
-        copy_span(job, ["sendfile"], job.plan.start, job.plan.end)
+        copy_span(job, ["sendfile"], job.plan.start, job.plan.stop)
 
 
 def merge_beyond_a_limit(directory: Path) -> None:

@@ -16,9 +16,9 @@ def spill_in(directory: Path) -> Path:
     return write_spill({0: [{"n": 1}], 1: [{"n": 2}]}, directory / "a.arrow")
 
 
-def naming_no_source(job: CopyJob, start: int, end: int) -> Outcome:
+def naming_no_source(job: CopyJob, start: int, stop: int) -> Outcome:
     try:
-        return copy_with_buffer(job, start, end)
+        return copy_with_buffer(job, start, stop)
     except TruncatedError as error:
         raise TruncatedError("the source is short") from error
 

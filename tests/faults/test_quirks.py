@@ -235,7 +235,7 @@ def test_a_target_opened_for_appending_is_left_to_reading_and_writing(
     try:
         with SourceDescriptors(sources.sources, 10) as descriptors:
             job = CopyJob(SystemKernel(), sources.plan, descriptors, Target(descriptor, "target"))
-            result = copy_span(job, [method, "buffered"], sources.plan.start, sources.plan.end)
+            result = copy_span(job, [method, "buffered"], sources.plan.start, sources.plan.stop)
     finally:
         os.close(descriptor)
     assert [(fallback.method, fallback.errno) for fallback in result.fallbacks] == [(method, number)]
@@ -304,7 +304,7 @@ def test_no_call_is_asked_for_more_than_any_kernel_takes(tmp_path: Path, method:
     with SourceDescriptors([opaque_source(path, layout)], 1) as descriptors:
         job = CopyJob(kernel, plan_merge([layout]), descriptors, Target(-1, "target"))
         outcome = METHODS[method](job, 0, byte_count)
-    assert (outcome.position, outcome.stop) == (byte_count, None)
+    assert (outcome.position, outcome.obstacle) == (byte_count, None)
     assert sum(kernel.asked) == byte_count
     assert max(kernel.asked) <= PIECE_BYTES < 0x7FFFF000
 
@@ -389,6 +389,6 @@ def test_a_device_that_is_always_full_is_full_to_every_method(tmp_path: Path, me
         with SourceDescriptors(sources.sources, 10) as descriptors:
             job = CopyJob(SystemKernel(), sources.plan, descriptors, Target(descriptor, "/dev/full"))
             with pytest.raises(OSError, match=r"No space left on device.*/dev/full"):
-                copy_span(job, list(dict.fromkeys([method, "buffered"])), sources.plan.start, sources.plan.end)
+                copy_span(job, list(dict.fromkeys([method, "buffered"])), sources.plan.start, sources.plan.stop)
     finally:
         os.close(descriptor)

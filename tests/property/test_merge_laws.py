@@ -51,7 +51,7 @@ def test_any_ladder_interrupted_anywhere_gives_the_same_bytes(
     with tempfile.TemporaryDirectory() as directory:
         sources = OpaqueSources(Path(directory), lengths, first_offset)
         with sources.job(kernel, open_limit=data.draw(st.integers(1, 6))) as job:
-            result = copy_span(job, ladder, sources.plan.start, sources.plan.end)
+            result = copy_span(job, ladder, sources.plan.start, sources.plan.stop)
         assert sources.written() == sources.merged
     assert sum(use.byte_count for use in result.methods.values()) == sources.plan.byte_count
 
@@ -62,11 +62,11 @@ def test_spans_in_any_order_by_any_method_tile_the_target(data: st.DataObject, l
     with tempfile.TemporaryDirectory() as directory:
         sources = OpaqueSources(Path(directory), lengths, 8)
         plan = sources.plan
-        cuts = sorted(data.draw(st.sets(st.integers(plan.start, plan.end), max_size=4)) | {plan.start, plan.end})
+        cuts = sorted(data.draw(st.sets(st.integers(plan.start, plan.stop), max_size=4)) | {plan.start, plan.stop})
         spans = data.draw(st.permutations(list(itertools.pairwise(cuts))))
         with sources.job() as job:
-            for start, end in spans:
-                copy_span(job, ladder_from(data.draw(any_method)), start, end)
+            for start, stop in spans:
+                copy_span(job, ladder_from(data.draw(any_method)), start, stop)
         assert sources.written() == sources.merged
 
 
@@ -77,7 +77,7 @@ def test_every_single_stopping_point_gives_the_same_bytes(tmp_path: Path, method
         steps: list[Step] = [Real(byte_count=stopping_point)] if stopping_point else []
         kernel = ScriptedKernel({method: [*steps, Fail(errno.EOPNOTSUPP)]})
         with sources.job(kernel) as job:
-            result = copy_span(job, [method, "buffered"], sources.plan.start, sources.plan.end)
+            result = copy_span(job, [method, "buffered"], sources.plan.start, sources.plan.stop)
         assert result.fallbacks[0].position == sources.plan.start + stopping_point
         assert sources.written() == sources.merged
 
@@ -91,7 +91,7 @@ def test_coalescing_never_changes_a_byte(lengths: list[list[int]], method: Metho
         for plan in (sources.plan, _plan_range_by_range(sources)):
             with sources.job() as job:
                 job.plan = plan
-                copy_span(job, ladder_from(method), plan.start, plan.end)
+                copy_span(job, ladder_from(method), plan.start, plan.stop)
             results.append(sources.written())
         assert results == [sources.merged, sources.merged]
 

@@ -11,19 +11,19 @@ from shuffle.merging.copy.outcome import Outcome
 BUFFER_BYTES = 1 << 20  # stays in the second-level cache between reading and writing; larger ones measured slower
 
 
-def copy_with_buffer(job: CopyJob, start: int, end: int) -> Outcome:
-    """Copy the target's bytes ``[start, end)``.
+def copy_with_buffer(job: CopyJob, start: int, stop: int) -> Outcome:
+    """Copy the target's bytes ``[start, stop)``.
 
     Raises:
         TruncatedError: a source ends before its bytes do.
         PositionError: the kernel claims to have read or written more than it was asked for.
         OSError: reading or writing failed; it names the file.
     """
-    buffer = job.buffer("buffered", min(BUFFER_BYTES, max(end - start, 1)))
+    buffer = job.buffer("buffered", min(BUFFER_BYTES, max(stop - start, 1)))
     filled = 0
     written = start
     system_calls = 0
-    for piece in job.pieces(start, end):
+    for piece in job.pieces(start, stop):
         read = 0
         while read < piece.byte_count:
             if filled == len(buffer):
@@ -39,4 +39,4 @@ def copy_with_buffer(job: CopyJob, start: int, end: int) -> Outcome:
             read += count
             filled += count
     system_calls += job.write(buffer[:filled], written)
-    return Outcome(end, system_calls)
+    return Outcome(stop, system_calls)

@@ -44,10 +44,10 @@ class Surroundings:
 
 
 class Span(NamedTuple):
-    """A part of the target, ``[start, end)``, and the methods to try on it, in order."""
+    """A part of the target, ``[start, stop)``, and the methods to try on it, in order."""
 
     start: int
-    end: int
+    stop: int
     ladder: Ladder
 
 
@@ -109,7 +109,7 @@ def choose(plan: MergePlan, options: MergeOptions, surroundings: Surroundings) -
     if plan.byte_count == 0:
         return []
     if ladder[0] != "clone":
-        return [Span(plan.start, plan.end, ladder)]
+        return [Span(plan.start, plan.stop, ladder)]
     return _split_for_cloning(plan, ladder, surroundings.block_bytes)
 
 
@@ -123,35 +123,35 @@ def ladder_for(options: MergeOptions, surroundings: Surroundings) -> Ladder:
 
 def written_bytes(spans: Sequence[Span], surroundings: Surroundings) -> int:
     """Bytes that take room on the disk: what is cloned takes none, where it can be."""
-    return sum(span.end - span.start for span in spans if span.ladder[0] != "clone" or not surroundings.shares_blocks)
+    return sum(span.stop - span.start for span in spans if span.ladder[0] != "clone" or not surroundings.shares_blocks)
 
 
 def _split_for_cloning(plan: MergePlan, ladder: Ladder, block_bytes: int) -> list[Span]:
     """Spans of whole blocks to clone, and between them what is ragged, small or shifted against its source."""
-    begins, ends = _cloneable(plan, block_bytes)
-    if not len(begins):
-        return [Span(plan.start, plan.end, ladder[1:])]
+    starts, stops = _cloneable(plan, block_bytes)
+    if not len(starts):
+        return [Span(plan.start, plan.stop, ladder[1:])]
     # Neighbours that touch are one span.
-    apart = begins[1:] != ends[:-1]
-    begins, ends = begins[np.append(True, apart)], ends[np.append(apart, True)]
+    apart = starts[1:] != stops[:-1]
+    starts, stops = starts[np.append(True, apart)], stops[np.append(apart, True)]
     spans = []
     reached = plan.start
-    for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
-        if reached < begin:
-            spans.append(Span(reached, begin, ladder[1:]))
-        spans.append(Span(begin, end, ladder))
-        reached = end
-    if reached < plan.end:
-        spans.append(Span(reached, plan.end, ladder[1:]))
+    for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
+        if reached < start:
+            spans.append(Span(reached, start, ladder[1:]))
+        spans.append(Span(start, stop, ladder))
+        reached = stop
+    if reached < plan.stop:
+        spans.append(Span(reached, plan.stop, ladder[1:]))
     return spans
 
 
 def _cloneable(plan: MergePlan, block_bytes: int) -> tuple[Int64Array, Int64Array]:
-    """Starts and ends, in the target, of the whole blocks of each segment that can be cloned and is worth it."""
+    """Starts and stops, in the target, of the whole blocks of each segment that can be cloned and is worth it."""
     large = np.flatnonzero(np.diff(plan.positions) >= CLONED_BYTES)  # few, or there is nothing that grows with all
-    starts, ends = plan.positions[large], plan.positions[large + 1]
-    first_blocks = -(-starts // block_bytes) * block_bytes
-    last_blocks = ends // block_bytes * block_bytes
+    starts, stops = plan.positions[large], plan.positions[large + 1]
+    whole_starts = -(-starts // block_bytes) * block_bytes
+    whole_stops = stops // block_bytes * block_bytes
     alike = (starts - plan.source_offsets[large]) % block_bytes == 0
-    chosen = alike & (last_blocks - first_blocks >= CLONED_BYTES)
-    return first_blocks[chosen], last_blocks[chosen]
+    chosen = alike & (whole_stops - whole_starts >= CLONED_BYTES)
+    return whole_starts[chosen], whole_stops[chosen]

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from shuffle.merging.copy.errno_policy import fall_back
 from shuffle.merging.copy.job import CopyJob
-from shuffle.merging.copy.outcome import Outcome, Stop
+from shuffle.merging.copy.outcome import Obstacle, Outcome
 
 
-def copy_with_clone(job: CopyJob, start: int, end: int) -> Outcome:
-    """Share the target's bytes ``[start, end)`` with the sources.
+def copy_with_clone(job: CopyJob, start: int, stop: int) -> Outcome:
+    """Share the target's bytes ``[start, stop)`` with the sources.
 
     Raises:
         OSError: an error that no other method would be spared.
     """
     system_calls = 0
     target = job.target.descriptor
-    for piece in job.pieces(start, end):
+    for piece in job.pieces(start, stop):
         descriptor = job.descriptors.descriptor(piece.source)
         try:
             job.kernel.clone_range(descriptor, target, piece.byte_count, piece.source_offset, piece.position)
@@ -27,6 +27,6 @@ def copy_with_clone(job: CopyJob, start: int, end: int) -> Outcome:
             reason = fall_back(error)
             if reason is None:
                 raise job.failed("clone", piece, error) from error
-            return Outcome(piece.position, system_calls, Stop(reason.why, error.errno))
+            return Outcome(piece.position, system_calls, Obstacle(reason.why, error.errno))
         system_calls += 1
-    return Outcome(end, system_calls)
+    return Outcome(stop, system_calls)

@@ -10,11 +10,11 @@ from shuffle.merging.copy.job import CopyJob, Piece
 from shuffle.merging.copy.outcome import Outcome
 
 
-def copy_with_copy_file_range(job: CopyJob, start: int, end: int) -> Outcome:
-    """Copy the target's bytes ``[start, end)``; see ``copy_in_kernel``."""
+def copy_with_copy_file_range(job: CopyJob, start: int, stop: int) -> Outcome:
+    """Copy the target's bytes ``[start, stop)``; see ``copy_in_kernel``."""
     call, target = job.kernel.copy_file_range, job.target.descriptor
 
     def transfer(source: int, piece: Piece, copied: int) -> int:
         return call(source, target, piece.byte_count - copied, piece.source_offset + copied, piece.position + copied)
 
-    return copy_in_kernel(job, start, end, "copy_file_range", transfer)
+    return copy_in_kernel(job, start, stop, "copy_file_range", transfer)

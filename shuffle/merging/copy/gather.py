@@ -48,27 +48,27 @@ class Window(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Segments of one source that lie next to each other in it: numbers ``[first, last)`` of a sorted window."""
+    """Segments of one source that lie next to each other in it: numbers ``[start, stop)`` of a sorted window."""
 
     source: int
     source_offset: int
-    first: int
-    last: int
+    start: int
+    stop: int
 
 
-def copy_with_gather(job: CopyJob, start: int, end: int) -> Outcome:
-    """Copy the target's bytes ``[start, end)``.
+def copy_with_gather(job: CopyJob, start: int, stop: int) -> Outcome:
+    """Copy the target's bytes ``[start, stop)``.
 
     Raises:
         TruncatedError: a source ends before its bytes do.
         OSError: reading or writing failed; it names the file.
     """
     system_calls = 0
-    for window in assembled_windows(job, start, end):
+    for window in assembled_windows(job, start, stop):
         system_calls += window.system_calls + job.write(window.content, window.position)
         job.tell(len(window.content))
         del window  # with its bytes, before others are made
-    return Outcome(end, system_calls)
+    return Outcome(stop, system_calls)
 
 
 class AssembledWindow(NamedTuple):
@@ -82,19 +82,19 @@ class AssembledWindow(NamedTuple):
     system_calls: int
 
 
-def assembled_windows(job: CopyJob, start: int, end: int) -> Iterator[AssembledWindow]:
-    """The windows that tile the target's bytes ``[start, end)``, in order.
+def assembled_windows(job: CopyJob, start: int, stop: int) -> Iterator[AssembledWindow]:
+    """The windows that tile the target's bytes ``[start, stop)``, in order.
 
     Raises:
         TruncatedError, OSError: as ``copy_with_gather`` does while reading.
     """
-    if start == end:
+    if start == stop:
         return
-    window_bytes = min(_window_bytes(job), end - start)
+    window_bytes = min(_window_bytes(job), stop - start)
     assembler = _Assembler(job, window_bytes)
     position = start
-    while position < end:
-        window = _window(job.plan, position, min(position + window_bytes, end))
+    while position < stop:
+        window = _window(job.plan, position, min(position + window_bytes, stop))
         if len(window.sources) <= _FEW_SEGMENTS:
             content, calls = assembler.read_one_by_one(window)
         elif _is_worth_permuting(window, job.plan):
@@ -132,16 +132,16 @@ class _Assembler:
         """A window's bytes and the system calls they took: one a source, for up to 1,024 segments."""
         order, runs = self._runs(window)
         places = window.places[order]
-        ends = places + window.lengths[order]
+        stops = places + window.lengths[order]
         buffer = self._window
-        pieces = [buffer[place:end] for place, end in zip(places.tolist(), ends.tolist(), strict=True)]
+        pieces = [buffer[place:stop] for place, stop in zip(places.tolist(), stops.tolist(), strict=True)]
         calls = 0
-        for source, offset, first, last in runs:
+        for source, offset, start, stop in runs:
             position = offset
-            for begin in range(first, last, _IOV_MAX):
-                batch = pieces[begin : min(begin + _IOV_MAX, last)]
+            for number in range(start, stop, _IOV_MAX):
+                batch = pieces[number : min(number + _IOV_MAX, stop)]
                 calls += self._job.read_scattered(source, batch, position)
-                position += sum(map(len, batch)) if begin + _IOV_MAX < last else 0
+                position += sum(map(len, batch)) if number + _IOV_MAX < stop else 0
         return buffer, calls
 
     def permuted(self, window: Window) -> tuple[memoryview, int]:
@@ -153,8 +153,8 @@ class _Assembler:
         borders = np.zeros(len(order) + 1, dtype=np.int32)  # of the segments in the staging buffer
         np.cumsum(window.lengths[order], out=borders[1:])
         calls = 0
-        for source, offset, first, last in runs:
-            calls += self._job.read_scattered(source, [staging[borders[first] : borders[last]]], offset)
+        for source, offset, start, stop in runs:
+            calls += self._job.read_scattered(source, [staging[borders[start] : borders[stop]]], offset)
         staged_as = np.empty(len(order), dtype=np.int32)
         staged_as[order] = np.arange(len(order), dtype=np.int32)
         segments = _binary_array(borders, staging)
@@ -176,15 +176,15 @@ def _binary_array(borders: npt.NDArray[np.int32], content: memoryview) -> pa.Arr
     )
 
 
-def _window(plan: MergePlan, start: int, end: int) -> Window:
-    """The window from ``start`` to ``end``, or to where it has as many segments as one may have."""
+def _window(plan: MergePlan, start: int, stop: int) -> Window:
+    """The window from ``start`` to ``stop``, or to where it has as many segments as one may have."""
     first = int(np.searchsorted(plan.positions, start, side="right")) - 1
-    last = min(int(np.searchsorted(plan.positions, end, side="left")), first + _MANY_SEGMENTS)
-    borders = plan.positions[first : last + 1].clip(start, end)
-    source_offsets = plan.source_offsets[first:last].copy()
+    segments = slice(first, min(int(np.searchsorted(plan.positions, stop, side="left")), first + _MANY_SEGMENTS))
+    borders = plan.positions[segments.start : segments.stop + 1].clip(start, stop)
+    source_offsets = plan.source_offsets[segments].copy()
     source_offsets[0] += start - int(plan.positions[first])
     byte_count = int(borders[-1]) - start
-    return Window(plan.sources[first:last], source_offsets, borders[:-1] - start, np.diff(borders), byte_count)
+    return Window(plan.sources[segments], source_offsets, borders[:-1] - start, np.diff(borders), byte_count)
 
 
 def _runs(window: Window) -> tuple[Int64Array, list[Run]]:
@@ -195,9 +195,9 @@ def _runs(window: Window) -> tuple[Int64Array, list[Run]]:
     order = np.argsort(sources, kind="stable")
     sources, offsets, lengths = window.sources[order], window.source_offsets[order], window.lengths[order]
     begins = np.concatenate(([True], (sources[1:] != sources[:-1]) | (offsets[1:] != offsets[:-1] + lengths[:-1])))
-    firsts = np.flatnonzero(begins)
-    lasts = np.append(firsts[1:], len(order))
-    columns = sources[firsts], offsets[firsts], firsts, lasts
+    starts = np.flatnonzero(begins)
+    stops = np.append(starts[1:], len(order))
+    columns = sources[starts], offsets[starts], starts, stops
     return order, [Run(*run) for run in zip(*(column.tolist() for column in columns), strict=True)]
 
 

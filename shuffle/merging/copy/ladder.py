@@ -48,8 +48,8 @@ class CopyResult:
         self.fallbacks += other.fallbacks
 
 
-def copy_span(job: CopyJob, ladder: Sequence[MethodName], start: int, end: int) -> CopyResult:
-    """Copy the target's bytes ``[start, end)`` with the ladder's first method, and from where it stops with the next.
+def copy_span(job: CopyJob, ladder: Sequence[MethodName], start: int, stop: int) -> CopyResult:
+    """Copy the target's bytes ``[start, stop)`` with the ladder's first method, and from where it stops with the next.
 
     Raises:
         SpillError, OSError: as the methods do; and RuntimeError if the last method stops, which is a defect of it.
@@ -57,12 +57,12 @@ def copy_span(job: CopyJob, ladder: Sequence[MethodName], start: int, end: int) 
     result = CopyResult()
     position = start
     for name in ladder:
-        outcome = METHODS[name](job, position, end)
+        outcome = METHODS[name](job, position, stop)
         result.count(name, outcome.position - position, outcome.system_calls)
         position = outcome.position
-        if outcome.stop is None:
+        if outcome.obstacle is None:
             return result
         result.fallbacks.append(
-            Fallback(name, position, job.plan.partition_at(position), outcome.stop.reason, outcome.stop.errno)
+            Fallback(name, position, job.plan.partition_at(position), outcome.obstacle.reason, outcome.obstacle.errno)
         )
     raise RuntimeError(f"the last copy method, {ladder[-1]}, stopped at {position}: {result.fallbacks[-1].reason}")

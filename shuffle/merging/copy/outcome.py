@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class Obstacle:
     """Why a method could not go on, although another one may.
 
     Attributes:
@@ -26,9 +26,9 @@ class Outcome:
     Attributes:
         position: in the target; every byte of the span before it is copied, none behind it counts.
         system_calls: that moved data.
-        stop: None when the whole span is copied.
+        obstacle: None when the whole span is copied.
     """
 
     position: int
     system_calls: int
-    stop: Stop | None = None
+    obstacle: Obstacle | None = None

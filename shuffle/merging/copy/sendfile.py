@@ -11,8 +11,8 @@ from shuffle.merging.copy.job import CopyJob, Piece
 from shuffle.merging.copy.outcome import Outcome
 
 
-def copy_with_sendfile(job: CopyJob, start: int, end: int) -> Outcome:
-    """Copy the target's bytes ``[start, end)``; see ``copy_in_kernel``.
+def copy_with_sendfile(job: CopyJob, start: int, stop: int) -> Outcome:
+    """Copy the target's bytes ``[start, stop)``; see ``copy_in_kernel``.
 
     Raises:
         PositionError: after a call the target's file position is not where the bytes copied put it.
@@ -27,4 +27,4 @@ def copy_with_sendfile(job: CopyJob, start: int, end: int) -> Outcome:
             raise job.misplaced("sendfile", piece, "the target's file position", expected, position)
         return count
 
-    return copy_in_kernel(job, start, end, "sendfile", transfer)
+    return copy_in_kernel(job, start, stop, "sendfile", transfer)

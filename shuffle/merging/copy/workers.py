@@ -36,7 +36,7 @@ def copy_spans(
 
     The first error ends all threads.
     """
-    thread_count = min(threads, sum(span.end - span.start for span in spans) // _THREAD_BYTES)
+    thread_count = min(threads, sum(span.stop - span.start for span in spans) // _THREAD_BYTES)
     if thread_count > 1 and not _can_open_again(target):
         thread_count = 1
     cancelled = threading.Event()
@@ -46,8 +46,8 @@ def copy_spans(
         result = CopyResult()
         with SourceDescriptors(sources, limit) as descriptors:
             job = CopyJob(kernel, plan, descriptors, own_target, progress, cancelled, max(thread_count, 1))
-            for start, end, ladder in chunks:
-                result.add(copy_span(job, ladder, start, end))
+            for start, stop, ladder in chunks:
+                result.add(copy_span(job, ladder, start, stop))
         return result
 
     if thread_count <= 1:
@@ -113,13 +113,13 @@ def _signals_held() -> Iterator[None]:
 
 def _chunks(spans: Sequence[Span], thread_count: int) -> list[Span]:
     """The spans cut so that all threads are busy until the end."""
-    total = sum(span.end - span.start for span in spans)
+    total = sum(span.stop - span.start for span in spans)
     wanted = min(total // (thread_count * _CHUNKS_PER_THREAD), _LARGEST_CHUNK_BYTES)
     chunk_bytes = max(wanted - wanted % _CHUNK_STEP_BYTES, _CHUNK_STEP_BYTES)
     return [
-        Span(start, min(start + chunk_bytes, span.end), span.ladder)
+        Span(start, min(start + chunk_bytes, span.stop), span.ladder)
         for span in spans
-        for start in range(span.start, span.end, chunk_bytes)
+        for start in range(span.start, span.stop, chunk_bytes)
     ]
 
 

@@ -36,15 +36,15 @@ def naive_segments(layouts: Sequence[PartitionLayout], first_offset: int) -> lis
     position = first_offset
     for partition in range(layouts[0].partition_count):
         for source, layout in enumerate(layouts):
-            start, end = layout.offsets[partition : partition + 2].tolist()
-            if start == end:
+            start, stop = layout.offsets[partition : partition + 2].tolist()
+            if start == stop:
                 continue
             last = segments[-1] if segments else None
             if last is not None and (last.source, last.source_offset + last.byte_count) == (source, start):
-                segments[-1] = last._replace(byte_count=last.byte_count + end - start)
+                segments[-1] = last._replace(byte_count=last.byte_count + stop - start)
             else:
-                segments.append(Segment(source, start, position, end - start))
-            position += end - start
+                segments.append(Segment(source, start, position, stop - start))
+            position += stop - start
     return segments
 
 
@@ -74,7 +74,7 @@ def test_a_plan_is_the_one_computed_range_by_range(layouts: list[PartitionLayout
 def test_segments_and_ranges_tile_the_target(layouts: list[PartitionLayout], first_offset: int) -> None:
     plan = plan_merge(layouts, first_offset)
     assert plan.positions[0] == plan.target_offsets[0] == plan.start == first_offset
-    assert plan.positions[-1] == plan.target_offsets[-1] == plan.end
+    assert plan.positions[-1] == plan.target_offsets[-1] == plan.stop
     assert (np.diff(plan.positions) > 0).all()
     assert np.diff(plan.target_offsets).tolist() == sum(layout.lengths for layout in layouts).tolist()  # type: ignore[union-attr]
     assert plan.byte_count == sum(layout.byte_count for layout in layouts)
@@ -83,8 +83,8 @@ def test_segments_and_ranges_tile_the_target(layouts: list[PartitionLayout], fir
 @given(layouts_strategy)
 def test_a_position_lies_in_the_partition_that_holds_its_byte(layouts: list[PartitionLayout]) -> None:
     plan = plan_merge(layouts, 64)
-    for partition, (start, end) in enumerate(zip(plan.target_offsets[:-1], plan.target_offsets[1:], strict=True)):
-        for position in {int(start), int(end) - 1} if start < end else ():
+    for partition, (start, stop) in enumerate(zip(plan.target_offsets[:-1], plan.target_offsets[1:], strict=True)):
+        for position in {int(start), int(stop) - 1} if start < stop else ():
             assert plan.partition_at(position) == partition
 
 
@@ -132,7 +132,7 @@ def test_what_no_file_can_hold_is_not_planned(first_offset: int) -> None:
     largest = 2**63 - 1 - first_offset
     layouts = [layout_of([7]), layout_of([largest - 7])]
 
-    assert plan_merge(layouts, first_offset).end == 2**63 - 1
+    assert plan_merge(layouts, first_offset).stop == 2**63 - 1
     with pytest.raises(ValueError, match=f"no file can hold .*: {2**63} bytes"):
         plan_merge([*layouts, layout_of([1])], first_offset)
 

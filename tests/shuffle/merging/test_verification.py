@@ -30,7 +30,7 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OpaqueSources:
 
 def checksums_of(sources: OpaqueSources) -> RangeChecksums:
     borders = (sources.plan.target_offsets - sources.plan.start).tolist()
-    values = [crc32c(sources.merged[start:end]) for start, end in itertools.pairwise(borders)]
+    values = [crc32c(sources.merged[start:stop]) for start, stop in itertools.pairwise(borders)]
     return RangeChecksums(CRC32C, np.array(values, dtype=np.uint32))
 
 

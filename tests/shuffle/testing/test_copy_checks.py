@@ -14,7 +14,7 @@ from shuffle.merging.copy.copy_file_range import copy_with_copy_file_range
 from shuffle.merging.copy.errno_policy import fall_back
 from shuffle.merging.copy.job import CopyJob, Piece
 from shuffle.merging.copy.ladder import METHODS, CopyMethod
-from shuffle.merging.copy.outcome import Outcome, Stop
+from shuffle.merging.copy.outcome import Obstacle, Outcome
 from shuffle.merging.copy.sendfile import copy_with_sendfile
 from shuffle.testing import Check, conformance
 
@@ -47,12 +47,12 @@ def check_named(name: str, checks: tuple[Check, ...]) -> Check:
 def in_pieces(copy: Callable[[CopyJob, Piece], object]) -> CopyMethod:
     """A method that copies piece by piece, and takes two system calls for each."""
 
-    def method(job: CopyJob, start: int, end: int) -> Outcome:
+    def method(job: CopyJob, start: int, stop: int) -> Outcome:
         system_calls = 0
-        for piece in job.pieces(start, end):
+        for piece in job.pieces(start, stop):
             copy(job, piece)
             system_calls += 2
-        return Outcome(end, system_calls)
+        return Outcome(stop, system_calls)
 
     return method
 
@@ -103,33 +103,33 @@ def answering_nothing(_job: CopyJob, _start: int, _end: int) -> None:
     pass
 
 
-def ignoring_its_span(job: CopyJob, _start: int, end: int) -> Outcome:
-    return replace(copy_with_buffer(job, job.plan.start, job.plan.end), position=end)
+def ignoring_its_span(job: CopyJob, _start: int, stop: int) -> Outcome:
+    return replace(copy_with_buffer(job, job.plan.start, job.plan.stop), position=stop)
 
 
-def a_byte_further(job: CopyJob, start: int, end: int) -> Outcome:
-    outcome = copy_with_copy_file_range(job, start, end)
-    return replace(outcome, position=min(outcome.position + 1, end))
+def a_byte_further(job: CopyJob, start: int, stop: int) -> Outcome:
+    outcome = copy_with_copy_file_range(job, start, stop)
+    return replace(outcome, position=min(outcome.position + 1, stop))
 
 
-def silent_about_stops(job: CopyJob, start: int, end: int) -> Outcome:
-    return replace(copy_with_copy_file_range(job, start, end), stop=None)
+def silent_about_stops(job: CopyJob, start: int, stop: int) -> Outcome:
+    return replace(copy_with_copy_file_range(job, start, stop), obstacle=None)
 
 
-def without_reason(job: CopyJob, start: int, end: int) -> Outcome:
-    outcome = copy_with_copy_file_range(job, start, end)
-    return outcome if outcome.stop is None else replace(outcome, stop=Stop("", outcome.stop.errno))
+def without_reason(job: CopyJob, start: int, stop: int) -> Outcome:
+    outcome = copy_with_copy_file_range(job, start, stop)
+    return outcome if outcome.obstacle is None else replace(outcome, obstacle=Obstacle("", outcome.obstacle.errno))
 
 
-def without_errno(job: CopyJob, start: int, end: int) -> Outcome:
-    outcome = copy_with_copy_file_range(job, start, end)
-    return outcome if outcome.stop is None else replace(outcome, stop=Stop(outcome.stop.reason))
+def without_errno(job: CopyJob, start: int, stop: int) -> Outcome:
+    outcome = copy_with_copy_file_range(job, start, stop)
+    return outcome if outcome.obstacle is None else replace(outcome, obstacle=Obstacle(outcome.obstacle.reason))
 
 
-def one_call_a_piece(job: CopyJob, start: int, end: int) -> Outcome:
+def one_call_a_piece(job: CopyJob, start: int, stop: int) -> Outcome:
     """Takes what the call answers for what it was asked."""
     calls = 0
-    for source, offset, position, count in job.pieces(start, end):
+    for source, offset, position, count in job.pieces(start, stop):
         try:
             job.kernel.copy_file_range(
                 job.descriptors.descriptor(source), job.target.descriptor, count, offset, position
@@ -137,29 +137,29 @@ def one_call_a_piece(job: CopyJob, start: int, end: int) -> Outcome:
         except OSError as error:
             if (reason := fall_back(error)) is None:
                 raise OSError(error.errno, error.strerror, job.target.path) from error
-            return Outcome(position, calls, Stop(reason.why, error.errno))
+            return Outcome(position, calls, Obstacle(reason.why, error.errno))
         calls += 1
-    return Outcome(end, calls)
+    return Outcome(stop, calls)
 
 
-def stopping_for_anything(job: CopyJob, start: int, end: int) -> Outcome:
+def stopping_for_anything(job: CopyJob, start: int, stop: int) -> Outcome:
     try:
-        return copy_with_copy_file_range(job, start, end)
+        return copy_with_copy_file_range(job, start, stop)
     except OSError as error:
-        return Outcome(start, 0, Stop("an error", error.errno))
+        return Outcome(start, 0, Obstacle("an error", error.errno))
 
 
-def raising_for_anything(job: CopyJob, start: int, end: int) -> Outcome:
-    outcome = copy_with_copy_file_range(job, start, end)
-    if outcome.stop is not None:
-        raise OSError(outcome.stop.errno or errno.EIO, outcome.stop.reason, job.target.path)
+def raising_for_anything(job: CopyJob, start: int, stop: int) -> Outcome:
+    outcome = copy_with_copy_file_range(job, start, stop)
+    if outcome.obstacle is not None:
+        raise OSError(outcome.obstacle.errno or errno.EIO, outcome.obstacle.reason, job.target.path)
     return outcome
 
 
-def spinning(job: CopyJob, start: int, end: int) -> Outcome:
+def spinning(job: CopyJob, start: int, stop: int) -> Outcome:
     """Spark's loop: 0 bytes are no news."""
     calls = 0
-    for source, offset, position, count in job.pieces(start, end):
+    for source, offset, position, count in job.pieces(start, stop):
         copied = 0
         while copied < count:
             descriptor = job.descriptors.descriptor(source)
@@ -168,59 +168,59 @@ def spinning(job: CopyJob, start: int, end: int) -> Outcome:
                 descriptor, job.target.descriptor, rest, offset + copied, position + copied
             )
             calls += 1
-    return Outcome(end, calls)
+    return Outcome(stop, calls)
 
 
-def not_asking_for_positions(job: CopyJob, start: int, end: int) -> Outcome:
+def not_asking_for_positions(job: CopyJob, start: int, stop: int) -> Outcome:
     calls = 0
     job.kernel.seek(job.target.descriptor, start)
-    for source, offset, _, count in job.pieces(start, end):
+    for source, offset, _, count in job.pieces(start, stop):
         job.kernel.sendfile(job.target.descriptor, job.descriptors.descriptor(source), offset, count)
         calls += 1
-    return Outcome(end, calls)
+    return Outcome(stop, calls)
 
 
-def not_comparing_positions(job: CopyJob, start: int, end: int) -> Outcome:
+def not_comparing_positions(job: CopyJob, start: int, stop: int) -> Outcome:
     calls = 0
     job.kernel.seek(job.target.descriptor, start)
-    for source, offset, _, count in job.pieces(start, end):
+    for source, offset, _, count in job.pieces(start, stop):
         job.kernel.sendfile(job.target.descriptor, job.descriptors.descriptor(source), offset, count)
         job.kernel.position(job.target.descriptor)
         calls += 1
-    return Outcome(end, calls)
+    return Outcome(stop, calls)
 
 
-def without_progress(job: CopyJob, start: int, end: int) -> Outcome:
+def without_progress(job: CopyJob, start: int, stop: int) -> Outcome:
     telling, job.progress = job.progress, lambda _byte_count: None
     try:
-        return copy_with_sendfile(job, start, end)
+        return copy_with_sendfile(job, start, stop)
     finally:
         job.progress = telling
 
 
-def never_giving_up(job: CopyJob, start: int, end: int) -> Outcome:
+def never_giving_up(job: CopyJob, start: int, stop: int) -> Outcome:
     job.cancelled.clear()
-    return copy_with_buffer(job, start, end)
+    return copy_with_buffer(job, start, stop)
 
 
-def forgetting_calls(job: CopyJob, start: int, end: int) -> Outcome:
-    return replace(copy_with_buffer(job, start, end), system_calls=1)
+def forgetting_calls(job: CopyJob, start: int, stop: int) -> Outcome:
+    return replace(copy_with_buffer(job, start, stop), system_calls=1)
 
 
-def holding_on_to_descriptors(job: CopyJob, start: int, end: int) -> Outcome:
+def holding_on_to_descriptors(job: CopyJob, start: int, stop: int) -> Outcome:
     held = [job.descriptors.descriptor(source) for source in range(job.plan.source_count)]
     calls = 0
-    for source, offset, position, count in job.pieces(start, end):
+    for source, offset, position, count in job.pieces(start, stop):
         buffer = memoryview(bytearray(count))
         job.kernel.pread(held[source], [buffer], offset)
         calls += 1 + job.write(buffer, position)
-    return Outcome(end, calls)
+    return Outcome(stop, calls)
 
 
-def swallowing_truncation(job: CopyJob, start: int, end: int) -> Outcome:
+def swallowing_truncation(job: CopyJob, start: int, stop: int) -> Outcome:
     with suppress(Exception):
-        return copy_with_buffer(job, start, end)
-    return Outcome(end, 0)
+        return copy_with_buffer(job, start, stop)
+    return Outcome(stop, 0)
 
 
 WHOLE, SPANS, LARGE, SHORT, REFUSALS, ZERO, TRUNCATION, FINAL, COUNTS, POSITIONS, PROGRESS, CANCEL, CALLS, KEPT = (
@@ -230,8 +230,8 @@ BROKEN: list[tuple[CopyMethod, str, str]] = [
     (in_pieces(past_the_kernel), WHOLE, "it copied past the job's kernel"),
     (answering_nothing, WHOLE, "it answered None instead of an Outcome"),  # type: ignore[list-item]
     (lambda _job, start, _end: Outcome(start, 0), WHOLE, "it says that it is done, and that it came to 8 only"),
-    (lambda _job, _start, end: Outcome(end + 1, 0), WHOLE, "it says that it came to 25, outside of the span"),
-    (lambda _job, _start, end: Outcome(end, 0), WHOLE, "the target's byte 8 is 00, not "),
+    (lambda _job, _start, stop: Outcome(stop + 1, 0), WHOLE, "it says that it came to 25, outside of the span"),
+    (lambda _job, _start, stop: Outcome(stop, 0), WHOLE, "the target's byte 8 is 00, not "),
     (lambda job, _start, _end: job.no_such_thing, WHOLE, "it raised AttributeError"),  # type: ignore[attr-defined]
     (in_pieces(shifted), WHOLE, "the target's byte 8 is 00, not "),
     (ignoring_its_span, SPANS, r"span \[8, 8\): it wrote byte 8 of the target, outside of the span"),
@@ -281,9 +281,9 @@ def test_every_check_catches_something() -> None:
 
 
 def test_a_buffer_that_is_not_emptied_in_time_is_caught(tmp_path: Path) -> None:
-    def method(job: CopyJob, start: int, end: int) -> Outcome:
-        limit = min(end, start + (1 << 20))
-        return replace(copy_with_buffer(job, start, limit), position=end)
+    def method(job: CopyJob, start: int, stop: int) -> Outcome:
+        limit = min(stop, start + (1 << 20))
+        return replace(copy_with_buffer(job, start, limit), position=stop)
 
     checks = conformance(method, directory=tmp_path)
     check_named(SHORT, checks)()

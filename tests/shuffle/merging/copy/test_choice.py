@@ -148,7 +148,7 @@ class TestSplitting:
 
     def test_where_nothing_is_cloned_there_is_one_span(self) -> None:
         plan = plan_merge([layout_of(LARGE, 5, LARGE)], 64)
-        assert choose(plan, MergeOptions(transfer_to="auto"), ANYWHERE) == [Span(plan.start, plan.end, self.REST)]
+        assert choose(plan, MergeOptions(transfer_to="auto"), ANYWHERE) == [Span(plan.start, plan.stop, self.REST)]
 
     @given(
         lengths=st.integers(1, 4).flatmap(
@@ -170,24 +170,24 @@ class TestSplitting:
         plan = plan_merge(layouts, first_offsets[-1])
         around = Surroundings(shares_blocks=True, block_bytes=block_bytes)
         spans = choose(plan, MergeOptions(transfer_to="auto"), around)
-        borders = [plan.start, *itertools.chain.from_iterable((span.start, span.end) for span in spans), plan.end]
+        borders = [plan.start, *itertools.chain.from_iterable((span.start, span.stop) for span in spans), plan.stop]
         assert borders[::2] == borders[1::2]
-        assert all(span.start < span.end for span in spans)
+        assert all(span.start < span.stop for span in spans)
         cloned = [span for span in spans if span.ladder[0] == "clone"]
         for span in cloned:
-            assert span.start % block_bytes == span.end % block_bytes == 0
+            assert span.start % block_bytes == span.stop % block_bytes == 0
             _assert_aligned_alike(plan, span, block_bytes)
-        assert written_bytes(spans, around) == plan.byte_count - sum(span.end - span.start for span in cloned)
+        assert written_bytes(spans, around) == plan.byte_count - sum(span.stop - span.start for span in cloned)
 
 
 def _assert_aligned_alike(plan: MergePlan, span: Span, block_bytes: int) -> None:
     """Each segment's part of a span is made of whole blocks in its source too."""
     position = span.start
-    while position < span.end:
+    while position < span.stop:
         segment = int(np.searchsorted(plan.positions, position, side="right")) - 1
         source_offset = int(plan.source_offsets[segment]) + position - int(plan.positions[segment])
         assert source_offset % block_bytes == 0
-        position = min(int(plan.positions[segment + 1]), span.end)
+        position = min(int(plan.positions[segment + 1]), span.stop)
         assert position % block_bytes == 0
 
 

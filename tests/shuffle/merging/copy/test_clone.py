@@ -75,13 +75,13 @@ def test_where_source_and_target_are_shifted_nothing_is_shared(sharing_dir: Path
 @pytest.mark.parametrize("first_offset", [0, 100, BLOCK, BLOCK + 512])
 def test_whole_blocks_are_shared_and_ragged_edges_copied(sharing_dir: Path, first_offset: int) -> None:
     sources = OpaqueSources(sharing_dir, [[3 * CLONED_BYTES + 77]], first_offset)
-    start, end = sources.plan.start, sources.plan.end
-    first_block, last_block = -(-start // BLOCK) * BLOCK, end // BLOCK * BLOCK
+    start, stop = sources.plan.start, sources.plan.stop
+    first_block, last_block = -(-start // BLOCK) * BLOCK, stop // BLOCK * BLOCK
     with sources.job() as job:
         copy_span(job, ["gather", "buffered"], start, first_block)
         outcome = copy_with_clone(job, first_block, last_block)
-        copy_span(job, ["gather", "buffered"], last_block, end)
-    assert (outcome.position, outcome.stop) == (last_block, None)
+        copy_span(job, ["gather", "buffered"], last_block, stop)
+    assert (outcome.position, outcome.obstacle) == (last_block, None)
     assert sources.written() == sources.merged
     assert shared_bytes(sharing_dir / "target") == last_block - first_block
 
@@ -92,9 +92,9 @@ def test_a_range_that_is_no_whole_block_is_refused_and_left_to_the_next_method(s
     with sources.job() as job:
         outcome = copy_with_clone(job, 0, 5 * BLOCK + 1)
         assert outcome.position == 0
-        assert outcome.stop is not None
-        assert outcome.stop.errno == errno.EINVAL
-        result = copy_span(job, ["clone", "gather", "buffered"], 100, sources.plan.end)
+        assert outcome.obstacle is not None
+        assert outcome.obstacle.errno == errno.EINVAL
+        result = copy_span(job, ["clone", "gather", "buffered"], 100, sources.plan.stop)
         copy_span(job, ["clone", "buffered"], 0, 100)
     assert [fallback.method for fallback in result.fallbacks] == ["clone"]
     assert sources.written() == sources.merged

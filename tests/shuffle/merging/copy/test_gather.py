@@ -55,10 +55,10 @@ def some_sources(directory: Path, shape: tuple[int, int, int]) -> OpaqueSources:
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_windows_of_every_shape_hold_the_targets_bytes(tmp_path: Path, shape: tuple[int, int, int], way: str) -> None:
     sources = some_sources(tmp_path, shape)
-    start, end = sources.plan.start, sources.plan.end
+    start, stop = sources.plan.start, sources.plan.stop
     with sources.job() as job:
-        outcome = copy_with_gather(job, start, end)
-    assert (outcome.position, outcome.stop) == (end, None)
+        outcome = copy_with_gather(job, start, stop)
+    assert (outcome.position, outcome.obstacle) == (stop, None)
     assert sources.written() == sources.merged
 
 
@@ -87,22 +87,22 @@ def test_windows_tile_any_span_and_cut_segments_at_any_byte(
         patch.setattr(gather, "_MANY_SEGMENTS", most_segments)
         sources = OpaqueSources(Path(directory), lengths, 8)
         plan, merged = sources.plan, sources.merged
-        start, end = sorted(data.draw(st.tuples(*[st.integers(plan.start, plan.end)] * 2)))
+        start, stop = sorted(data.draw(st.tuples(*[st.integers(plan.start, plan.stop)] * 2)))
         reached = start
         with sources.job(open_limit=open_limit) as job:
-            for window in assembled_windows(job, start, end):
+            for window in assembled_windows(job, start, stop):
                 assert window.position == reached
                 assert 0 < len(window.content) <= window_bytes
                 reached += len(window.content)
                 assert bytes(window.content) == merged[window.position - plan.start : reached - plan.start]
-        assert reached == end
+        assert reached == stop
 
 
 def test_short_reads_and_writes_go_on_where_they_ended(tmp_path: Path, way: str) -> None:
     sources = some_sources(tmp_path, (5, 300, 100))
     kernel = ScriptedKernel({"pread": [Real(), Always(Short(33))], "pwrite": [Always(Short(1001))]})
     with sources.job(kernel) as job:
-        copy_with_gather(job, sources.plan.start, sources.plan.end)
+        copy_with_gather(job, sources.plan.start, sources.plan.stop)
     assert kernel.unplayed == {}
     assert sources.written() == sources.merged
 
@@ -114,7 +114,7 @@ def test_a_source_that_ends_too_early_is_told_with_its_place(tmp_path: Path, way
         os.truncate(job.descriptors.path(3), size)
         sources.sources[3] = opaque_source(Path(job.descriptors.path(3)), sources.layouts[3])
         with pytest.raises(TruncatedError, match=r"source-3, offset \d+: .*expected \d+ bytes"):
-            copy_with_gather(job, sources.plan.start, sources.plan.end)
+            copy_with_gather(job, sources.plan.start, sources.plan.stop)
 
 
 @pytest.mark.parametrize(("name", "reads"), [("scattered", 5), ("permuted", 5), ("one by one", None)])
@@ -126,7 +126,7 @@ def test_a_window_takes_one_read_a_source_and_one_write(
     sources = some_sources(tmp_path, (5, 300, 100))
     kernel = ScriptedKernel({})
     with sources.job(kernel) as job:
-        outcome = copy_with_gather(job, sources.plan.start, sources.plan.end)
+        outcome = copy_with_gather(job, sources.plan.start, sources.plan.stop)
     assert kernel.call_counts == {"pread": reads or sources.plan.segment_count, "pwrite": 1}
     assert outcome.system_calls == kernel.call_counts.total()
 
@@ -153,7 +153,7 @@ def test_of_more_sources_than_may_be_open_each_window_opens_only_those_that_the_
     monkeypatch.setattr(gather, "LARGEST_WINDOW_BYTES", 100 * source_count)
     with sources.job(open_limit=limit) as job:
         opened.clear()
-        copy_with_gather(job, sources.plan.start, sources.plan.end)
+        copy_with_gather(job, sources.plan.start, sources.plan.stop)
     assert sources.written() == sources.merged
     assert opened.total() == source_count + (window_count - 1) * (source_count - limit)
 
@@ -165,7 +165,7 @@ def test_buffers_have_a_bound_however_many_threads_share_it(tmp_path: Path, thre
         job.threads = threads
         tracemalloc.start()
         try:
-            copy_with_gather(job, sources.plan.start, sources.plan.end)
+            copy_with_gather(job, sources.plan.start, sources.plan.stop)
             held, _ = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()

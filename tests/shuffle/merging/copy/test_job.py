@@ -38,12 +38,12 @@ def test_the_pieces_of_every_span_tile_it_and_say_where_their_bytes_are(data: st
     job = job_of(SMALL_AND_HUGE, 64)
     plan = job.plan
     near_borders = st.sampled_from(plan.positions.tolist()).flatmap(lambda border: st.integers(border - 3, border + 3))
-    places = st.one_of(near_borders, st.integers(plan.start, plan.end)).map(
-        lambda place: min(max(place, plan.start), plan.end)
+    places = st.one_of(near_borders, st.integers(plan.start, plan.stop)).map(
+        lambda place: min(max(place, plan.start), plan.stop)
     )
-    start, end = sorted((data.draw(places), data.draw(places)))
+    start, stop = sorted((data.draw(places), data.draw(places)))
     position = start
-    for piece in job.pieces(start, end):
+    for piece in job.pieces(start, stop):
         assert piece.position == position
         assert 0 < piece.byte_count <= PIECE_BYTES
         segment = int(np.searchsorted(plan.positions, position, side="right")) - 1
@@ -51,7 +51,7 @@ def test_the_pieces_of_every_span_tile_it_and_say_where_their_bytes_are(data: st
         assert piece.source_offset - plan.source_offsets[segment] == position - plan.positions[segment]
         position += piece.byte_count
         assert position <= plan.positions[segment + 1]
-    assert position == end
+    assert position == stop
 
 
 def test_more_segments_than_are_turned_into_pieces_at_once() -> None:
@@ -63,25 +63,25 @@ def test_more_segments_than_are_turned_into_pieces_at_once() -> None:
         for partition in range(partition_count)
         for source in range(2)
     ]
-    assert list(job.pieces(0, job.plan.end)) == expected
-    assert list(job.pieces(5, job.plan.end - 3)) == expected[5:-3]
+    assert list(job.pieces(0, job.plan.stop)) == expected
+    assert list(job.pieces(5, job.plan.stop - 3)) == expected[5:-3]
 
 
-@pytest.mark.parametrize(("start", "end"), [(64, None), (64, 70), (100, 5 * PIECE_BYTES), (66, 66)])
-def test_progress_sums_up_to_the_bytes_of_the_span(start: int, end: int | None) -> None:
+@pytest.mark.parametrize(("start", "stop"), [(64, None), (64, 70), (100, 5 * PIECE_BYTES), (66, 66)])
+def test_progress_sums_up_to_the_bytes_of_the_span(start: int, stop: int | None) -> None:
     told: list[int] = []
     job = job_of(SMALL_AND_HUGE, 64)
     job.progress = told.append
-    end = job.plan.end if end is None else end
-    for piece in job.pieces(start, end):
+    stop = job.plan.stop if stop is None else stop
+    for piece in job.pieces(start, stop):
         assert sum(told) <= piece.position - start
-    assert sum(told) == end - start
+    assert sum(told) == stop - start
 
 
 def test_a_job_gives_up_when_another_thread_has_failed() -> None:
     job = job_of(SMALL_AND_HUGE)
     job.cancelled = threading.Event()
-    pieces = job.pieces(job.plan.start, job.plan.end)
+    pieces = job.pieces(job.plan.start, job.plan.stop)
     next(pieces)
     job.cancelled.set()
     with pytest.raises(CancelledError):

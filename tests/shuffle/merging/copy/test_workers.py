@@ -47,7 +47,7 @@ def copy(sources: OpaqueSources, ladder: Ladder, kernel: Kernel, threads: int = 
     plan = sources.plan
     with (sources.directory / "target").open("w+b") as target:
         return copy_spans(
-            [Span(plan.start, plan.end, ladder)],
+            [Span(plan.start, plan.stop, ladder)],
             plan,
             sources.sources,
             Target(target.fileno(), "the target"),
@@ -58,21 +58,21 @@ def copy(sources: OpaqueSources, ladder: Ladder, kernel: Kernel, threads: int = 
 
 def spans_of(lengths: list[int]) -> list[Span]:
     borders = itertools.accumulate(lengths, initial=64)
-    return [Span(start, end, ("buffered",)) for start, end in itertools.pairwise(borders)]
+    return [Span(start, stop, ("buffered",)) for start, stop in itertools.pairwise(borders)]
 
 
 @given(spans=st.lists(st.integers(1, 200 * MIB), min_size=1, max_size=5).map(spans_of), threads=st.integers(2, 16))
 def test_chunks_tile_the_spans_and_start_at_whole_mebibytes_of_them(spans: list[Span], threads: int) -> None:
     chunks = _chunks(spans, threads)
     for span in spans:
-        of_span = [chunk for chunk in chunks if span.start <= chunk.start < span.end]
+        of_span = [chunk for chunk in chunks if span.start <= chunk.start < span.stop]
         assert of_span[0].start == span.start
-        assert of_span[-1].end == span.end
+        assert of_span[-1].stop == span.stop
         for chunk, following in itertools.pairwise(of_span):
-            assert chunk.end == following.start
-            assert (chunk.end - span.start) % MIB == 0
+            assert chunk.stop == following.start
+            assert (chunk.stop - span.start) % MIB == 0
         assert {chunk.ladder for chunk in of_span} == {span.ladder}
-    assert sum(chunk.end - chunk.start for chunk in chunks) == sum(span.end - span.start for span in spans)
+    assert sum(chunk.stop - chunk.start for chunk in chunks) == sum(span.stop - span.start for span in spans)
 
 
 @pytest.mark.parametrize("method", METHODS)
