@@ -19,12 +19,18 @@ def test_a_layout_knows_its_lengths_and_sums() -> None:
     assert layout.lengths.tolist() == [64, 0, 128]
     assert layout.byte_count == 192
     assert layout.row_count == 8
+    assert repr(layout) == "PartitionLayout(3 partitions, 8 rows, 192 bytes)"
 
 
 def test_opaque_bytes_have_neither_rows_nor_checksums() -> None:
     layout = PartitionLayout(i64(0, 5))
     assert layout.row_count is None
     assert layout.crc32c is None
+    assert repr(layout) == "PartitionLayout(1 partitions, 5 bytes)"
+
+
+def test_rows_may_be_as_many_as_an_int64_can_count() -> None:
+    assert PartitionLayout(i64(0, 8, 16), i64(2**62, 2**61)).row_count == 2**62 + 2**61
 
 
 def test_the_arrays_cannot_be_changed() -> None:
