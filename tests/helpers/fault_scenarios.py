@@ -102,9 +102,10 @@ def is_refused_set(place: Place) -> bool:
     return False
 
 
-def place_of(name: str, directory: Path) -> Place:
+def place_of(command: str, directory: Path) -> Place:
+    """Make the sources of a command, twice: its own, and those kept to be compared with them."""
     kept = directory / "kept"
-    if name.startswith("partition"):
+    if command.startswith("shuffle partition"):
         kept.mkdir()
         keys = np.arange(60_000) * 7919 % 10_007
         pa.parquet.write_table(pa.table({"key": keys, "text": keys.astype(str)}), kept / "rows.parquet")
@@ -112,7 +113,7 @@ def place_of(name: str, directory: Path) -> Place:
         (kept / "maps").mkdir(parents=True)
         random_spills(kept / "maps", [10, 0, 30], [0, 20, 10], [5, 5, 5])
     shutil.copytree(kept, directory / "place")
-    return Place(directory / "place", SCENARIOS[name])
+    return Place(directory / "place", command)
 
 
 def violations(place: Place, before: dict[str, bytes], expected: dict[str, bytes], outcome: Outcome) -> Iterator[str]:
@@ -165,7 +166,7 @@ def second_run(place: Place, engine: Engine, before: dict[str, bytes], expected:
 
 def campaign(name: str, directory: Path, *, part: int = 1) -> None:
     """Try every fault, or each ``part``-th one."""
-    place = place_of(name, directory)
+    place = place_of(SCENARIOS[name], directory)
     engine = Engine(place.run, place.directory)
     place.prepare()
     before = place.outputs
