@@ -58,21 +58,21 @@ class SortedBlock:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Rows ``[begin, end)`` of a block."""
+    """Rows ``[start, stop)`` of a block."""
 
     block: SortedBlock
-    begin: int
-    end: int
+    start: int
+    stop: int
 
     @property
     def rows(self) -> pa.RecordBatch:
         """The rows, not copied."""
-        return self.block.rows.slice(self.begin, self.end - self.begin)
+        return self.block.rows.slice(self.start, self.stop - self.start)
 
     @property
     def byte_count(self) -> int:
         """Bytes of the rows, estimated."""
-        return (self.end - self.begin) * self.block.row_bytes
+        return (self.stop - self.start) * self.block.row_bytes
 
 
 def block_rows(partition_count: int) -> int:
@@ -133,10 +133,10 @@ def plan_windows(blocks: Sequence[SortedBlock], partition_count: int) -> Iterato
     if not blocks:
         return
     borders = _borders(blocks, partition_count)
-    begins = np.stack([np.searchsorted(block.partition_numbers, borders) for block in blocks], axis=1).tolist()
-    for first, last in pairwise(begins):
+    starts = np.stack([np.searchsorted(block.partition_numbers, borders) for block in blocks], axis=1).tolist()
+    for first, last in pairwise(starts):
         pieces = [
-            Piece(block, begin, end) for block, begin, end in zip(blocks, first, last, strict=True) if begin < end
+            Piece(block, start, stop) for block, start, stop in zip(blocks, first, last, strict=True) if start < stop
         ]
         if sum(piece.byte_count for piece in pieces) <= _BATCH_BYTES:
             yield pieces
@@ -151,15 +151,15 @@ def window_batches(window: Sequence[Piece]) -> list[tuple[int, pa.RecordBatch]]:
     """
     rows = _joined([piece.rows for piece in window])
     numbers: PartitionNumbers = np.concatenate(
-        [piece.block.partition_numbers[piece.begin : piece.end] for piece in window]
+        [piece.block.partition_numbers[piece.start : piece.stop] for piece in window]
     )
     if len(window) > 1 and numbers.min() < numbers.max():
         order = stable_order(numbers)
         rows, numbers = _taken(rows, order), numbers[order]
-    begins = np.flatnonzero(np.diff(numbers, prepend=numbers[:1] + 1)).tolist()
+    starts = np.flatnonzero(np.diff(numbers, prepend=numbers[:1] + 1)).tolist()
     return [
-        (int(numbers[begin]), rows.slice(begin, end - begin))
-        for begin, end in zip(begins, [*begins[1:], len(numbers)], strict=True)
+        (int(numbers[start]), rows.slice(start, stop - start))
+        for start, stop in zip(starts, [*starts[1:], len(numbers)], strict=True)
     ]
 
 
@@ -193,8 +193,8 @@ def _batch_sized(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
     size = 0
     for piece in pieces:
         step = max(_BATCH_BYTES // piece.block.row_bytes, 1)
-        for begin in range(piece.begin, piece.end, step):
-            part = Piece(piece.block, begin, min(begin + step, piece.end))
+        for start in range(piece.start, piece.stop, step):
+            part = Piece(piece.block, start, min(start + step, piece.stop))
             if group and size + part.byte_count > _BATCH_BYTES:
                 yield group
                 group, size = [], 0
