@@ -72,42 +72,33 @@ __all__ = [
     "verify",
 ]
 
-_LAZY = {
-    "BadSourcesError": "shuffle.merging.sources",
-    "CallablePartitioner": "shuffle.partitioners",
-    "CsvOptions": "shuffle.rows.csv_options",
-    "Exchange": "shuffle.jobs.exchanges",
-    "FetchOptions": "shuffle.http_options",
-    "HashPartitioner": "shuffle.partitioners",
-    "InputError": "shuffle.rows.errors",
-    "JobOptions": "shuffle.jobs.options",
-    "JobReport": "shuffle.jobs.report",
-    "JoinSide": "shuffle.jobs.job",
-    "MapOptions": "shuffle.options",
-    "MapReport": "shuffle.report",
-    "MapWriter": "shuffle.mapping.map_writer",
-    "MergeOptions": "shuffle.options",
-    "MergeReport": "shuffle.report",
-    "PartitionClient": "shuffle.client",
-    "PartitionServer": "shuffle.serve.server",
-    "RangePartitioner": "shuffle.partitioners",
-    "RoundRobinPartitioner": "shuffle.partitioners",
-    "ServeOptions": "shuffle.http_options",
-    "ShuffleWarning": "shuffle.warning",
-    "SortKey": "shuffle.rows.placement",
-    "co_partitioned": "shuffle.reduce",
-    "diff": "shuffle.inspecting.comparison",
-    "doctor": "shuffle.inspecting.doctor",
-    "fetch": "shuffle.client",
-    "inspect": "shuffle.inspecting.inspection",
-    "merge": "shuffle.merging.merge",
-    "partition_files": "shuffle.mapping.partition_files",
-    "read_partition": "shuffle.reduce",
-    "repair": "shuffle.inspecting.repair",
-    "run": "shuffle.jobs.job",
-    "verify": "shuffle.inspecting.verification",
-    "run_join": "shuffle.jobs.job",
+_MODULES = {
+    "client": ["PartitionClient", "fetch"],
+    "http_options": ["FetchOptions", "ServeOptions"],
+    "inspecting.comparison": ["diff"],
+    "inspecting.doctor": ["doctor"],
+    "inspecting.inspection": ["inspect"],
+    "inspecting.repair": ["repair"],
+    "inspecting.verification": ["verify"],
+    "jobs.exchanges": ["Exchange"],
+    "jobs.job": ["JoinSide", "run", "run_join"],
+    "jobs.options": ["JobOptions"],
+    "jobs.report": ["JobReport"],
+    "mapping.map_writer": ["MapWriter"],
+    "mapping.partition_files": ["partition_files"],
+    "merging.merge": ["merge"],
+    "merging.sources": ["BadSourcesError"],
+    "options": ["MapOptions", "MergeOptions"],
+    "partitioners": ["CallablePartitioner", "HashPartitioner", "RangePartitioner", "RoundRobinPartitioner"],
+    "reduce": ["co_partitioned", "read_partition"],
+    "report": ["MapReport", "MergeReport"],
+    "rows.csv_options": ["CsvOptions"],
+    "rows.errors": ["InputError"],
+    "rows.placement": ["SortKey"],
+    "serve.server": ["PartitionServer"],
+    "warning": ["ShuffleWarning"],
 }
+_LAZY = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
@@ -117,7 +108,7 @@ def __getattr__(name: str) -> Any:
         return version("shuffle-merge")
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_LAZY[name]), name)
+    return getattr(importlib.import_module(f"shuffle.{_LAZY[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -25,19 +25,19 @@ AnyFile = SpillFile | str | PathLike[str]
 
 def read_partition(
     files: Iterable[AnyFile],
-    first: int,
-    last: int | None = None,
+    start: int,
+    stop: int | None = None,
     *,
     columns: Sequence[str] | None = None,
     prefetch_bytes: int | str = 64 << 20,
     threads: int = 4,
     mix_partitioners: bool = False,
 ) -> pa.RecordBatchReader:
-    """The rows of one partition, or of partitions ``first`` … ``last - 1``, of several files.
+    """The rows of one partition, or of partitions ``start`` … ``stop - 1``, of several files.
 
     Args:
         files: open, or paths, which are opened when their turn comes and closed behind it. At least one.
-        first, last: the partitions; of each file its own, in file order.
+        start, stop: the partitions; of each file its own, in file order.
         columns: names of the columns wanted, in the order wanted; None for all.
         prefetch_bytes: at most so many bytes of ranges are read ahead, or held by the batch that was given out last.
         threads: how many files are read at once.
@@ -59,15 +59,15 @@ def read_partition(
     if first_file is None:
         raise ValueError("there are no files to read")
     opened = _opened(first_file)
-    schema = opened.batches(first, first, columns=columns).schema
-    opened.range_of(first, last)
+    schema = opened.batches(start, start, columns=columns).schema
+    opened.range_of(start, stop)
 
     def tasks() -> Iterator[Task[pa.Table]]:
-        yield _task(opened, first, last, columns)
+        yield _task(opened, start, stop, columns)
         for file in remaining:
             other = _opened(file)
             _check_agreement(opened, other, mix_partitioners=mix_partitioners)
-            yield _task(other, first, last, columns)
+            yield _task(other, start, stop, columns)
 
     def batches() -> Iterator[pa.RecordBatch]:
         for table in in_order(tasks(), prefetch_bytes, threads):
@@ -80,14 +80,14 @@ def _opened(file: AnyFile) -> SpillFile:
     return SpillFile(file) if isinstance(file, (str, os.PathLike)) else file
 
 
-def _task(file: SpillFile, first: int, last: int | None, columns: Any) -> Task[pa.Table]:
-    start, end = file.range_of(first, last)
+def _task(file: SpillFile, start: int, stop: int | None, columns: Any) -> Task[pa.Table]:
+    offset, stop_offset = file.range_of(start, stop)
 
     def read() -> pa.Table:
-        file.will_need(first, last)
-        return file.read(first, last, columns=columns)
+        file.will_need(start, stop)
+        return file.read(start, stop, columns=columns)
 
-    return Task(end - start, read)
+    return Task(stop_offset - offset, read)
 
 
 def _check_agreement(first: SpillFile, other: SpillFile, *, mix_partitioners: bool) -> None:

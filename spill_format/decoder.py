@@ -88,15 +88,15 @@ class SelectingDecoder(Decoder):
         """See ``Decoder``."""
         if self._is_whole:
             return
-        first, last = part.message_offsets.searchsorted([origin, origin + len(content)]).tolist()
-        blocks = np.zeros(last - first, dtype=BLOCK_DTYPE)
-        blocks["offset"] = part.message_offsets[first:last] - origin + len(self._header)
-        blocks["metadata_length"] = part.of_these.metadata_lengths[first:last]
-        blocks["body_length"] = part.of_these.body_lengths[first:last]
+        start, stop = part.message_offsets.searchsorted([origin, origin + len(content)]).tolist()
+        blocks = np.zeros(stop - start, dtype=BLOCK_DTYPE)
+        blocks["offset"] = part.message_offsets[start:stop] - origin + len(self._header)
+        blocks["metadata_length"] = part.of_these.metadata_lengths[start:stop]
+        blocks["body_length"] = part.of_these.body_lengths[start:stop]
         footer = encode_footer_frame(self._template, _NOTE, len(blocks))
         end = pa.py_buffer(b"".join((footer.start, blocks.tobytes(), footer.end)))
         joined = pa.PythonFile(_Joined((self._header, content, end)), "r")
-        self._file, self._first = pa.ipc.open_file(joined, options=self._options), first
+        self._file, self._first = pa.ipc.open_file(joined, options=self._options), start
 
     def _stored_batch(self, message: int, _encapsulated: pa.Buffer) -> pa.RecordBatch:
         assert self._file is not None

@@ -83,25 +83,24 @@ class DescribedFile:
         """Record batches in each partition, ``int64[P]``."""
         return self._outline.index.message_counts(self._read)
 
-    def range_of(self, first: int, last: int | None = None) -> tuple[int, int]:
-        """Where the bytes of one partition, or of partitions ``first`` … ``last - 1``, start and end in the file.
+    def range_of(self, start: int, stop: int | None = None) -> tuple[int, int]:
+        """Where the bytes of one partition, or of partitions ``start`` … ``stop - 1``, start and end in the file.
 
         Raises:
             IndexError: there is no such partition.
         """
-        first, last = self._partitions(first, last)
+        start, stop = self._partitions(start, stop)
         if self._layout is None:
-            return self._outline.index.bounds(self._read, first, last)
-        start, end = self._layout.offsets[[first, last]].tolist()
-        return start, end
+            return self._outline.index.bounds(self._read, start, stop)
+        return int(self._layout.offsets[start]), int(self._layout.offsets[stop])
 
-    def _partitions(self, first: int, last: int | None) -> tuple[int, int]:
-        first = operator.index(first)
-        last = first + 1 if last is None else operator.index(last)
-        if not 0 <= first <= last <= self.partition_count:
-            asked = f"partition {first} does" if last == first + 1 else f"partitions {first} to {last - 1} do"
+    def _partitions(self, start: int, stop: int | None) -> tuple[int, int]:
+        start = operator.index(start)
+        stop = start + 1 if stop is None else operator.index(stop)
+        if not 0 <= start <= stop <= self.partition_count:
+            asked = f"partition {start} does" if stop == start + 1 else f"partitions {start} to {stop - 1} do"
             raise IndexError(f"{self.path}: {asked} not exist: there are {self.partition_count}, from 0")
-        return first, last
+        return start, stop
 
 
 def selected_fields(schema: pa.Schema, columns: Sequence[str]) -> list[int]:

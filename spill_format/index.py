@@ -266,6 +266,6 @@ class IndexPart(NamedTuple):
         return cls(start, stop, index, index.message_offsets, index.first_messages)
 
     def messages_of(self, partition: int) -> tuple[int, int]:
-        """The messages ``[first, last)`` of a partition."""
-        first, last = self.first_messages[partition - self.start : partition - self.start + 2].tolist()
-        return first, last
+        """The messages ``[start, stop)`` of a partition."""
+        start, stop = self.first_messages[partition - self.start : partition - self.start + 2].tolist()
+        return start, stop

@@ -122,10 +122,10 @@ class IndexReader:
     def bounds(self, read: ReadAt, start: int, stop: int) -> tuple[int, int]:
         """Where the ranges of the partitions ``[start, stop)`` start and end in the file; as ``layout``."""
         table = self.summary.partitions
-        first, last = (self._entries(read, table, number, number + 1)["offset"][0] for number in (start, stop))
-        if first > last:
-            raise self._place(table, stop).corrupt("the range ends before it starts", f"{first} or more", int(last))
-        return int(first), int(last)
+        offset, stop_offset = (int(self._entries(read, table, each, each + 1)["offset"][0]) for each in (start, stop))
+        if offset > stop_offset:
+            raise self._place(table, stop).corrupt("the range ends before it starts", f"{offset} or more", stop_offset)
+        return offset, stop_offset
 
     def message_counts(self, read: ReadAt) -> Int64Array:
         """Messages in each partition, ``int64[P]``; as ``layout``."""
@@ -213,9 +213,9 @@ class IndexReader:
 
     def _blocks(self, read: ReadAt, table: Table, start: int, stop: int) -> npt.NDArray[Any]:
         """Blocks ``[start, stop)`` of a table, found right, each by its checksum and by the least that entries say."""
-        first, last = start * table.block_entries, min(stop * table.block_entries, table.entry_count)
-        place = self._place(table, first)
-        content = memoryview(read(place.offset, (last - first) * table.dtype.itemsize))
+        start_entry, stop_entry = start * table.block_entries, min(stop * table.block_entries, table.entry_count)
+        place = self._place(table, start_entry)
+        content = memoryview(read(place.offset, (stop_entry - start_entry) * table.dtype.itemsize))
         block_length = table.block_entries * table.dtype.itemsize
         for block in range(start, stop):
             skipped = (block - start) * block_length
@@ -228,7 +228,7 @@ class IndexReader:
         name, least = "metadata_length" if table.dtype == MESSAGE_DTYPE else "offset", SMALLEST_METADATA_LENGTH
         if (entries[name] < least).any():
             number = int(np.argmax(entries[name] < least))
-            raise self._place(table, first + number).corrupt(
+            raise self._place(table, start_entry + number).corrupt(
                 name.replace("_", " "), f"{least} or more", int(entries[name][number])
             )
         return entries

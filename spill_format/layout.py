@@ -105,8 +105,8 @@ def find_defect(offsets: Int64Array, rows: Int64Array | None) -> LayoutDefect | 
     # Compared, not subtracted: a difference of offsets that a hostile file holds may pass 2**63 and wrap around.
     if (decreasing := offsets[1:] < offsets[:-1]).any():
         partition = int(np.argmax(decreasing))
-        start, end = int(offsets[partition]), int(offsets[partition + 1])
-        return LayoutDefect("the range ends before it starts", partition, f"an end of {start} or more", end)
+        start, stop = int(offsets[partition]), int(offsets[partition + 1])
+        return LayoutDefect("the range ends before it starts", partition, f"an end of {start} or more", stop)
     return None if rows is None else _find_row_defect(rows, offsets)
 
 

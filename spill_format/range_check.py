@@ -50,15 +50,15 @@ class RangeChecker:
         assert layout.crc32c is not None
         checksum, row_count = 0, 0
         for message in range(*part.messages_of(partition)):
-            start, end = part.message_offsets[message : message + 2].tolist()
-            content = self._read(start, end - start)
+            start, stop = part.message_offsets[message : message + 2].tolist()
+            content = self._read(start, stop - start)
             self._progress(len(content))
             checksum = crc32c(content, checksum)
             row_count += self._rows_of(content, int(part.of_these.metadata_lengths[message]), partition, start)
-        start, end = layout.offsets[place : place + 2].tolist()
+        start, stop = layout.offsets[place : place + 2].tolist()
         if checksum != layout.crc32c[place]:
             raise ChecksumError(
-                f"CRC-32C of the range of {end - start} bytes",
+                f"CRC-32C of the range of {stop - start} bytes",
                 path=self._path,
                 partition=partition,
                 offset=start,

@@ -94,11 +94,11 @@ class SpillFile(DescribedFile):
         state = "" if self._close_file.alive else ", closed"
         return f"SpillFile({self.path!r}, {self.partition_count} partitions, {self.byte_count} bytes{state})"
 
-    def read(self, first: int, last: int | None = None, *, columns: Sequence[str] | None = None) -> pa.Table:
-        """The rows of one partition, or of partitions ``first`` … ``last - 1``, in file order.
+    def read(self, start: int, stop: int | None = None, *, columns: Sequence[str] | None = None) -> pa.Table:
+        """The rows of one partition, or of partitions ``start`` … ``stop - 1``, in file order.
 
         Args:
-            first, last: the partitions; their ranges touch, so that several are one contiguous read.
+            start, stop: the partitions; their ranges touch, so that several are one contiguous read.
             columns: names of the columns wanted, in the order wanted; None for all. No page is touched, and nothing
                 decompressed, of the others.
 
@@ -110,17 +110,17 @@ class SpillFile(DescribedFile):
             ValueError: there is no such column, or several have its name.
             ChecksumError, CorruptError: a message is damaged, or cannot be decoded.
         """
-        first, last = self._partitions(first, last)
+        start, stop = self._partitions(start, stop)
         decode = self._decoder(columns)
-        return pa.Table.from_batches(self._batches(first, last, decode, self.byte_count), schema=decode.schema)
+        return pa.Table.from_batches(self._batches(start, stop, decode, self.byte_count), schema=decode.schema)
 
     def batches(
-        self, first: int, last: int | None = None, *, columns: Sequence[str] | None = None
+        self, start: int, stop: int | None = None, *, columns: Sequence[str] | None = None
     ) -> pa.RecordBatchReader:
         """As ``read``, one record batch after the other."""
-        first, last = self._partitions(first, last)
+        start, stop = self._partitions(start, stop)
         decode = self._decoder(columns)
-        return pa.RecordBatchReader.from_batches(decode.schema, self._batches(first, last, decode, _RUN_BYTES))
+        return pa.RecordBatchReader.from_batches(decode.schema, self._batches(start, stop, decode, _RUN_BYTES))
 
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
         """All rows, as Arrow's PyCapsule interface has them: for Polars, DuckDB, pandas and others."""
@@ -145,11 +145,11 @@ class SpillFile(DescribedFile):
         if count < 1:
             raise ValueError(f"a partition is cut into 1 slice or more, not {count}")
         part = self._part(partition, partition + 1)
-        start, end = part.messages_of(partition)
-        offsets = part.message_offsets[start : end + 1]
+        start_message, stop_message = part.messages_of(partition)
+        offsets = part.message_offsets[start_message : stop_message + 1]
         return [
-            PartitionSlice(partition, first, last, int(offsets[last] - offsets[first]))
-            for first, last in pairwise(even_cuts(offsets, count))
+            PartitionSlice(partition, start, stop, int(offsets[stop] - offsets[start]))
+            for start, stop in pairwise(even_cuts(offsets, count))
         ]
 
     def read_slice(self, part: PartitionSlice, *, columns: Sequence[str] | None = None) -> pa.Table:
@@ -161,14 +161,14 @@ class SpillFile(DescribedFile):
         """
         partition, _ = self._partitions(part.partition, part.partition + 1)
         index = self._part(partition, partition + 1)
-        start, end = index.messages_of(partition)
-        if not 0 <= part.first_batch <= part.last_batch <= end - start:
+        start, stop = index.messages_of(partition)
+        if not 0 <= part.start_batch <= part.stop_batch <= stop - start:
             raise IndexError(
-                f"{self.path}: partition {partition} has {end - start} batches: there are no "
-                f"batches {part.first_batch} to {part.last_batch - 1}"
+                f"{self.path}: partition {partition} has {stop - start} batches: there are no "
+                f"batches {part.start_batch} to {part.stop_batch - 1}"
             )
         decode = self._decoder(columns)
-        messages = range(start + part.first_batch, start + part.last_batch)
+        messages = range(start + part.start_batch, start + part.stop_batch)
         content = self._content(*index.message_offsets[[messages.start, messages.stop]].tolist())
         origin = int(index.message_offsets[messages.start])
         decode.begin(index, content, origin)
@@ -179,17 +179,17 @@ class SpillFile(DescribedFile):
         ]
         return pa.Table.from_batches(read, schema=decode.schema)
 
-    def will_need(self, first: int, last: int | None = None) -> None:
+    def will_need(self, start: int, stop: int | None = None) -> None:
         """Let the kernel begin to read partitions into the page cache, and do not wait for it; unless it is not mapped.
 
         Raises:
             IndexError: there is no such partition.
         """
-        start, end = self.range_of(first, last)
+        offset, stop_offset = self.range_of(start, stop)
         self._check_open()
-        if self._map is not None and start < end and hasattr(mmap, "MADV_WILLNEED"):
-            start -= start % mmap.PAGESIZE
-            self._map.madvise(mmap.MADV_WILLNEED, start, end - start)
+        if self._map is not None and offset < stop_offset and hasattr(mmap, "MADV_WILLNEED"):
+            offset -= offset % mmap.PAGESIZE
+            self._map.madvise(mmap.MADV_WILLNEED, offset, stop_offset - offset)
 
     def verify(self) -> None:
         """Check every byte of the file: all that describes it, each message and its values, and each range's checksum.
@@ -234,23 +234,23 @@ class SpillFile(DescribedFile):
         if not self._close_file.alive:
             raise ValueError(f"{self.path}: the file is closed")
 
-    def _content(self, start: int, end: int) -> pa.Buffer:
-        """The bytes ``[start, end)`` of the file: a view of its map, or read."""
+    def _content(self, start: int, stop: int) -> pa.Buffer:
+        """The bytes ``[start, stop)`` of the file: a view of its map, or read."""
         self._check_open()
         if self._buffer is not None:
-            return self._buffer.slice(start, end - start)
-        return pa.py_buffer(self._file.read_at(start, end - start))
+            return self._buffer.slice(start, stop - start)
+        return pa.py_buffer(self._file.read_at(start, stop - start))
 
-    def _batches(self, first: int, last: int, decode: Decoder, run_bytes: int) -> Iterator[pa.RecordBatch]:
+    def _batches(self, start: int, stop: int, decode: Decoder, run_bytes: int) -> Iterator[pa.RecordBatch]:
         """The rows of partitions; those of at most ``run_bytes``, or of one, are read at once."""
         content, origin, reached = pa.py_buffer(b""), 0, 0
-        for partition in range(first, last):
-            part = self._part(partition, last)
+        for partition in range(start, stop):
+            part = self._part(partition, stop)
             layout, place = part.of_these.layout, partition - part.start
-            start, end = layout.offsets[place : place + 2].tolist()
-            if end > reached:
-                reached = end if self._buffer is not None else _run_end(part, partition, last, run_bytes)
-                content, origin = self._content(start, reached), start
+            offset, stop_offset = layout.offsets[place : place + 2].tolist()
+            if stop_offset > reached:
+                reached = stop_offset if self._buffer is not None else _run_end(part, partition, stop, run_bytes)
+                content, origin = self._content(offset, reached), offset
                 decode.begin(part, content, origin)
             rows = 0
             for message in range(*part.messages_of(partition)):
@@ -263,7 +263,7 @@ class SpillFile(DescribedFile):
                     "number of rows of the partition",
                     path=self.path,
                     partition=partition,
-                    offset=start,
+                    offset=offset,
                     expected=int(layout.rows[place]),
                     actual=rows,
                     advice=REPAIR_ADVICE,
@@ -307,8 +307,8 @@ class SpillFile(DescribedFile):
         self, part: IndexPart, message: int, partition: int, decode: Decoder, content: pa.Buffer, origin: int
     ) -> list[pa.RecordBatch]:
         """The rows of one message, after it has been found sound; ``content`` is the file from ``origin`` on."""
-        start, end = part.message_offsets[message : message + 2].tolist()
-        encapsulated = content.slice(start - origin, end - start)
+        start, stop = part.message_offsets[message : message + 2].tolist()
+        encapsulated = content.slice(start - origin, stop - start)
         metadata_length = int(part.of_these.metadata_lengths[message])
         view = memoryview(encapsulated)
         if self._check == "nothing" or isinstance(decode, SelectingDecoder):  # values are not, or otherwise checked
@@ -320,13 +320,13 @@ class SpillFile(DescribedFile):
         try:
             return decode(message, encapsulated)
         except UNDECODABLE as error:  # a context for each message would cost as much as decoding it
-            with decoding("the record batch", self.path, start, partition, end - start):
+            with decoding("the record batch", self.path, start, partition, stop - start):
                 raise error from None
 
 
-def _run_end(part: IndexPart, partition: int, last: int, run_bytes: int) -> int:
+def _run_end(part: IndexPart, partition: int, stop: int, run_bytes: int) -> int:
     """Where the bytes end that are read at once from a partition's start on: with it, or with a later one."""
-    offsets = part.of_these.layout.offsets[partition - part.start : last - part.start + 1]
+    offsets = part.of_these.layout.offsets[partition - part.start : stop - part.start + 1]
     fitting = int(offsets.searchsorted(offsets[0] + run_bytes, side="right")) - 1
     return int(offsets[max(fitting, 1)])
 

@@ -240,12 +240,12 @@ def _read_moved(file: _File, moved: int, offset: int, byte_count: int) -> bytes:
 def _summary_candidates(file: _File) -> Iterator[int]:
     """Where an index section's summary may be, from the end of the file on."""
     overlap = len(SUMMARY_MAGIC) - 1
-    end = file.byte_count
-    while end > 0:
-        start = max(end - _WINDOW_BYTES, 0)
-        window = file.read(start, end - start + overlap)
+    stop = file.byte_count
+    while stop > 0:
+        start = max(stop - _WINDOW_BYTES, 0)
+        window = file.read(start, stop - start + overlap)
         found = window.rfind(SUMMARY_MAGIC)
         while found >= 0:
             yield start + found
             found = window.rfind(SUMMARY_MAGIC, 0, found + overlap)
-        end = start
+        stop = start

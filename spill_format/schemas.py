@@ -32,7 +32,7 @@ def storage_schema(schema: pa.Schema) -> pa.Schema:
             deeper than Arrow writes it; it names the column.
     """
     _check_nesting(schema)
-    plain = _plain_schema(schema)
+    plain = _stored_schema(schema)
     if plain.equals(schema):
         return _without_stale_original(schema)
     _check_conversions(schema, plain)
@@ -61,19 +61,19 @@ def original_schema(stored: pa.Schema) -> pa.Schema:
     if encoded is None:
         return stored
     original = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(encoded, validate=True)))
-    if not _plain_schema(original).equals(stored):
+    if not _stored_schema(original).equals(stored):
         raise ValueError("the original schema in the metadata is not one of the columns that are stored")
     return original.with_metadata(metadata or None)
 
 
-def plain_type(data_type: pa.DataType) -> pa.DataType:
+def stored_type(data_type: pa.DataType) -> pa.DataType:
     """``data_type`` with every dictionary-encoded type in it, however deep, replaced by its values' type."""
     if pa.types.is_dictionary(data_type):
-        return plain_type(data_type.value_type)
+        return stored_type(data_type.value_type)
     if isinstance(data_type, pa.BaseExtensionType):
-        plain = plain_type(data_type.storage_type)
+        plain = stored_type(data_type.storage_type)
         return data_type if plain.equals(data_type.storage_type) else plain
-    return _rebuilt(data_type, [field.with_type(plain_type(field.type)) for field in _children(data_type)])
+    return _rebuilt(data_type, [field.with_type(stored_type(field.type)) for field in _children(data_type)])
 
 
 def to_storage(batch: pa.RecordBatch, stored: pa.Schema) -> pa.RecordBatch:
@@ -126,8 +126,8 @@ def describe_difference(first: pa.Schema, second: pa.Schema) -> str | None:
     return None
 
 
-def _plain_schema(schema: pa.Schema) -> pa.Schema:
-    fields = [field.with_type(plain_type(field.type)) for field in schema]
+def _stored_schema(schema: pa.Schema) -> pa.Schema:
+    fields = [field.with_type(stored_type(field.type)) for field in schema]
     return pa.schema(fields, metadata=schema.metadata)
 
 
@@ -141,7 +141,7 @@ def _without_stale_original(schema: pa.Schema) -> pa.Schema:
 
 
 def _has_dictionaries(schema: pa.Schema) -> bool:
-    return any(not plain_type(field.type).equals(field.type) for field in schema)
+    return any(not stored_type(field.type).equals(field.type) for field in schema)
 
 
 def _check_conversions(schema: pa.Schema, plain: pa.Schema) -> None:
@@ -183,7 +183,7 @@ def _rebuilt(data_type: pa.DataType, children: list[pa.Field]) -> pa.DataType:
 
 
 def _decoded(array: pa.Array, stored: pa.DataType) -> pa.Array:
-    """``array`` as one of the type ``stored``, that is ``plain_type(array.type)``."""
+    """``array`` as one of the type ``stored``, that is ``stored_type(array.type)``."""
     if array.type.equals(stored):
         return array
     if isinstance(array.type, pa.BaseExtensionType):
@@ -198,7 +198,7 @@ def _decoded(array: pa.Array, stored: pa.DataType) -> pa.Array:
 
 
 def _encoded(array: pa.Array, original: pa.DataType) -> pa.Array:
-    """``array`` as one of the type ``original``, whose ``plain_type`` it has.
+    """``array`` as one of the type ``original``, whose ``stored_type`` it has.
 
     Raises:
         pyarrow.ArrowInvalid: more distinct values than the type's index can number.
@@ -240,11 +240,11 @@ def _with_children(
         size = data_type.list_size
         values = convert(array.values.slice(array.offset * size, len(array) * size), data_type.value_type)
         return pa.FixedSizeListArray.from_arrays(values, type=data_type, mask=mask)
-    first, last = array.offsets[0].as_py(), array.offsets[-1].as_py()
-    offsets = pc.subtract(array.offsets, first)
+    start, stop = array.offsets[0].as_py(), array.offsets[-1].as_py()
+    offsets = pc.subtract(array.offsets, start)
     if pa.types.is_map(data_type):
-        keys = convert(array.keys.slice(first, last - first), data_type.key_type)
-        items = convert(array.items.slice(first, last - first), data_type.item_type)
+        keys = convert(array.keys.slice(start, stop - start), data_type.key_type)
+        items = convert(array.items.slice(start, stop - start), data_type.item_type)
         return pa.MapArray.from_arrays(offsets, keys, items, data_type, mask=mask)
-    values = convert(array.values.slice(first, last - first), data_type.value_type)
+    values = convert(array.values.slice(start, stop - start), data_type.value_type)
     return type(array).from_arrays(offsets, values, type=data_type, mask=mask)

@@ -15,13 +15,13 @@ class PartitionSlice(NamedTuple):
 
     Attributes:
         partition: its number.
-        first_batch, last_batch: the batches ``[first_batch, last_batch)`` of the partition, counted from 0.
+        start_batch, stop_batch: the batches ``[start_batch, stop_batch)`` of the partition, counted from 0.
         byte_count: their bytes in the file.
     """
 
     partition: int
-    first_batch: int
-    last_batch: int
+    start_batch: int
+    stop_batch: int
     byte_count: int
 
 

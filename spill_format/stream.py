@@ -33,11 +33,11 @@ def ranges_within(stream: Bytes, path: str) -> memoryview:
         start = metadata_length_of(view[:PREFIX_LENGTH])
     except ValueError as error:
         raise CorruptError(f"not an Arrow stream ({error})", path=path, offset=0) from error
-    end = len(view) - len(END_OF_STREAM)
-    if end < start or view[end:] != END_OF_STREAM:
-        raise TruncatedError("the stream has no end-of-stream marker", path=path, offset=max(end, 0))
+    stop = len(view) - len(END_OF_STREAM)
+    if stop < start or view[stop:] != END_OF_STREAM:
+        raise TruncatedError("the stream has no end-of-stream marker", path=path, offset=max(stop, 0))
     check_schema_message(view[:start], path)
-    return view[start:end]
+    return view[start:stop]
 
 
 def check_schema_message(message: Bytes, path: str) -> None:

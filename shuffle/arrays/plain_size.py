@@ -90,8 +90,8 @@ def _bytes_of(array: pa.Array) -> int:  # noqa: PLR0911 (a table of types)
         return sum(_bytes_of(array.field(position)) for position in range(kind.num_fields))
     if _types.is_map(kind):  # which Arrow does not flatten
         places = array.offsets
-        first, end = places[0].as_py(), places[-1].as_py()
-        children = [child.slice(first, end - first) for child in (array.keys, array.items)]
+        start, stop = places[0].as_py(), places[-1].as_py()
+        children = [child.slice(start, stop - start) for child in (array.keys, array.items)]
         return sum(map(_bytes_of, children)) + _OFFSET_BYTES * len(array)
     return _bytes_of(array.flatten()) + _OFFSET_BYTES * len(array)
 

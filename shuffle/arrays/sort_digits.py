@@ -48,7 +48,7 @@ class SortOrder:
 
 def is_sortable(kind: pa.DataType) -> bool:
     """Whether columns of this type have digits: all but nested types, unions and calendar intervals."""
-    kind = sortable_type(kind)
+    kind = compared_type(kind)
     return bool(
         _types.is_boolean(kind)
         or _types.is_integer(kind)
@@ -61,14 +61,14 @@ def is_sortable(kind: pa.DataType) -> bool:
     )
 
 
-def sortable_type(kind: pa.DataType) -> pa.DataType:
+def compared_type(kind: pa.DataType) -> pa.DataType:
     """The type of the values that are compared: a dictionary's entries, an extension type's storage."""
     kind = plain_type(kind)
     return plain_type(kind.value_type) if _types.is_dictionary(kind) else kind
 
 
-def sortable_array(array: pa.Array) -> pa.Array:
-    """The array as its ``sortable_type``."""
+def compared_array(array: pa.Array) -> pa.Array:
+    """The array as its ``compared_type``."""
     array = plain(array)
     return plain(array.dictionary_decode()) if _types.is_dictionary(array.type) else array
 
@@ -77,7 +77,7 @@ class DigitColumn:
     """One column's digits under one order. Views the array's memory."""
 
     def __init__(self, array: pa.Array, order: SortOrder) -> None:
-        self._array = sortable_array(array)
+        self._array = compared_array(array)
         self._order = order
         self._valid = validity(self._array)
         self._binary: BinaryValues | None = None

@@ -150,12 +150,12 @@ def _list_with_offsets(array: pa.Array, kind: pa.DataType) -> pa.Array:
     values, starts, lengths = list_places(array)
     valid = array.is_valid().to_numpy(zero_copy_only=False)
     lengths = np.where(valid, lengths, 0)  # what lies under a null is garbage
-    first = int(starts[lengths > 0].min(initial=len(values)))
-    end = int((starts + lengths)[lengths > 0].max(initial=first))
+    start = int(starts[lengths > 0].min(initial=len(values)))
+    stop = int((starts + lengths)[lengths > 0].max(initial=start))
     offsets = np.zeros(len(array) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
-    positions = np.arange(offsets[-1]) + np.repeat(starts - first - offsets[:-1], lengths)
-    child = _sortable(values.slice(first, end - first), kind.value_type).take(pa.array(positions))
+    positions = np.arange(offsets[-1]) + np.repeat(starts - start - offsets[:-1], lengths)
+    child = _sortable(values.slice(start, stop - start), kind.value_type).take(pa.array(positions))
     buffers = [pa.array(valid).buffers()[1] if array.null_count else None, pa.py_buffer(offsets)]
     return pa.Array.from_buffers(kind, len(array), buffers, array.null_count, 0, [child])
 

@@ -109,8 +109,8 @@ def command(
             stdout = standard_output()
             if stdout.isatty():
                 raise click.ClickException("an Arrow stream is not for terminals: give -o OUT, or pipe it")
-            client.pipe(file_url, place.first, place.last, stdout)
+            client.pipe(file_url, place.start, place.stop, stdout)
             return
-        byte_count = client.save(file_url, place.first, place.last, target, overwrite=overwrite)
+        byte_count = client.save(file_url, place.start, place.stop, target, overwrite=overwrite)
     if not quiet:
         say(f"{target}: {sized(byte_count)} from {place.url}")

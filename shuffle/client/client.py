@@ -51,19 +51,19 @@ class PartitionClient:
         self._connections = ConnectionPool(self._options)
 
     def read(
-        self, file_url: str, first: int, last: int | None = None, *, columns: Sequence[str] | None = None
+        self, file_url: str, start: int, stop: int | None = None, *, columns: Sequence[str] | None = None
     ) -> pa.Table:
-        """The rows of one partition, or of partitions ``first`` … ``last - 1``, of the file at a URL.
+        """The rows of one partition, or of partitions ``start`` … ``stop - 1``, of the file at a URL.
 
         Args:
             file_url: ``http://host:port/file.arrow``.
-            first, last: the partitions.
+            start, stop: the partitions.
             columns: names of the columns wanted, in the order wanted; None for all. All are transferred.
 
         Raises:
             ValueError: no such URL can be, or there is no such column.
         """
-        place = Place.of(file_url, first, last)
+        place = Place.of(file_url, start, stop)
         sink = MemorySink()
         self._download(place, sink)
         return decode_stream(sink.stream, place.url, columns, validate=self._options.validate)
@@ -91,7 +91,7 @@ class PartitionClient:
             threads.close()
 
     def save(
-        self, file_url: str, first: int, last: int | None, target: str | PathLike[str], *, overwrite: bool = False
+        self, file_url: str, start: int, stop: int | None, target: str | PathLike[str], *, overwrite: bool = False
     ) -> int:
         """Write partitions into a file as an Arrow stream. It appears whole and checked, or not at all.
 
@@ -102,14 +102,14 @@ class PartitionClient:
             TargetExistsError: the target is there, and ``overwrite`` is off.
             OSError: it cannot be written.
         """
-        place = Place.of(file_url, first, last)
+        place = Place.of(file_url, start, stop)
         with open_pending(target, overwrite=overwrite) as pending:
             sink = FileSink(pending.descriptor, validate=self._options.validate)
             self._download(place, sink)
             pending.publish()
         return sink.received
 
-    def pipe(self, file_url: str, first: int, last: int | None, target: IO[bytes]) -> int:
+    def pipe(self, file_url: str, start: int, stop: int | None, target: IO[bytes]) -> int:
         """Write partitions to a pipe as an Arrow stream, message by message as they arrive and are found right.
 
         If this call fails, what the pipe got ends within a message, which is an error to every reader of the stream.
@@ -121,7 +121,7 @@ class PartitionClient:
             SpillError: also where the file was replaced on the server after some bytes were passed on.
             OSError: the pipe cannot be written to, or takes nothing.
         """
-        place = Place.of(file_url, first, last)
+        place = Place.of(file_url, start, stop)
         sink = PipeSink(target, place.url, validate=self._options.validate)
         self._download(place, sink)
         return sink.received
@@ -258,8 +258,8 @@ class _RoomySink(MemorySink):
 
 def fetch(
     url: str,
-    first: int | None = None,
-    last: int | None = None,
+    start: int | None = None,
+    stop: int | None = None,
     *,
     columns: Sequence[str] | None = None,
     options: FetchOptions | None = None,
@@ -269,7 +269,7 @@ def fetch(
 
     Args:
         url: of a file, or of its partitions: ``http://host:port/file.arrow/partitions/3-6``.
-        first, last: the partitions ``first`` … ``last - 1``, by default one, if the URL names none.
+        start, stop: the partitions ``start`` … ``stop - 1``, by default one, if the URL names none.
         columns: names of the columns wanted, in the order wanted; None for all.
         options, keywords: see ``FetchOptions``; each option is also a keyword.
 
@@ -280,23 +280,23 @@ def fetch(
         SpillError: the data is at fault.
     """
     place = Place.parse(url)
-    if (place is None) == (first is None):
+    if (place is None) == (start is None):
         raise ValueError(f"{url}: partitions are named either in the URL or beside it")
     if place is None:
-        assert first is not None  # by the line above
-        place = Place.of(url, first, last)
+        assert start is not None  # by the line above
+        place = Place.of(url, start, stop)
     with PartitionClient(options, **keywords) as client:
-        return client.read(f"{place.host}{place.file_path}", place.first, place.last, columns=columns)
+        return client.read(f"{place.host}{place.file_path}", place.start, place.stop, columns=columns)
 
 
 def _requests(wanted: Sequence[Place]) -> Iterator[range]:
     """The numbers of places that are asked for together: neighbours of one server."""
     start = 0
     for _, neighbours in groupby(wanted, key=lambda place: place.host):
-        end = start + sum(1 for _ in neighbours)
-        for first in range(start, end, _PLACES_A_REQUEST):
-            yield range(first, min(first + _PLACES_A_REQUEST, end))
-        start = end
+        stop = start + sum(1 for _ in neighbours)
+        for number in range(start, stop, _PLACES_A_REQUEST):
+            yield range(number, min(number + _PLACES_A_REQUEST, stop))
+        start = stop
 
 
 def _part_head(answer: Answer, place: Place) -> PartHead:

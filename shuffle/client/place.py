@@ -31,33 +31,33 @@ class Host(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Partitions ``first`` … ``last - 1`` of a file.
+    """Partitions ``start`` … ``stop - 1`` of a file.
 
     Attributes:
         host: where it is served.
         file_path: the path of the file's URL, percent-encoded.
-        first, last: the partitions.
+        start, stop: the partitions.
         crc32c: checksum that their ranges must have, or None to take the server's word for it.
     """
 
     host: Host
     file_path: str
-    first: int
-    last: int
+    start: int
+    stop: int
     crc32c: int | None = None
 
     @classmethod
-    def of(cls, file_url: str, first: int, last: int | None = None, crc32c: int | None = None) -> Place:
+    def of(cls, file_url: str, start: int, stop: int | None = None, crc32c: int | None = None) -> Place:
         """Partitions of the file that a server has at ``file_url``.
 
         Raises:
             ValueError: it is no URL of a file, or there can be no such partitions.
         """
         host, path = _split(file_url)
-        last = first + 1 if last is None else last
-        if not 0 <= first < last:
-            raise ValueError(f"{file_url}: there are no partitions from {first} to {last - 1}")
-        return cls(host, path, first, last, crc32c)
+        stop = start + 1 if stop is None else stop
+        if not 0 <= start < stop:
+            raise ValueError(f"{file_url}: there are no partitions from {start} to {stop - 1}")
+        return cls(host, path, start, stop, crc32c)
 
     @classmethod
     def parse(cls, url: str) -> Place | None:
@@ -75,8 +75,8 @@ class Place(NamedTuple):
     @property
     def path(self) -> str:
         """Of its URL."""
-        several = f"-{self.last - 1}" if self.last - self.first > 1 else ""
-        return f"{self.file_path}/partitions/{self.first}{several}"
+        several = f"-{self.stop - 1}" if self.stop - self.start > 1 else ""
+        return f"{self.file_path}/partitions/{self.start}{several}"
 
     @property
     def url(self) -> str:

@@ -124,8 +124,8 @@ def _mapped(unit: Unit, source: Source, traffic: Traffic, stack: ExitStack) -> I
             table = opened.read(partition)
         except SpillError as error:
             raise SourceLostError(source, "damaged", error) from error
-        start, end = opened.range_of(partition)
-        traffic.bytes_local += end - start
+        start, stop = opened.range_of(partition)
+        traffic.bytes_local += stop - start
         yield table
 
 

@@ -12,10 +12,10 @@ import pyarrow as pa
 from shuffle.arrays.sort_digits import (
     DigitColumn,
     SortOrder,
+    compared_array,
+    compared_type,
     dense_ranks,
     is_sortable,
-    sortable_array,
-    sortable_type,
 )
 from shuffle.partitioners.bound_ladder import BoundLadder, quantile_groups
 from shuffle.partitioners.protocol import (
@@ -114,7 +114,7 @@ class RangePartitioner:
 
     def describe(self, schema: pa.Schema) -> PartitionerDescription:
         """The partitioner as it places rows of this schema: bounds by their digest."""
-        kinds = [sortable_type(schema.field(position).type) for position in column_positions(schema, self.columns)]
+        kinds = [compared_type(schema.field(position).type) for position in column_positions(schema, self.columns)]
         columns = [PartitionerColumn(name, str(kind)) for name, kind in zip(self.columns, kinds, strict=True)]
         parameters = {
             "bounds": _digest([_cast(*each) for each in zip(self.columns, self._bounds, kinds, strict=True)]),
@@ -139,7 +139,7 @@ class RangePartitioner:
         return [DigitColumn(array, order) for array, order in zip(arrays, self._orders, strict=True)]
 
     def _ladder_for(self, kinds: Sequence[pa.DataType]) -> BoundLadder:
-        wanted = [sortable_type(kind) for kind in kinds]
+        wanted = [compared_type(kind) for kind in kinds]
         types, ladder = self._ladder
         if types != wanted:
             ladder = self._build_ladder(
@@ -219,9 +219,9 @@ def _sortable_column(table: pa.Table | pa.RecordBatch, position: int) -> pa.Arra
     column = table.column(position)
     if isinstance(column, pa.ChunkedArray):
         # Chunks of views and dictionaries are not joined by every release of Arrow; their plain values are.
-        chunks = [sortable_array(chunk) for chunk in column.chunks]
-        return pa.chunked_array(chunks, sortable_type(column.type)).combine_chunks()
-    return sortable_array(column)
+        chunks = [compared_array(chunk) for chunk in column.chunks]
+        return pa.chunked_array(chunks, compared_type(column.type)).combine_chunks()
+    return compared_array(column)
 
 
 def _digest(bounds: Sequence[pa.Array]) -> str:

@@ -221,9 +221,9 @@ class Application:
                     fields["Content-Range"] = f"bytes */{stream.byte_count}"
                 if selection.status != 206:
                     return web.Response(status=selection.status, headers=fields)
-                fields["Content-Range"] = f"bytes {selection.first}-{selection.last - 1}/{stream.byte_count}"
-                segments = list(cut(stream.segments, selection.first, selection.last))
-                return await send(segments, selection.last - selection.first)
+                fields["Content-Range"] = f"bytes {selection.start}-{selection.stop - 1}/{stream.byte_count}"
+                segments = list(cut(stream.segments, selection.start, selection.stop))
+                return await send(segments, selection.stop - selection.start)
 
     async def _several(self, request: web.BaseRequest, rights: Rights, served: Served) -> web.StreamResponse:
         """One answer with the streams of several places, in the order in which they were asked for."""
@@ -302,10 +302,10 @@ class Application:
         """The stream of partitions of an open file."""
         check_there_are(file, resource)
         try:
-            extent = file.extent(resource.first, resource.last)
+            extent = file.extent(resource.start, resource.stop)
             if extent is None:
                 await self._catalog.summed_up(file)
-                extent = file.extent(resource.first, resource.last)
+                extent = file.extent(resource.start, resource.stop)
         except SpillError as error:
             raise Refusal(500, f"the file is damaged: {error.problem}") from error
         except OSError as error:

@@ -112,8 +112,8 @@ class ServedFile(OpenFile):
         described = len(self.outline.schema_message) + len(index.footer_template) + len(index.partitioner)
         return described + layout_bytes * (self._layout is not None) + layout_bytes * (self._sums is not None)
 
-    def layout(self, first: int, last: int) -> PartitionLayout:
-        """The layout of partitions ``first`` … ``last - 1``, read and checked unless it is known.
+    def layout(self, start: int, stop: int) -> PartitionLayout:
+        """The layout of partitions ``start`` … ``stop - 1``, read and checked unless it is known.
 
         Raises:
             SpillError: the index is damaged there.
@@ -121,31 +121,31 @@ class ServedFile(OpenFile):
         """
         known = self._layout
         if known is None:
-            return self.outline.index.layout(self._read_at, first, last)
+            return self.outline.index.layout(self._read_at, start, stop)
         assert known.rows is not None  # an index always has them
         assert known.crc32c is not None
-        return PartitionLayout(known.offsets[first : last + 1], known.rows[first:last], known.crc32c[first:last])
+        return PartitionLayout(known.offsets[start : stop + 1], known.rows[start:stop], known.crc32c[start:stop])
 
     def layouts(self) -> Iterator[PartitionLayout]:
         """The layout of all partitions, some thousands at a time; as ``layout``."""
-        for first in range(0, self.partition_count, _PARTITIONS_AT_ONCE):
-            yield self.layout(first, min(first + _PARTITIONS_AT_ONCE, self.partition_count))
+        for start in range(0, self.partition_count, _PARTITIONS_AT_ONCE):
+            yield self.layout(start, min(start + _PARTITIONS_AT_ONCE, self.partition_count))
 
-    def extent(self, first: int, last: int) -> Extent | None:
-        """Where partitions ``first`` … ``last - 1`` are, and their checksum; None where ``sum_up`` has to come first.
+    def extent(self, start: int, stop: int) -> Extent | None:
+        """Where partitions ``start`` … ``stop - 1`` are, and their checksum; None where ``sum_up`` has to come first.
 
         Raises:
             SpillError, OSError: as for ``layout``.
         """
         if self._sums is not None:
-            return self._sums.extent(first, last)
+            return self._sums.extent(start, stop)
         known = self._layout
-        if known is not None and last - first == 1:  # what reducers ask for by the million
+        if known is not None and stop - start == 1:  # what reducers ask for by the million
             assert known.rows is not None  # an index always has them
             assert known.crc32c is not None
             offsets = known.offsets
-            return Extent(int(offsets[first]), int(offsets[last]), int(known.rows[first]), int(known.crc32c[first]))
-        return extent_of(self.layout(first, last)) if last - first <= _PARTITIONS_AT_ONCE else None
+            return Extent(int(offsets[start]), int(offsets[stop]), int(known.rows[start]), int(known.crc32c[start]))
+        return extent_of(self.layout(start, stop)) if stop - start <= _PARTITIONS_AT_ONCE else None
 
     def sum_up(self) -> None:
         """Compute what makes every extent a matter of one step. Slow, and once for a file; from any thread.

@@ -19,12 +19,12 @@ class Selection(NamedTuple):
 
     Attributes:
         status: 200, 206, 304, 412 or 416.
-        first, last: the bytes ``[first, last)`` of the representation; none of them unless the status is 200 or 206.
+        start, stop: the bytes ``[start, stop)`` of the representation; none of them unless the status is 200 or 206.
     """
 
     status: int
-    first: int
-    last: int
+    start: int
+    stop: int
 
 
 def evaluate(headers: Mapping[str, str], entity_tag: str, byte_count: int) -> Selection:
@@ -48,10 +48,10 @@ def evaluate(headers: Mapping[str, str], entity_tag: str, byte_count: int) -> Se
     match = _RANGE.fullmatch(wanted)
     if match is None or not (match[1] or match[2]):
         return whole
-    first, last = _resolved(match[1], match[2], byte_count)
+    start, stop = _resolved(match[1], match[2], byte_count)
     if match[1] and match[2] and int(match[2]) < int(match[1]):
         return whole  # not a valid range: to be ignored
-    return Selection(206, first, last) if first < last else Selection(416, 0, 0)
+    return Selection(206, start, stop) if start < stop else Selection(416, 0, 0)
 
 
 def _resolved(first: str, last: str, byte_count: int) -> tuple[int, int]:

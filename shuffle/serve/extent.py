@@ -20,13 +20,13 @@ class Extent(NamedTuple):
     """Neighbouring partitions.
 
     Attributes:
-        start, end: their bytes ``[start, end)`` in the file.
+        start, stop: their bytes ``[start, stop)`` in the file.
         row_count: their rows.
         crc32c: of their bytes.
     """
 
     start: int
-    end: int
+    stop: int
     row_count: int
     crc32c: int
 
@@ -35,11 +35,11 @@ def extent_of(layout: PartitionLayout) -> Extent:
     """The extent of all partitions of a layout."""
     assert layout.rows is not None  # an index always has them
     assert layout.crc32c is not None
-    start, end = int(layout.offsets[0]), int(layout.offsets[-1])
+    start, stop = int(layout.offsets[0]), int(layout.offsets[-1])
     if len(layout.rows) == 1:
-        return Extent(start, end, int(layout.rows[0]), int(layout.crc32c[0]))
+        return Extent(start, stop, int(layout.rows[0]), int(layout.crc32c[0]))
     checksum = concatenate(layout.crc32c, np.diff(layout.offsets), np.array([len(layout.rows)]))
-    return Extent(start, end, int(layout.rows.sum()), int(checksum[0]))
+    return Extent(start, stop, int(layout.rows.sum()), int(checksum[0]))
 
 
 class RangeSums:
@@ -61,10 +61,10 @@ class RangeSums:
         shares = advance(layout.crc32c, layout.offsets[-1] - layout.offsets[1:])
         self._shares = np.concatenate((np.zeros(1, np.uint32), np.bitwise_xor.accumulate(shares)))
 
-    def extent(self, first: int, last: int) -> Extent:
-        """The extent of partitions ``first`` … ``last - 1``."""
-        start, end = int(self._offsets[first]), int(self._offsets[last])
-        behind = int(self._offsets[-1]) - end
-        share = self._shares[last : last + 1] ^ self._shares[first : first + 1]
+    def extent(self, start: int, stop: int) -> Extent:
+        """The extent of partitions ``start`` … ``stop - 1``."""
+        offset, stop_offset = int(self._offsets[start]), int(self._offsets[stop])
+        behind = int(self._offsets[-1]) - stop_offset
+        share = self._shares[stop : stop + 1] ^ self._shares[start : start + 1]
         checksum = int(advance(share, np.array([-behind % _PERIOD]))[0])
-        return Extent(start, end, int(self._rows[last] - self._rows[first]), checksum)
+        return Extent(offset, stop_offset, int(self._rows[stop] - self._rows[start]), checksum)

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class FileSpan(NamedTuple):
-    """The bytes ``[start, end)`` of a file."""
+    """The bytes ``[start, stop)`` of a file."""
 
     file: OpenFile
     start: int
-    end: int
+    stop: int
 
 
 Segment = bytes | FileSpan
@@ -47,8 +47,8 @@ class PartitionsStream(NamedTuple):
 def stream_of(file: ServedFile, extent: Extent) -> PartitionsStream:
     """The stream of partitions of a file that have an extent."""
     schema_message = file.outline.schema_message
-    byte_count = len(schema_message) + extent.end - extent.start + len(END_OF_STREAM)
-    segments = (schema_message, FileSpan(file, extent.start, extent.end), END_OF_STREAM)
+    byte_count = len(schema_message) + extent.stop - extent.start + len(END_OF_STREAM)
+    segments = (schema_message, FileSpan(file, extent.start, extent.stop), END_OF_STREAM)
     entity_tag = f'"{file.identity_text}-{extent.crc32c:08x}"'
     return PartitionsStream(segments, byte_count, extent.row_count, extent.crc32c, entity_tag)
 
@@ -56,23 +56,23 @@ def stream_of(file: ServedFile, extent: Extent) -> PartitionsStream:
 def check_there_are(file: ServedFile, resource: PartitionsResource) -> None:
     """Raise Refusal unless a file has the partitions that a resource names."""
     count = file.partition_count
-    if resource.last > count:
-        raise Refusal(404, f"there is no partition {max(resource.first, count)}: they are 0 to {count - 1}")
+    if resource.stop > count:
+        raise Refusal(404, f"there is no partition {max(resource.start, count)}: they are 0 to {count - 1}")
 
 
-def cut(segments: Sequence[Segment], first: int, last: int) -> Iterator[Segment]:
-    """The bytes ``[first, last)`` of segments, counted over all of them, as segments."""
+def cut(segments: Sequence[Segment], start: int, stop: int) -> Iterator[Segment]:
+    """The bytes ``[start, stop)`` of segments, counted over all of them, as segments."""
     position = 0
     for segment in segments:
         length = _length(segment)
-        start, end = max(first - position, 0), min(last - position, length)
+        part = slice(max(start - position, 0), min(stop - position, length))
         position += length
-        if start >= end:
+        if part.start >= part.stop:
             continue
         if isinstance(segment, FileSpan):
-            yield segment._replace(start=segment.start + start, end=segment.start + end)
+            yield segment._replace(start=segment.start + part.start, stop=segment.start + part.stop)
         else:
-            yield segment[start:end]
+            yield segment[part]
 
 
 def joined(segments: Iterable[Segment]) -> Iterator[Segment]:
@@ -91,4 +91,4 @@ def joined(segments: Iterable[Segment]) -> Iterator[Segment]:
 
 
 def _length(segment: Segment) -> int:
-    return segment.end - segment.start if isinstance(segment, FileSpan) else len(segment)
+    return segment.stop - segment.start if isinstance(segment, FileSpan) else len(segment)

@@ -46,11 +46,11 @@ class FileResource(NamedTuple):
 
 
 class PartitionsResource(NamedTuple):
-    """``/<file>/partitions/<p>`` or ``…/<p>-<q>``: partitions ``first`` … ``last - 1`` of a file."""
+    """``/<file>/partitions/<p>`` or ``…/<p>-<q>``: partitions ``start`` … ``stop - 1`` of a file."""
 
     name: str
-    first: int
-    last: int
+    start: int
+    stop: int
 
 
 Resource = Listing | Health | Readiness | Metrics | FileResource | PartitionsResource
@@ -98,8 +98,8 @@ def parse(target: str) -> Resource:
     if any(segment in {"", ".", ".."} for segment in segments):
         raise NoResourceError("the path has an empty or a dot segment")
     if len(segments) > 2 and segments[-2] == "partitions":
-        first, last = parse_partitions(segments[-1])
-        return PartitionsResource(_file_name(segments[:-2]), first, last)
+        start, stop = parse_partitions(segments[-1])
+        return PartitionsResource(_file_name(segments[:-2]), start, stop)
     return FileResource(_file_name(segments))
 
 

@@ -62,14 +62,14 @@ class Sender:
         # TLS encrypts in this process: asyncio's knows nothing of the kernel's.
         if self._transfer_to != "off" and isinstance(outlet, SocketOutlet):
             position = await self._by_sendfile(span, outlet, stint)
-        if position < span.end:
+        if position < span.stop:
             await self._buffered(span, position, outlet, stint)
 
     async def _by_sendfile(self, span: FileSpan, outlet: SocketOutlet, stint: Stint) -> int:
         """Where in the file it stopped: at the end, or where the kernel has no sendfile for it."""
         position = span.start
-        while position < span.end:
-            wanted = min(span.end - position, STINT_BYTES)  # at once, so that a cold disk holds all up no longer
+        while position < span.stop:
+            wanted = min(span.stop - position, STINT_BYTES)  # at once, so that a cold disk holds all up no longer
             try:
                 count = self._kernel.sendfile(outlet.descriptor(), span.file.descriptor, position, wanted)
             except BlockingIOError:
@@ -90,8 +90,8 @@ class Sender:
         return position
 
     async def _buffered(self, span: FileSpan, position: int, outlet: Outlet, stint: Stint) -> None:
-        while position < span.end:
-            piece = os.pread(span.file.descriptor, min(span.end - position, self._buffer_bytes), position)
+        while position < span.stop:
+            piece = os.pread(span.file.descriptor, min(span.stop - position, self._buffer_bytes), position)
             if not piece:
                 raise _stopped(span, position, 0)
             await outlet.write(piece)
@@ -104,6 +104,6 @@ class Sender:
 def _stopped(span: FileSpan, position: int, count: int) -> SpillError:
     if count == 0:
         return TruncatedError(
-            "the file was cut while it was being sent", path=span.file.name, offset=position, expected=span.end
+            "the file was cut while it was being sent", path=span.file.name, offset=position, expected=span.stop
         )
     return PositionError("sendfile answered an impossible count", path=span.file.name, offset=position, actual=count)

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from shuffle.testing.rows import Partitions, to_batches
 from spill_format import SpillFile
-from spill_format.schemas import plain_type, storage_schema, to_storage
+from spill_format.schemas import storage_schema, stored_type, to_storage
 
 Comparable: TypeAlias = "str | PathLike[str] | pa.Table | pa.RecordBatch | Partitions"
 """A partitioned file by its path; rows as a table or batch, which count as one partition; or the rows of each
@@ -103,7 +103,7 @@ def row_keys(table: pa.Table) -> Iterable[Key]:
 
 def _keys(column: pa.ChunkedArray) -> list[Any]:
     """Python's values where they will do."""
-    data_type = plain_type(column.type)
+    data_type = stored_type(column.type)
     if "[ns" in str(data_type):  # in it, however deep: Python's datetime holds no nanoseconds, but Arrow's scalars do
         return list(column)
     values: list[Any] = column.to_pylist()

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from shuffle.testing.fidelity import first_changed, first_null, survives
-from spill_format.schemas import describe_difference, from_storage, plain_type
+from spill_format.schemas import describe_difference, from_storage, stored_type
 
 Rows: TypeAlias = "pa.Table | pa.RecordBatch | Mapping[str, Any] | Sequence[Any]"
 """Rows of a partition: a table, a record batch or a list of them; a dict of columns; a list of dicts; a list of tuples,
@@ -190,7 +190,7 @@ def _batches_of(columns: _Columns, schema: pa.Schema, partition: int) -> list[pa
 
 
 def _array(values: Any, field: pa.Field, partition: int) -> pa.Array:
-    stored = plain_type(field.type)
+    stored = stored_type(field.type)
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
     try:

@@ -24,18 +24,18 @@ class ReadWindows:
 
     def __call__(self, offset: int, byte_count: int) -> bytes:
         """Return bytes of the file, as ``OpenFile.read_at`` does."""
-        end = offset + byte_count
+        stop = offset + byte_count
         for start, content in self._windows:
-            if start <= offset and end <= start + len(content):
-                return content[offset - start : end - start]
+            if start <= offset and stop <= start + len(content):
+                return content[offset - start : stop - start]
         if not self._windows:  # the end first: of a small file it is all
             self._keep(max(0, self._byte_count - _TAIL_BYTES), self._byte_count)
         elif offset < _HEAD_BYTES:
-            self._keep(0, min(max(end, _HEAD_BYTES), self._byte_count))
+            self._keep(0, min(max(stop, _HEAD_BYTES), self._byte_count))
         else:
             margin = _MARGIN_BYTES if byte_count < _SMALL_BYTES else 0
-            self._keep(max(0, offset - margin), min(end, self._byte_count))
+            self._keep(max(0, offset - margin), min(stop, self._byte_count))
         return self(offset, byte_count)
 
-    def _keep(self, start: int, end: int) -> None:
-        self._windows.append((start, self._read(start, end - start)))
+    def _keep(self, start: int, stop: int) -> None:
+        self._windows.append((start, self._read(start, stop - start)))

@@ -209,7 +209,7 @@ def test_slices_of_a_partition_are_the_partition(verified_dir: Path, count: int,
     path = write_spill({1: [flat_batch(3)], 2: partition}, verified_dir / "x.arrow", partition_count=4)
     with SpillFile(path) as spill:
         slices = spill.slices(2, count)
-        assert [part.last_batch - part.first_batch for part in slices] == batches
+        assert [part.stop_batch - part.start_batch for part in slices] == batches
         start, end = spill.range_of(2)
         assert sum(part.byte_count for part in slices) == end - start
         parts = [spill.read_slice(pickle.loads(pickle.dumps(part))) for part in slices]
@@ -226,7 +226,7 @@ def test_slices_that_do_not_exist(path: Path) -> None:
     with SpillFile(path) as spill:
         (part,) = spill.slices(2, 1)
         with pytest.raises(IndexError, match="partition 2 has 1 batches"):
-            spill.read_slice(part._replace(last_batch=2))
+            spill.read_slice(part._replace(stop_batch=2))
         with pytest.raises(IndexError, match="partition 4 does not exist"):
             spill.slices(4, 1)
         with pytest.raises(ValueError, match="1 slice or more, not 0"):

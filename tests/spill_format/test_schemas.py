@@ -13,8 +13,8 @@ from spill_format.schemas import (
     describe_difference,
     from_storage,
     original_schema,
-    plain_type,
     storage_schema,
+    stored_type,
     to_storage,
 )
 
@@ -66,7 +66,7 @@ def test_an_original_of_other_columns_is_left_out() -> None:
     ids=str,
 )
 def test_plain_types(data_type: pa.DataType, plain: pa.DataType) -> None:
-    assert plain_type(data_type).equals(plain)
+    assert stored_type(data_type).equals(plain)
 
 
 @pytest.mark.parametrize(

@@ -226,7 +226,7 @@ def measure(root: Path, rounds: int, seconds: int) -> tuple[dict[str, list[Sampl
                 take(f"fetch {size}", by_calls(sendfile.pid, partial(fetched, client, place), count))
                 take(f"Flight {size}", by_calls(flight_server.pid, partial(got, flight, [ticket]), count))
             places = [Place.of(f"{urls[0]}64KiB.arrow", partition) for partition in range(PARTITIONS["64KiB"])]
-            tickets = [Ticket(f"{root}/64KiB.arrow#{place.first}") for place in places]
+            tickets = [Ticket(f"{root}/64KiB.arrow#{place.start}") for place in places]
             take(f"fetch {MANY}", by_calls(sendfile.pid, partial(fetched_together, client, places), MANY_CALLS))
             take(f"Flight {MANY}", by_calls(flight_server.pid, partial(got, flight, tickets), MANY_CALLS))
         memory = slow_reader_bytes(sendfile.pid, urls[0])

@@ -16,6 +16,7 @@ from shuffle import HashPartitioner, MapOptions, MapWriter, MergeOptions, merge
 from shuffle.merging.rebatching import BATCH_BYTES
 from shuffle.report import Compaction
 from shuffle.testing import assert_same_rows
+from shuffle.wording import sized
 from spill_format import SpillFile, SpillWriter, TargetExistsError
 from spill_format.messages import read_codec
 from tests.helpers.columns import COLUMNS
@@ -219,7 +220,7 @@ class TestOptionsOfEveryMerge:
         assert report.compaction == Compaction(44, 2, report.byte_count, after)
         assert after < report.byte_count / 2
         assert str(report).endswith(
-            f"44 record batches of {report.byte_count} bytes became 2 record batches of {after} bytes"
+            f"44 record batches of {sized(report.byte_count)} became 2 record batches of {sized(after)}"
         )
         assert json.loads(json.dumps(report.as_dict()))["compaction"]["batches_after"] == 2
         assert (report.methods, report.verified, report.source_count, report.partition_count) == ({}, True, 4, 3)

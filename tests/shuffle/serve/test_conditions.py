@@ -56,5 +56,5 @@ def test_what_is_answered(headers: dict[str, str], answer: Selection) -> None:
 def test_an_answer_never_leaves_the_representation(text: str, byte_count: int) -> None:
     answer = evaluate({"Range": text}, TAG, byte_count)
     assert answer.status in {200, 206, 416}
-    assert 0 <= answer.first <= answer.last <= byte_count
-    assert (answer.first < answer.last) == (answer.status != 416)
+    assert 0 <= answer.start <= answer.stop <= byte_count
+    assert (answer.start < answer.stop) == (answer.status != 416)

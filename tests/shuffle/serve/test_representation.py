@@ -23,7 +23,7 @@ SEGMENTS = st.lists(
 
 
 def content_of(segments: list[Segment]) -> bytes:
-    return b"".join(CONTENT[s.start : s.end] if isinstance(s, FileSpan) else s for s in segments)
+    return b"".join(CONTENT[s.start : s.stop] if isinstance(s, FileSpan) else s for s in segments)
 
 
 @given(SEGMENTS, st.integers(0, 250), st.integers(0, 250))

@@ -104,7 +104,7 @@ def names(tmp_path: Path) -> list[str]:
 
 
 async def stream(file: ServedFile, resource: PartitionsResource) -> PartitionsStream:
-    extent = file.extent(resource.first, resource.last)
+    extent = file.extent(resource.start, resource.stop)
     assert extent is not None
     return stream_of(file, extent)
 
