@@ -1,5 +1,6 @@
 """A plan against one computed naively, range by range."""
 
+import itertools
 import tracemalloc
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -88,6 +89,33 @@ def test_a_position_lies_in_the_partition_that_holds_its_byte(layouts: list[Part
             assert plan.partition_at(position) == partition
 
 
+@given(layouts_strategy)
+def test_a_position_belongs_to_the_source_of_its_segment(layouts: list[PartitionLayout]) -> None:
+    plan = plan_merge(layouts, 64)
+    for segment in segments_of(plan):
+        assert plan.source_at(segment.position) == segment.source
+        assert plan.source_at(segment.position + segment.byte_count - 1) == segment.source
+
+
+@given(layouts_strategy, st.data())
+def test_a_plan_of_some_partitions_copies_their_bytes_alone(
+    layouts: list[PartitionLayout], data: st.DataObject
+) -> None:
+    count = layouts[0].partition_count
+    chosen = np.array(data.draw(st.lists(st.booleans(), min_size=count, max_size=count)))
+    plan = plan_merge(layouts, 64, chosen)
+    emptied = plan_merge([layout_of((layout.lengths * chosen).tolist()) for layout in layouts], 64)
+    assert plan.target_offsets.tolist() == emptied.target_offsets.tolist()
+    assert plan.range_count == emptied.range_count
+    position = 64
+    for partition, layout in itertools.product(np.flatnonzero(chosen), layouts):
+        if layout.lengths[partition]:
+            segment = np.searchsorted(plan.positions, position, side="right") - 1
+            assert plan.source_offsets[segment] + position - plan.positions[segment] == layout.offsets[partition]
+            position += int(layout.lengths[partition])
+    assert plan.positions[-1] == plan.target_offsets[-1] == position
+
+
 @pytest.mark.parametrize(
     ("lengths", "segment_count"),
     [
@@ -115,6 +143,10 @@ def test_the_end_of_one_source_is_not_the_beginning_of_another() -> None:
 def test_a_plan_tells_itself_in_a_line() -> None:
     plan = plan_merge([layout_of([5, 5, 0]), layout_of([0, 7, 0])], 64)
     assert str(plan) == "2 sources × 3 partitions: 3 ranges in 2 segments, 17 bytes from byte 64 to 81"
+
+
+def test_a_target_begins_with_its_first_byte_unless_told() -> None:
+    assert plan_merge([layout_of([5])]).start == 0
 
 
 def test_nothing_cannot_be_planned() -> None:
@@ -145,6 +177,20 @@ def test_how_many_partitions_are_planned_at_once_changes_nothing(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan_module, "_BLOCK_RANGES", block_ranges)
         assert segments_of(plan_merge(layouts, 64)) == expected
+
+
+@pytest.mark.parametrize("chosen", [None, [True, True, False, True], [False, True, True, True]])
+@pytest.mark.parametrize("block_ranges", [2, 4])
+def test_segments_are_joined_across_blocks(
+    monkeypatch: pytest.MonkeyPatch, block_ranges: int, chosen: list[bool] | None
+) -> None:
+    mask = None if chosen is None else np.array(chosen)
+    for lengths in itertools.product([0, 3], repeat=8):
+        layouts = [layout_of(lengths[:4], 5), layout_of(lengths[4:], 2)]
+        expected = segments_of(plan_merge(layouts, 64, mask))
+        with monkeypatch.context() as patch:
+            patch.setattr(plan_module, "_BLOCK_RANGES", block_ranges)
+            assert segments_of(plan_merge(layouts, 64, mask)) == expected
 
 
 def test_planning_takes_at_most_64_bytes_a_range() -> None:
