@@ -137,6 +137,7 @@ class TestSplitting:
                 ],
                 id="large and small ranges",
             ),
+            pytest.param([layout_of(LARGE, LARGE)] * 2, 0, [(0, 4 * LARGE, CLONE)], id="four that touch"),
             pytest.param([layout_of(0, 0)], 64, [], id="nothing"),
         ],
     )
