@@ -13,7 +13,7 @@ class Deadline:
     """
 
     def __init__(self, seconds: float | None) -> None:
-        self.is_endless = seconds is None
+        self.is_endless: bool = seconds is None
         """Whether it never passes."""
         self._at = float("inf") if seconds is None else time.monotonic() + seconds
 

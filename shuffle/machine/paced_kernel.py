@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from shuffle.machine.kernel import Buffer, Kernel
 
@@ -26,10 +26,10 @@ class PacedKernel:
         self._reads = reads
         self._free_at = 0.0
         self._lock = threading.Lock()
-        self.clone_range = kernel.clone_range
-        self.seek = kernel.seek
-        self.position = kernel.position
-        self.size = kernel.size
+        self.clone_range: Callable[[int, int, int, int, int], None] = kernel.clone_range
+        self.seek: Callable[[int, int], int] = kernel.seek
+        self.position: Callable[[int], int] = kernel.position
+        self.size: Callable[[int], int] = kernel.size
 
     @property
     def release(self) -> str:

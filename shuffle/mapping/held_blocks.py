@@ -60,11 +60,12 @@ class HeldBlocks:
         threads: OrderedThreads,
         spill: Callable[[], None],
     ) -> None:
-        self.row_count = self.row_bytes = 0
+        self.row_count: int = 0
+        self.row_bytes: int = 0
         """Of all rows that were made blocks, as Arrow counts them."""
-        self.peak_bytes = 0
+        self.peak_bytes: int = 0
         """The most that rows took at once."""
-        self.seconds = {"partitioning": 0.0, "sorting": 0.0}
+        self.seconds: dict[str, float] = {"partitioning": 0.0, "sorting": 0.0}
         """Summed over the threads."""
         self._stored_schema = stored_schema
         self._sortable_schema = sortable_schema(stored_schema)

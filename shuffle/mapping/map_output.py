@@ -33,7 +33,7 @@ class MapOutput:
     def __init__(self, path: Path, options: MapOptions) -> None:
         self.layout: PartitionLayout | None = None
         """Of the target, once it is published."""
-        self.byte_count = 0
+        self.byte_count: int = 0
         """Of the target, once it is published."""
         self.merged: MergeReport | None = None
         """What merging the spills did; None where there was nothing to merge."""
@@ -44,7 +44,7 @@ class MapOutput:
             None if options.spills_only else open_pending(path, overwrite=merge.overwrite, durable=merge.durable)
         )
         try:
-            self.spills = SpillStore(path, options)
+            self.spills: SpillStore = SpillStore(path, options)
         except BaseException:
             if self._target is not None:
                 self._target.discard()

@@ -66,7 +66,7 @@ class BadSourcesError(SpillError):
     """
 
     def __init__(self, problems: Sequence[Exception]) -> None:
-        self.problems = tuple(problems)
+        self.problems: tuple[Exception, ...] = tuple(problems)
         listed = "".join(f"\n{problem}" for problem in problems)
         super().__init__(f"{len(problems)} sources cannot be merged:{listed}")
 
@@ -80,7 +80,7 @@ class SourceSearch:
 
     def __init__(self, target: str | PathLike[str] | None = None) -> None:
         self._target = None if target is None else os.path.realpath(target)
-        self.target_left_out = False
+        self.target_left_out: bool = False
         self._bad: list[SpillError | OSError] = []
 
     def is_target(self, path: str) -> bool:
