@@ -87,4 +87,8 @@ def _of_arrow(path: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         wanted = sorted(map(names.index, columns)) or [0]
         reader = pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(included_fields=wanted))
         for number in range(reader.num_record_batches):
-            yield reader.get_batch(number)
+            batch = reader.get_batch(number)
+            batch.validate(
+                full=True
+            )  # Arrow follows offsets and dictionary indices unseen: wrong ones kill the process.
+            yield batch
