@@ -21,6 +21,7 @@ from typing import BinaryIO
 import click
 
 from shuffle.rows.errors import InputError
+from shuffle.warning import warn
 from spill_format.errors import SpillError, in_words, naming
 from spill_format.warning import SpillWarning
 
@@ -221,13 +222,30 @@ def _flag_of(keyword: re.Match[str]) -> str:
 
 @contextmanager
 def logged_to(path: str | None) -> Iterator[None]:
-    """Append what the library logs, and an error, to a file; None logs nothing."""
+    """Append what the library logs, and an error, to a file; None logs nothing.
+
+    A log that cannot be written, as on a full disk, is one warning: the command goes on.
+    """
     if path is None:
         yield
         return
     import logging
 
-    handler = logging.FileHandler(path, encoding="utf-8")
+    class Handler(logging.FileHandler):
+        """A file of lines, which ends with the first line that cannot be written."""
+
+        def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 -- as logging has it
+            """Say why the log ends here."""
+            if self in logger.handlers:
+                logger.removeHandler(self)
+                warn(f"{path}: the log could not be written: {sys.exception()}")
+
+        def close(self) -> None:
+            """Close the file; what it still buffers is lost with the lines before, of which a warning told."""
+            with suppress(OSError):
+                super().close()
+
+    handler = Handler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger("shuffle")
     level = logger.level

@@ -124,6 +124,20 @@ def test_a_full_disk_behind_stderr_leaves_the_exit_code_true(
     assert completed.returncode == code
 
 
+def test_a_full_disk_under_the_log_is_one_warning(tmp_path: Path, spills: list[Path]) -> None:
+    completed = subprocess.run(
+        command_line("shuffle-merge spills -o merged.arrow --quiet --log /dev/full"),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert completed.returncode == 0
+    assert completed.stderr.splitlines() == [
+        "shuffle-merge: warning: /dev/full: the log could not be written: [Errno 28] No space left on device"
+    ]
+
+
 @pytest.mark.parametrize("format_name", ["arrow", "parquet"])
 def test_bytes_are_not_written_to_a_terminal(tmp_path: Path, spills: list[Path], format_name: str) -> None:
     reader, terminal = pty.openpty()
