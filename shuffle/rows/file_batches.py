@@ -88,7 +88,6 @@ def _of_arrow(path: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         reader = pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(included_fields=wanted))
         for number in range(reader.num_record_batches):
             batch = reader.get_batch(number)
-            batch.validate(
-                full=True
-            )  # Arrow follows offsets and dictionary indices unseen: wrong ones kill the process.
+            # Arrow follows offsets and dictionary indices unseen: wrong ones kill the process.
+            batch.validate(full=True)
             yield batch

@@ -308,3 +308,22 @@ def test_an_error_of_writing_names_the_file(tmp_path: Path, command: str, name: 
     assert completed.returncode == 2
     (line,) = completed.stderr.splitlines()
     assert f"{name}: File too large" in line
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("MemoryError", "out of memory"),
+        ("ImportError('many lines\\n\\nlibrary: failed to map')", "library: failed to map"),
+    ],
+)
+def test_a_command_that_cannot_start_says_so_and_finds_no_damage(tmp_path: Path, fault: str, reason: str) -> None:
+    (tmp_path / "click.py").write_text(f"raise {fault}\n")
+    completed = subprocess.run(
+        [sys.executable, "-m", "shuffle", "verify", "some.arrow"],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (completed.returncode, completed.stderr) == (2, f"shuffle: error: cannot start: {reason}\n")
