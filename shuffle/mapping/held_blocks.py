@@ -30,10 +30,10 @@ from shuffle.partitioners import Partitioner
 from shuffle.partitioners.protocol import PartitionNumbers
 from spill_format.schemas import to_storage
 
-# Of the budget, a block takes at most one part in 32; 22 parts hold sorted blocks, and the other ten are for a block
+# Of the budget, a block takes at most one part in 32; 21 parts hold sorted blocks, and the other eleven are for a block
 # that gathers, for those being sorted, whose unsorted rows are still there, and for what malloc cannot give back.
 _BUDGET_PARTS = 32
-_HELD_PARTS = 22
+_HELD_PARTS = 21
 _MOST_SORTING = 4
 
 _COLUMN_OVERHEAD_BYTES = 200  # what Arrow and Python keep for a column of a batch, however few rows it has

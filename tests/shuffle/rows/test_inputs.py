@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.feather
@@ -400,25 +397,3 @@ def test_a_directory_that_is_no_number_makes_its_column_texts(tmp_path: Path) ->
         (tmp_path / f"day={day}").mkdir()
         pa.parquet.write_table(ROWS[:1], tmp_path / f"day={day}" / "rows.parquet")
     assert sorted(read(Inputs([str(tmp_path)]))[0]["day"].to_pylist()) == ["02", "1", "x"]
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        pa.StringArray.from_buffers(2, pa.py_buffer(np.array([0, 10**8, 2], np.int32)), pa.py_buffer(b"ab")),
-        pa.DictionaryArray.from_arrays(pa.array([0, 10**8], pa.int32()), pa.array(["a"]), safe=False),
-    ],
-    ids=["offsets", "dictionary indices"],
-)
-def test_wrong_offsets_in_an_arrow_file_are_an_error(tmp_path: Path, wrong: pa.Array) -> None:
-    rows = pa.record_batch({"key": [1, 2], "wrong": wrong})
-    with pa.ipc.new_file(str(tmp_path / "rows.arrow"), rows.schema) as writer:
-        writer.write_batch(rows)
-
-    program = "import shuffle; shuffle.partition_files(['rows.arrow'], 'new.arrow', by=['key'], partitions=2)"
-    completed = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-
-    assert completed.returncode == 1
-    assert "InputError: rows.arrow: In column 1" in completed.stderr
