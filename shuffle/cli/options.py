@@ -164,5 +164,5 @@ def merge_options(function: Function) -> Callable[..., Any]:
 
 
 def given(values: Mapping[str, Any]) -> Any:
-    """The options that were given, without those that keep the default of the options class."""
+    """The options given on the command line; an option that was not given keeps its default."""
     return {name: value for name, value in values.items() if value is not None}

@@ -72,7 +72,7 @@ def losses_by_index(messages: Sequence[FoundMessage], index: PartitionIndex) -> 
     np.add.at(rows, partitions, np.array([message.row_count for message in messages], dtype=np.int64))
     lost_rows = index.layout.rows - rows
     lost_batches = np.diff(index.first_messages) - np.bincount(partitions, minlength=count)
-    # Where other batches stand in the places of those that were written, nobody knows what is lost.
+    # If other batches stand where the written batches were, the loss is unknown.
     is_replaced = ((lost_batches == 0) & ~sound_ranges(messages, index)) | (lost_rows < 0)
     return [
         Loss(p, p, None, None) if is_replaced[p] else Loss(p, p, int(lost_rows[p]), int(lost_batches[p]))

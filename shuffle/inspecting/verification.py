@@ -141,7 +141,7 @@ def _with_sets(found: Iterable[tuple[FileResult, Company | None]]) -> Iterator[F
     """Yield the verdicts, in order, and hold them back while a set of spills is not whole: it may become so."""
     held: list[FileResult] = []
     members: list[tuple[str, SpillSet]] = []
-    numbers: dict[tuple[bytes, int], set[int]] = {}  # those that are there of each set
+    numbers: dict[tuple[bytes, int], set[int]] = {}  # of each set, the numbers of the spills found
     begun: set[tuple[bytes, int]] = set()  # sets that are not whole
     for verdict, company in found:
         held.append(verdict)

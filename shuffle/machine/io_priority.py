@@ -16,7 +16,7 @@ _PRIORITIES = {"low": 2 << _CLASS_SHIFT | 7, "idle": 3 << _CLASS_SHIFT}  # best 
 
 @contextmanager
 def io_priority(priority: str | None) -> Iterator[bool]:
-    """Let this thread, and those that it starts, give way to others at the disk; yield whether the kernel took it.
+    """Let this thread and its child threads give way to others at the disk; yield whether the kernel agreed.
 
     Args:
         priority: ``"low"``, ``"idle"``, or None for no change.

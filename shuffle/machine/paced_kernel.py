@@ -1,4 +1,4 @@
-"""A kernel that moves at most so many bytes a second, for merges beside running jobs."""
+"""A kernel with a limit of bytes a second, for merges beside running jobs."""
 
 from __future__ import annotations
 

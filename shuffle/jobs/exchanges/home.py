@@ -49,7 +49,7 @@ class Home:
 
     @property
     def server_file(self) -> Path:
-        """What the server says of itself; beside it is the lock of those who start one."""
+        """The file in which the server describes itself. Its directory holds the lock for starting a server."""
         return Path(self.homes[0], "server.json")
 
 

@@ -67,7 +67,7 @@ class HostFiles:
         return f"HostFiles({self._job!r}, {self._directories!r})"  # without the secret
 
     def prepare(self) -> Place:
-        """Directories of this host. Its server is launched if there is none, and starts while the task works."""
+        """Directories of this host. A host without a server gets one, which starts while the task works."""
         home = self._home()
         launch_server(home)
         return Place(home.host, home.homes)
