@@ -7,13 +7,16 @@ import signal
 import socket
 import ssl
 import subprocess
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import trustme
 
+from shuffle import PartitionServer
 from tests.helpers.commands import SCRIPTS, environment_with
 
 BOUND_SECONDS = 30
@@ -120,3 +123,27 @@ class Authority:
         if client is not None:
             context.load_cert_chain(client)
         return context
+
+
+def exchanged(server: PartitionServer, request: bytes) -> bytes:
+    """What is answered, up to where the server closes the connection."""
+    host, port = server.url.removeprefix("http://").rstrip("/").split(":")
+    with socket.create_connection((host, int(port)), timeout=BOUND_SECONDS) as connection:
+        connection.sendall(request)
+        return read_all(connection)
+
+
+def status_of(answered: bytes) -> int:
+    return int(answered.split(b" ", 2)[1])
+
+
+def wait_until(condition: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + BOUND_SECONDS
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
+
+
+def with_token(target: str, token: str) -> bytes:
+    return get(target).replace(b"\r\n\r\n", f"\r\nAuthorization: Bearer {token}\r\n\r\n".encode())

@@ -7,7 +7,6 @@ import re
 import shutil
 import socket
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -21,35 +20,22 @@ from shuffle.serve.hosts import AllowedHosts
 from shuffle.serve.tokens import ALL, Rights, Tokens
 from spill_format import SpillFile
 from tests.helpers.commands import run
-from tests.helpers.servers import BOUND_SECONDS, Authority, Server, get, read_all, running
+from tests.helpers.servers import (
+    BOUND_SECONDS,
+    Authority,
+    Server,
+    exchanged,
+    get,
+    read_all,
+    running,
+    status_of,
+    wait_until,
+    with_token,
+)
 from tests.helpers.spills import random_spill
 
 pytestmark = pytest.mark.process
 SMALL, LARGE = "/a.arrow/partitions/0", "/deep/large.arrow/partitions/1"
-
-
-def exchanged(server: PartitionServer, request: bytes) -> bytes:
-    """What is answered, up to where the server closes the connection."""
-    host, port = server.url.removeprefix("http://").rstrip("/").split(":")
-    with socket.create_connection((host, int(port)), timeout=BOUND_SECONDS) as connection:
-        connection.sendall(request)
-        return read_all(connection)
-
-
-def status_of(answered: bytes) -> int:
-    return int(answered.split(b" ", 2)[1])
-
-
-def wait_until(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + BOUND_SECONDS
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return found
-
-
-def with_token(target: str, token: str) -> bytes:
-    return get(target).replace(b"\r\n\r\n", f"\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
 
 
 # Tokens
