@@ -69,6 +69,7 @@ class Interrupt:
 
     def strikes(self, work: Callable[[], None]) -> bool:
         before = sys.gettrace()
+        sys._getframe().f_trace_opcodes = True  # Python 3.12 looks, when tracing begins, whether any frame wants this
         sys.settrace(self._trace)
         try:
             work()
