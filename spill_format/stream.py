@@ -98,20 +98,22 @@ def decode_stream(stream: Bytes, path: str, columns: Sequence[str] | None = None
         ValueError: there is no such column, or several have its name.
     """
     buffer = pa.py_buffer(stream)
-    reader, stored, schema = _opened(buffer, path)
-    positions = list(range(len(stored))) if columns is None else selected_fields(schema, columns)
-    selected = schema if columns is None else pa.schema([schema.field(each) for each in positions], schema.metadata)
-    order = [sorted(positions).index(position) for position in positions]
+    reader, stored, selected = _opened(buffer, path)
+    order: list[int] | None = None
+    if columns is not None:
+        positions = selected_fields(selected, columns)
+        selected = pa.schema([selected.field(each) for each in positions], selected.metadata)
+        reader = pa.ipc.open_stream(buffer, options=pa.ipc.IpcReadOptions(included_fields=positions))
+        stored_order = sorted(positions)  # in which Arrow gives the columns
+        order = [stored_order.index(position) for position in positions]
     batches: list[pa.RecordBatch] = []
     with decoding("a record batch", path, byte_count=len(stream)):
-        if columns is not None:
-            reader = pa.ipc.open_stream(buffer, options=pa.ipc.IpcReadOptions(included_fields=positions))
         for read in reader:
             read.validate(full=validate)
             if selected is stored:
                 batches.append(read)
-            else:  # Arrow gives the columns in the stored order, whatever the order asked for
-                batches += from_storage(read.select(order), selected)
+            else:
+                batches += from_storage(read if order is None else read.select(order), selected)
     return pa.Table.from_batches(batches, schema=selected)
 
 

@@ -137,8 +137,7 @@ class Application:
 
     async def answer_plain_get(self, request: PlainGet, client: str, outlet: SocketOutlet) -> bool:
         """Answer a GET of partitions without conditions or ranges, by HTTP/1.1. Whether the connection stays."""
-        identity = next(self._identities)
-        served = Served(identity, client, "GET", request.target, time.monotonic(), "partitions", 200)
+        served = Served("", client, "GET", request.target, time.monotonic(), "partitions", 200)
         sent_before = outlet.sent
         stays = True
         try:
@@ -170,6 +169,7 @@ class Application:
         seconds = time.monotonic() - served.began
         self.metrics.answered(served.route, BROKEN_OFF if served.is_broken_off else str(served.status), seconds)
         if self.access_log is not None:
+            served.identity = served.identity or next(self._identities)
             self.access_log.write(served, seconds)
 
     async def _answer(self, request: web.BaseRequest, served: Served) -> web.StreamResponse:

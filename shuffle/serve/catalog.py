@@ -143,8 +143,8 @@ class ServedFile(OpenFile):
         if known is not None and stop - start == 1:  # what reducers ask for by the million
             assert known.rows is not None  # an index always has them
             assert known.crc32c is not None
-            offsets = known.offsets
-            return Extent(int(offsets[start]), int(offsets[stop]), int(known.rows[start]), int(known.crc32c[start]))
+            offset_of = known.offsets.item
+            return Extent(offset_of(start), offset_of(stop), known.rows.item(start), known.crc32c.item(start))
         return extent_of(self.layout(start, stop)) if stop - start <= _PARTITIONS_AT_ONCE else None
 
     def sum_up(self) -> None:

@@ -7,6 +7,7 @@ Whatever is not recognised is aiohttp's to read. Of what is recognised both must
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from shuffle.serve.resource import NoResourceError, PartitionsResource, parse
@@ -17,14 +18,11 @@ _OTHERS = (
     rb"|(?i:Connection): *(?i:keep-alive) *\r\n)*"
 )
 _AUTHORIZATION = rb"(?:(?i:Authorization): *([!-~][ -~]*)\r\n" + _OTHERS + rb")?"
-_PLAIN_GET = re.compile(
-    rb"GET (/[!-~]+) HTTP/1\.1\r\n"
-    + (_OTHERS + _AUTHORIZATION)
-    + rb"(?i:Host): *([!-~]+) *\r\n"
-    + (_OTHERS + _AUTHORIZATION)
-    + rb"\r\n"
+_LINE = re.compile(rb"GET (/[!-~]+) HTTP/1\.1")
+_FIELDS = re.compile(
+    (_OTHERS + _AUTHORIZATION) + rb"(?i:Host): *([!-~]+) *\r\n" + (_OTHERS + _AUTHORIZATION) + rb"\r\n"
 )
-"""One host, and fields of which none changes what is answered but who asks."""
+"""One host, and fields that do not change the answer, except for the token."""
 _ONCE = (b"user-agent:", b"accept:", b"accept-encoding:", b"connection:")
 
 
@@ -45,18 +43,26 @@ class PlainGet(NamedTuple):
 
 def recognised(data: bytes) -> PlainGet | None:
     """The request that bytes are, to the last of them, or None."""
-    match = _PLAIN_GET.fullmatch(data) if len(data) <= _MAXIMUM_BYTES else None
-    if match is None or (match[2] and match[4]):
+    if len(data) > _MAXIMUM_BYTES:
         return None
-    names = data.lower()
-    if any(names.count(name) > 1 for name in _ONCE):  # in a value, too: what is said twice is aiohttp's to judge
+    line, _, fields = data.partition(b"\r\n")
+    found = _host_and_authorization(fields)
+    if found is None or (match := _LINE.fullmatch(line)) is None:
         return None
     target = match[1].decode("ascii")
     try:
         resource = parse(target)
     except NoResourceError:
         return None
-    if not isinstance(resource, PartitionsResource):
+    return PlainGet(target, resource, *found) if isinstance(resource, PartitionsResource) else None
+
+
+@lru_cache(256)  # a client sends the same fields with each request, and to read them takes longer than all else here
+def _host_and_authorization(fields: bytes) -> tuple[str, bytes] | None:
+    match = _FIELDS.fullmatch(fields)
+    if match is None or (match[1] and match[3]):
         return None
-    authorization = (match[2] or match[4] or b"").rstrip()
-    return PlainGet(target, resource, match[3].decode("ascii"), authorization)
+    names = fields.lower()
+    if any(names.count(name) > 1 for name in _ONCE):  # in a value, too: aiohttp judges what is said twice
+        return None
+    return match[2].decode("ascii"), (match[1] or match[3] or b"").rstrip()
