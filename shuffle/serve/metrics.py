@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 import os
+from collections.abc import Iterable
+from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SHARED_DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -47,6 +51,7 @@ class ServerMetrics:
         if SHARED_DIRECTORY_VARIABLE in os.environ:
             self._registry = CollectorRegistry()
             MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call]
+            self._registry.register(_Processes(Path(os.environ[SHARED_DIRECTORY_VARIABLE])))
         else:
             ProcessCollector(registry=registry)
 
@@ -74,3 +79,27 @@ class ServerMetrics:
     def render(self) -> bytes:
         """All figures."""
         return generate_latest(self._registry)
+
+
+class _Processes(Collector):
+    """The figures ``process_…``, summed over all workers; their start time is the earliest one.
+
+    Args:
+        directory: has a file of momentary figures for each worker that lives.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def collect(self) -> Iterable[Metric]:
+        """See ``Collector``."""
+        summed: dict[str, Metric] = {}
+        for file in self._directory.glob("gauge_livesum_*.db"):
+            pid = file.stem.rpartition("_")[2]
+            for figure in ProcessCollector(pid=lambda pid=pid: pid, registry=None).collect():  # type: ignore[misc]
+                (sample,) = figure.samples
+                before = summed.setdefault(figure.name, figure).samples
+                if before is not figure.samples:
+                    combine = min if figure.name.endswith("start_time_seconds") else operator.add
+                    before[0] = sample._replace(value=combine(before[0].value, sample.value))
+        return summed.values()

@@ -9,7 +9,6 @@ import secrets
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -20,7 +19,7 @@ from shuffle.http_options import ServeKeywords, ServeOptions
 from shuffle.option_kinds import options_of
 from shuffle.serve.listening import listening_sockets, url_of
 from shuffle.serve.service import Service, loop_factory
-from shuffle.serve.systemd import notify, watchdog_seconds
+from shuffle.serve.systemd import notify, reloading, watchdog_seconds
 
 _LOGGER = logging.getLogger("shuffle.serve")
 
@@ -86,7 +85,7 @@ class PartitionServer:
     def _run(self, service: Service, sockets: Sequence[socket.socket], started: Future[None]) -> None:
         try:
             with asyncio.Runner(loop_factory=loop_factory()) as runner:
-                runner.run(_run(service, sockets, self._wishes, lambda: started.set_result(None)))
+                runner.run(_run(service, sockets, self._wishes, lambda: started.set_result(None), _do_nothing))
         except BaseException as error:
             if started.done():
                 raise
@@ -99,6 +98,7 @@ def serve(
     options: ServeOptions,
     announce: Callable[[], None],
     incarnation: str = "",
+    tell: Callable[..., None] = notify,
 ) -> int:
     """Serve the partitioned files below a directory until SIGINT or SIGTERM.
 
@@ -112,6 +112,7 @@ def serve(
         options: limits, secrets, and how files are sent.
         announce: is called as soon as requests are answered.
         incarnation: identity of this run, if other processes share it.
+        tell: takes what a service tells its manager, such as ``READY=1``.
 
     Returns:
         The number of the signal.
@@ -127,7 +128,7 @@ def serve(
             bound.close()
         raise
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        return runner.run(_run(service, sockets, _Wishes(from_signals=True), announce))
+        return runner.run(_run(service, sockets, _Wishes(from_signals=True), announce, tell))
 
 
 def new_incarnation() -> str:
@@ -169,17 +170,21 @@ class _Wishes:
                 self._loop.call_soon_threadsafe(self._stops.put_nowait, 0)
 
 
-def _do_nothing() -> None:
+def _do_nothing(*_: object) -> None:
     """Nothing."""
 
 
 async def _run(
-    service: Service, sockets: Sequence[socket.socket], wishes: _Wishes, announce: Callable[[], None]
+    service: Service,
+    sockets: Sequence[socket.socket],
+    wishes: _Wishes,
+    announce: Callable[[], None],
+    tell: Callable[..., None],
 ) -> int:
     reloads: set[asyncio.Task[None]] = set()
 
     def reload() -> None:
-        task = asyncio.create_task(_reload(service))
+        task = asyncio.create_task(_reload(service, tell))
         reloads.add(task)
         task.add_done_callback(reloads.discard)
 
@@ -187,12 +192,12 @@ async def _run(
     await service.start(sockets)
     try:
         announce()
-        notify("READY=1")
-        watchdog = asyncio.create_task(_feed_watchdog())
+        tell("READY=1")
+        watchdog = asyncio.create_task(_feed_watchdog(tell))
         stopped_by = await wishes.stop()
     finally:
         service.refuse()
-    notify("STOPPING=1")
+    tell("STOPPING=1")
     stopping = asyncio.create_task(service.stop())
     second = asyncio.create_task(wishes.stop())
     await asyncio.wait({stopping, second}, return_when=asyncio.FIRST_COMPLETED)
@@ -202,18 +207,18 @@ async def _run(
     return stopped_by
 
 
-async def _reload(service: Service) -> None:
-    notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+async def _reload(service: Service, tell: Callable[..., None]) -> None:
+    tell(*reloading())
     try:
         await service.reload()
         _LOGGER.warning("tokens and certificates were read again")
     except (OSError, ValueError) as error:
         _LOGGER.warning("all stays as it was: %s", error)
-    notify("READY=1")
+    tell("READY=1")
 
 
-async def _feed_watchdog() -> None:
+async def _feed_watchdog(tell: Callable[..., None]) -> None:
     seconds = watchdog_seconds()
     while seconds is not None:
-        notify("WATCHDOG=1")
+        tell("WATCHDOG=1")
         await asyncio.sleep(seconds)

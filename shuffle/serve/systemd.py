@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 
 _FIRST_DESCRIPTOR = 3
 
@@ -35,8 +36,13 @@ def notify(*lines: str) -> None:
             return  # a manager that does not listen must not stop a server
 
 
+def reloading() -> tuple[str, str]:
+    """What a service tells while it reads its configuration again."""
+    return "RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}"
+
+
 def watchdog_seconds() -> float | None:
-    """How often the manager wants to hear ``WATCHDOG=1``, halved as it asks for; None where it does not."""
+    """Seconds between two ``WATCHDOG=1``: half of what the service manager waits; None where it does not wait."""
     if not os.environ.get("WATCHDOG_USEC") or os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
     return int(os.environ["WATCHDOG_USEC"]) / 2e6

@@ -1,27 +1,31 @@
 """Several processes that serve one root at one address: for more cores than one event loop can use.
 
-The parent opens sockets, starts the workers, starts those anew that die, and passes signals on; it answers nothing.
+The parent opens sockets, starts workers, starts a worker anew that dies or hangs, passes signals on, and talks to the
+service manager. It answers no request.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import select
 import signal
 import socket
-import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 
 from shuffle.http_options import ServeOptions
-from shuffle.serve.systemd import notify
+from shuffle.serve.systemd import notify, reloading, watchdog_seconds
+from spill_format.errors import in_words
 
 _LOGGER = logging.getLogger("shuffle.serve")
 _RESTART_SECONDS = 1.0
-_PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_SIGNALS = (*_PASSED_ON, signal.SIGUSR1, signal.SIGUSR2)
+_SIGN_OF_LIFE_SECONDS = 5.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def serve_with_workers(
@@ -36,18 +40,38 @@ def serve_with_workers(
         The number of the signal that ended it.
 
     Raises:
-        OSError, ValueError: a worker cannot start; it has said why.
+        OSError: a worker cannot start.
     """
     with tempfile.TemporaryDirectory(prefix="shuffle-serve-") as figures:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = figures  # before prometheus_client is imported, which looks at it
         from shuffle.serve.server import new_incarnation
 
-        parent = _Parent(root, sockets, options, new_incarnation())
-        return parent.run(announce)
+        return _Parent(root, sockets, options, new_incarnation()).run(announce)
+
+
+@dataclass(slots=True)
+class _Worker:
+    """A process.
+
+    Attributes:
+        index: of its sockets.
+        pid: of the process.
+        words: a pipe of lines in which it says how it is, as a service says it to systemd.
+        heard_at: when it last said something.
+        is_ready: it answers requests.
+        problem: why it could not start.
+    """
+
+    index: int
+    pid: int
+    words: int
+    heard_at: float = field(default_factory=time.monotonic)
+    is_ready: bool = False
+    problem: str = ""
 
 
 class _Parent:
-    """Starts workers, and waits for them."""
+    """Starts workers, and listens to what they say."""
 
     def __init__(
         self,
@@ -60,73 +84,146 @@ class _Parent:
         self._sockets = sockets
         self._options = options
         self._incarnation = incarnation
-        self._workers: dict[int, int] = {}
+        self._workers: dict[int, _Worker] = {}
+        self._restarts: dict[int, float] = {}
+        self._reloading: set[int] = set()
         self._stopped_by = 0
+        self._watchdog_seconds = watchdog_seconds()
 
     def run(self, announce: Callable[[], None]) -> int:
         """Run until all workers have ended."""
-        for number in _PASSED_ON:
-            signal.signal(number, self._pass_on)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+        signal.signal(signal.SIGHUP, self._reload)
         for number in (signal.SIGUSR1, signal.SIGUSR2):
             signal.signal(number, signal.SIG_IGN)
-        if not all(self._start(index) for index in range(len(self._sockets))):
-            self._pass_on(signal.SIGTERM, None)
-            raise OSError("no worker could be started")
-        announce()
-        notify("READY=1")
-        while self._workers:
-            pid, status = os.wait()
-            index = self._workers.pop(pid, None)
-            if index is not None and not self._stopped_by:
-                _LOGGER.warning("worker %d ended with status %d; it is started again", index, status)
-                time.sleep(_RESTART_SECONDS)
-                self._start(index)
+        for index in range(len(self._sockets)):
+            self._start(index)
+        while not (self._stopped_by or all(worker.is_ready for worker in self._workers.values())):
+            self._listen(self._cannot_start)
+        if not self._stopped_by:
+            announce()
+            notify("READY=1")
+        while self._workers or (self._restarts and not self._stopped_by):
+            self._listen(self._start_later)
+            self._look_after()
         return self._stopped_by
 
-    def _pass_on(self, number: int, _frame: object) -> None:
-        if number != signal.SIGHUP:
-            self._stopped_by = self._stopped_by or number
-            notify("STOPPING=1")
+    def _stop(self, number: int, _frame: object) -> None:
+        self._stopped_by = self._stopped_by or number
+        notify("STOPPING=1")
+        self._send(number)
+        for sockets in self._sockets:
+            for bound in sockets:
+                bound.close()
+
+    def _reload(self, number: int, _frame: object) -> None:
+        if not self._stopped_by:
+            notify(*reloading())
+            self._reloading = set(self._workers)
+        self._send(number)
+
+    def _send(self, number: int) -> None:
         for pid in list(self._workers):
             os.kill(pid, number)
 
-    def _start(self, index: int) -> bool:
-        """Start a worker. Whether it answers requests; if not, it has ended."""
-        ready, tell = os.pipe()
+    def _listen(self, died: Callable[[_Worker], None]) -> None:
+        """Hear what workers say, for a second or less."""
+        by_pipe = {worker.words: worker for worker in self._workers.values()}
+        said, _, _ = select.select(list(by_pipe), [], [], min(1.0, self._watchdog_seconds or 1.0))
+        for worker in (by_pipe[pipe] for pipe in said):
+            words = os.read(worker.words, 1 << 16).decode("utf-8", "surrogateescape")
+            worker.heard_at = time.monotonic()
+            worker.problem += "".join(line[7:] for line in words.splitlines() if line.startswith("STATUS="))
+            if "READY=1\n" in words:
+                worker.is_ready = True
+                self._has_reloaded(worker)
+            if not words:
+                self._bury(worker)
+                if not self._stopped_by:
+                    died(worker)
+
+    def _bury(self, worker: _Worker) -> None:
+        from prometheus_client.multiprocess import mark_process_dead
+
+        del self._workers[worker.pid]  # first: no signal is for a process that has been waited for
+        os.close(worker.words)
+        _, status = os.waitpid(worker.pid, 0)
+        worker.problem = worker.problem or f"it ended with status {os.waitstatus_to_exitcode(status)}"
+        mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+        self._has_reloaded(worker)
+
+    def _has_reloaded(self, worker: _Worker) -> None:
+        if worker.pid in self._reloading:
+            self._reloading.discard(worker.pid)
+            if not self._reloading:
+                notify("READY=1")
+
+    def _cannot_start(self, worker: _Worker) -> None:
+        self._stop(signal.SIGTERM, None)
+        while self._workers:
+            self._listen(self._start_later)
+        raise OSError(f"no worker could be started: {worker.problem}")
+
+    def _start_later(self, worker: _Worker) -> None:
+        _LOGGER.warning("worker %d is started again: %s", worker.index, worker.problem)
+        self._restarts[worker.index] = time.monotonic() + _RESTART_SECONDS
+
+    def _look_after(self) -> None:
+        """Start again what died, end what hangs, and tell the service manager that this has been done."""
+        now = time.monotonic()
+        for index in [index for index, at in self._restarts.items() if at <= now and not self._stopped_by]:
+            del self._restarts[index]
+            self._start(index)
+        if self._watchdog_seconds is not None:
+            for worker in self._workers.values():
+                if worker.is_ready and now - worker.heard_at > 2 * self._watchdog_seconds:
+                    os.kill(worker.pid, signal.SIGKILL)
+            notify("WATCHDOG=1")
+
+    def _start(self, index: int) -> None:
+        words, tell = os.pipe()
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # no signal of ours is taken by a child as the parent's
         pid = os.fork()
         if not pid:
-            os.close(ready)
+            os.close(words)
             self._be_worker(index, tell)
-        self._workers[pid] = index
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-        os.close(tell)
+        self._workers[pid] = _Worker(index, pid, words)
         if self._stopped_by:
             os.kill(pid, self._stopped_by)
-        with open(ready, "rb") as waited_for:
-            return bool(waited_for.read(1))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        os.close(tell)
 
-    def _be_worker(self, index: int, tell: int) -> None:
+    def _be_worker(self, index: int, pipe: int) -> None:
         """Serve, in the child; never returns."""
         code = 1
+
+        def tell(*lines: str) -> None:
+            try:
+                os.write(pipe, "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
+            except BrokenPipeError:  # the parent is gone, and nobody would start or stop this worker any more
+                os.kill(os.getpid(), signal.SIGTERM)
+
         try:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_DFL)
             signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the event loop takes it
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            os.environ.pop("NOTIFY_SOCKET", None)  # the parent tells the service manager
+            own = self._sockets[index]
+            for bound in (bound for sockets in self._sockets for bound in sockets if bound not in own):
+                bound.close()  # or the kernel would accept connections for it as long as this worker lives
+            for other in self._workers.values():
+                os.close(other.words)
+            os.environ.pop("WATCHDOG_PID", None)  # the parent's
+            os.environ["WATCHDOG_USEC"] = str(int(2e6 * (self._watchdog_seconds or _SIGN_OF_LIFE_SECONDS)))
             from shuffle.serve.server import serve
 
-            serve(self._root, self._sockets[index], self._options, lambda: _say_ready(tell), self._incarnation)
+            serve(self._root, own, self._options, lambda: None, self._incarnation, tell)
             code = 0
         except (OSError, ValueError) as error:
-            print(f"shuffle: error: {error}", file=sys.stderr, flush=True)  # noqa: T201 (the parent's words, in its stead)
+            with suppress(OSError):
+                tell(f"STATUS={' '.join(in_words(error).split())}")
         except BaseException:  # noqa: BLE001 (nothing of a child may go on as the parent)
             traceback.print_exc()
         finally:
             os._exit(code)
-
-
-def _say_ready(descriptor: int) -> None:
-    os.write(descriptor, b"1")
-    os.close(descriptor)

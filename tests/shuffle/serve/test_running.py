@@ -15,6 +15,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -103,19 +104,31 @@ def _made(directory: Path) -> Path:
     return directory
 
 
+def _workers_of(server: Server) -> list[int]:
+    pid = server.process.pid
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def test_workers_share_an_address_and_are_started_again(shared_root: Path) -> None:
     with running(shared_root, "--workers", "2") as server:
-        children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
-        workers = children.read_text().split()
+        workers = _workers_of(server)
         assert len(workers) == 2
         for _ in range(20):
             assert server.status_of(SMALL.encode()) == 200
         counted = rb'shuffle_http_requests_total\{route="partitions",status="200"\} 20\.0'
         wait_until(lambda: re.search(counted, server.exchange(get("/metrics"))))
-        os.kill(int(workers[0]), signal.SIGKILL)
-        wait_until(lambda: len(children.read_text().split()) == 2 and workers[0] not in children.read_text().split())
+        with server.connect(), server.connect():
+            wait_until(lambda: b"\nshuffle_http_connections 3.0\n" in server.exchange(get("/metrics")))
+            os.kill(workers[0], signal.SIGKILL)
+            wait_until(lambda: len(_workers_of(server)) == 2 and workers[0] not in _workers_of(server))
         assert server.status_of(SMALL.encode()) == 200
-        server.process.send_signal(signal.SIGHUP)
+        # What the dead one had is nobody's, and the figures of processes are those of all that live.
+        wait_until(lambda: b"\nshuffle_http_connections 1.0\n" in server.exchange(get("/metrics")))
+        figures = server.exchange(get("/metrics"))
+        open_fds = sum(len(os.listdir(f"/proc/{worker}/fd")) for worker in _workers_of(server))
+        assert abs(float(re.findall(rb"\nprocess_open_fds (\S+)", figures)[0]) - open_fds) < 6
+        started = re.findall(rb"\nprocess_start_time_seconds (\S+)", figures)
+        assert abs(float(started[0]) - os.stat(f"/proc/{server.process.pid}").st_ctime) < 10
         assert server.stop() == 143
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
 
@@ -123,8 +136,58 @@ def test_workers_share_an_address_and_are_started_again(shared_root: Path) -> No
 def test_workers_that_cannot_start_end_the_command(tmp_path: Path) -> None:
     completed = run("shuffle serve nowhere --workers 2", tmp_path)
     assert completed.returncode == 2
-    assert "No such file or directory" in completed.stderr
-    assert "no worker could be started" in completed.stderr
+    assert completed.stderr == f"shuffle: error: no worker could be started: {tmp_path}/nowhere: {os.strerror(2)}\n"
+
+
+def test_the_parent_of_workers_tells_the_manager_how_they_are(shared_root: Path, tmp_path: Path) -> None:
+    environment: dict[str, Any] = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "2000000"}
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(environment["NOTIFY_SOCKET"])
+        manager.settimeout(BOUND_SECONDS)
+        with running(shared_root, "--workers", "2", **environment) as server:
+
+            def hear(*words: bytes) -> None:
+                for word in words:
+                    while not manager.recv(100).startswith(word):
+                        pass
+
+            hear(b"READY=1", b"WATCHDOG=1")
+            hanging = _workers_of(server)[0]
+            os.kill(hanging, signal.SIGSTOP)
+            wait_until(lambda: hanging not in _workers_of(server) and len(_workers_of(server)) == 2)
+            hear(b"WATCHDOG=1", b"WATCHDOG=1")
+            server.process.send_signal(signal.SIGHUP)
+            hear(b"RELOADING=1\nMONOTONIC_USEC=", b"READY=1")
+            server.process.send_signal(signal.SIGTERM)
+            hear(b"STOPPING=1")
+            assert server.process.wait(BOUND_SECONDS) == 143
+
+
+def test_workers_that_finish_answers_take_no_new_connections(shared_root: Path) -> None:
+    with running(shared_root, "--workers", "2") as server, server.connect() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        connection.sendall(get(LARGE))
+        assert connection.recv(1000)
+        server.process.send_signal(signal.SIGTERM)
+
+        def is_refused() -> bool:
+            with suppress(ConnectionResetError):
+                try:
+                    server.connect().close()
+                except ConnectionRefusedError:
+                    return True
+            return False
+
+        wait_until(is_refused)
+        assert read_all(connection).endswith(b"\xff\xff\xff\xff\0\0\0\0")
+        assert server.process.wait(BOUND_SECONDS) == 143
+
+
+def test_workers_end_when_their_parent_is_killed(shared_root: Path) -> None:
+    with running(shared_root, "--workers", "2", WATCHDOG_USEC="500000") as server:
+        workers = _workers_of(server)
+        server.process.kill()
+        wait_until(lambda: not any(Path(f"/proc/{worker}/cwd").exists() for worker in workers))
 
 
 class _ByUnixSocket(http.client.HTTPConnection):
