@@ -29,7 +29,6 @@ from spill_format.messages import (
 from spill_format.stream import check_crc32c, check_ranges, check_values, ranges_within
 
 _PIECE_BYTES = 1 << 20
-_HELD_BACK_BYTES = 8  # of a body, which has as many or more
 _CACHED_BYTES = 256 << 10  # of a processor's own cache
 _SHIFT = 8  # in a file magic precedes what a stream begins with: bodies are aligned there, and with this also here
 _NO_SPLICE = frozenset({errno.ENOSYS, errno.EINVAL})  # not for this system, or not for this file
@@ -236,10 +235,11 @@ class FileSink:
 class PipeSink:
     """On to another process, message by message.
 
-    A message is passed on once its own seal is found right, but for the last bytes of its body: those follow with the
-    next message, or with the end of the stream, when its checksum is found right. Readers of an Arrow stream take an
-    end of input between two messages for the end of the stream, and some of them an end within metadata, too. Until all
-    is known to be right they have seen a body that is cut, which is an error to each of them, or nothing at all.
+    A message is passed on once its own seal is found right, but for its body: the body follows with the next message,
+    or with the end of the stream, when its checksum is found right. Readers of an Arrow stream take an end of input
+    between two messages for the end of the stream. Some take an end within metadata for it, too, and some ask for no
+    more of a body than the columns and bytes that they need. Until all is known to be right, readers have seen metadata
+    whose body is missing, which is an error to each of them, or nothing at all.
 
     Args:
         pipe: what the bytes are written to.
@@ -253,7 +253,7 @@ class PipeSink:
         self._url = url
         self._validate = validate
         self._messages = SealedMessages(0, url, validate=validate)
-        self._held_back = b""
+        self._held_back: list[bytes | memoryview] = []
         self._has_passed_on = False
 
     def begin(self, byte_count: int) -> None:
@@ -269,7 +269,7 @@ class PipeSink:
                 advice="begin anew: what went out is no whole stream",
             )
         self.received = 0
-        self._held_back = b""
+        self._held_back = []
         self._messages = SealedMessages(byte_count, self._url, validate=self._validate)
 
     def forget(self) -> None:
@@ -290,18 +290,23 @@ class PipeSink:
             raise TruncatedError("the stream has no end-of-stream marker", path=url)
         check_crc32c(self._messages.crc32c, recorded_crc32c, self.received, url)
         with _own_failures():
-            self._write(self._held_back + END_OF_STREAM)
+            self._write_all(*self._held_back, END_OF_STREAM)
             self._pipe.flush()
 
     def _pass_on(self, message: bytes) -> None:
-        if metadata_length_of(message) == len(message):  # without a body, which no reader takes when it is cut
-            self._held_back += message
+        view, metadata_length = memoryview(message), metadata_length_of(message)
+        metadata, body = view[:metadata_length], view[metadata_length:]
+        if not body or not read_batch_size(metadata).row_count:  # no reader would miss the body
+            self._held_back.append(message)
             return
         self._has_passed_on = True
         with _own_failures():
-            self._write(self._held_back)
-            self._write(memoryview(message)[:-_HELD_BACK_BYTES])
-        self._held_back = message[-_HELD_BACK_BYTES:]
+            self._write_all(*self._held_back, metadata)
+        self._held_back = [body]
+
+    def _write_all(self, *pieces: bytes | memoryview) -> None:
+        for piece in pieces:
+            self._write(piece)
 
     def _write(self, piece: memoryview | bytes) -> None:
         written = self._pipe.write(piece)

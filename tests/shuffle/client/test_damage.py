@@ -31,9 +31,12 @@ BATCHES = [
 @pytest.fixture(scope="module")
 def stream(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Three batches, as a server sends them."""
-    path = tmp_path_factory.mktemp("stream") / "a.arrow"
-    with SpillWriter(path, BATCHES[0].schema, 1) as writer:
-        for batch in BATCHES:
+    return stream_of(BATCHES, tmp_path_factory.mktemp("stream") / "a.arrow")
+
+
+def stream_of(batches: list[pa.RecordBatch], path: Path) -> bytes:
+    with SpillWriter(path, batches[0].schema, 1) as writer:
+        for batch in batches:
             writer.write(0, batch)
     with SpillFile(path) as spill:
         _, end = spill.range_of(0)
@@ -144,6 +147,31 @@ def test_no_reader_of_a_pipe_takes_a_cut_for_the_end(stream: bytes) -> None:
         got = piped(stream[:cut], checksum_of(stream), len(stream))
         assert_nobody_reads(got, stream)
     assert len(got) > borders[2]  # though most of it was passed on as it came
+
+
+@pytest.mark.parametrize(
+    "last",
+    [[None] * 200, [0, *[None] * 199], ["a", *[""] * 199]],
+    ids=["no values", "most nulls", "a letter and padding"],
+)
+def test_no_reader_overlooks_a_cut_in_what_it_need_not_read(last: list[object], tmp_path: Path) -> None:
+    types = [pa.int64(), pa.string() if "a" in last else pa.int8()]
+    stream = stream_of(
+        [pa.record_batch([pa.array(range(200), types[0]), pa.array(last, types[1])], ["n", "last"])] * 3,
+        tmp_path / "a.arrow",
+    )
+    for cut in (*borders_of(stream)[1:3], len(stream) - len(END_OF_STREAM)):
+        got = piped(stream[:cut], checksum_of(stream), len(stream))
+        assert_nobody_reads(got, stream)
+        with pytest.raises(Exception, match=r"\w"):
+            pl.read_ipc_stream(io.BytesIO(got), columns=["n"])
+
+
+def test_record_batches_without_rows_are_no_end_either(tmp_path: Path) -> None:
+    stream = stream_of([BATCHES[0], BATCHES[0][:0], BATCHES[0][:0], BATCHES[1]], tmp_path / "a.arrow")
+    for cut in borders_of(stream)[1:]:
+        assert_nobody_reads(piped(stream[:cut], checksum_of(stream), len(stream)), stream)
+    test_a_whole_stream_is_passed_on_to_its_last_byte(stream)
 
 
 @pytest.mark.parametrize("part", [0.1, 0.4, 0.6, 0.999])
