@@ -16,7 +16,7 @@ import pyarrow.dataset as ds
 from pyarrow import csv
 
 from shuffle.rows.csv_options import CsvOptions
-from shuffle.rows.errors import InputError
+from shuffle.rows.errors import InputError, reading
 from shuffle.warning import warn
 
 # Leading zeros, or more digits than a float holds.
@@ -34,17 +34,14 @@ def csv_schema(file: str, options: CsvOptions) -> pa.Schema:
 
     Raises:
         InputError: options name a type that is not there, or a column; a text is not in the encoding; the file is not
-            CSV.
-        OSError: the file cannot be read.
+            CSV, or cannot be read.
     """
     told = {name: _type_of(name, kind) for name, kind in options.types.items()}
-    try:
+    with reading(file):
         with _opened(file, options) as reader:
             guessed = reader.schema
         _check_names(file, guessed.names)
         texts = _first_texts(file, guessed, options)
-    except pa.ArrowException as error:
-        raise InputError(f"{file}: {error}") from error
     if missing := [name for name in told if name not in guessed.names]:
         raise InputError(f"{file}: no column {missing[0]!r}; the columns are: {', '.join(guessed.names)}", "csv types")
     as_text: dict[str, str] = {}

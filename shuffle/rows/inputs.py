@@ -103,7 +103,7 @@ class Inputs:
             return None
         if isinstance(self._dataset.format, ds.ParquetFileFormat):  # whose fragments count the whole file's rows
             return sum(int(group.num_rows) for part in parts for group in part.row_groups)
-        return sum(int(part.count_rows()) for part in parts)
+        return sum(map(_row_count, parts))
 
     def batches(
         self,
@@ -138,6 +138,8 @@ class Inputs:
                     dealt_with += read_count
                     progress(read_count)
                 progress((self.row_count([part]) or dealt_with) - dealt_with)
+            except MemoryError:  # some of Arrow's are its own errors, too
+                raise
             except (pa.ArrowException, OSError) as error:
                 raise InputError(f"{part.path}: {error}") from error
 
@@ -244,6 +246,11 @@ def _open_dataset(files: Sequence[str], csv: CsvOptions) -> tuple[ds.FileSystemD
         file_format = format_name
     dataset = ds.dataset(list(files), schema=_readable(schema), format=file_format, partitioning=partitioning)
     return dataset, schema, set(of_directories.names)
+
+
+def _row_count(part: ds.Fragment) -> int:
+    with reading(part.path):
+        return int(part.count_rows())
 
 
 def _takes_unchanged(kind: pa.DataType, other: pa.DataType) -> bool:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
 
-from shuffle.rows.errors import InputError
+from shuffle.rows.errors import InputError, reading
 from shuffle.rows.json_depth import ShallowLines
 
 _BLOCK_BYTES = 4 << 20  # the longest row, too
@@ -20,17 +20,16 @@ def schema_of(files: Sequence[str]) -> pa.Schema:
     """Tell the columns that the first 4 MiB of all files have together. A column that a file lacks is null there.
 
     Raises:
-        InputError: columns contradict each other, or there are no rows; the message names the file.
+        InputError: a file cannot be read, columns contradict each other, or there are no rows; the message names the
+            file.
     """
     schemas: list[pa.Schema] = []
     for file in files:
-        if _is_empty(file):
-            continue
-        try:
+        with reading(file):
+            if _is_empty(file):
+                continue
             schemas.append(_own_schema(file))
             schemas = [pa.unify_schemas(schemas, promote_options="permissive")]
-        except pa.ArrowException as error:
-            raise InputError(f"{file}: {error}") from error
     if not schemas:
         raise InputError(f"{files[0]}: empty, as all inputs are, so that nothing says what columns there are")
     return schemas[0]

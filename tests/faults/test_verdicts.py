@@ -21,7 +21,17 @@ from tests.helpers.commands import command_line, environment_with
 from tests.helpers.forgeries import range_forged
 
 
-@pytest.mark.parametrize("command", ["verify a.arrow --threads 1", "repair a.arrow -o new.arrow"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "verify a.arrow --threads 1",
+        "repair a.arrow -o new.arrow",
+        "read a.arrow -o new.arrow",
+        "diff a.arrow a.arrow --any-order",
+        "partition a.arrow --by n --partitions 2 -o new.arrow",
+        "merge a.arrow --compact -o new.arrow",
+    ],
+)
 def test_lack_of_memory_is_no_verdict(tmp_path: Path, command: str) -> None:
     batch = pa.record_batch({"n": np.zeros(128 << 20, dtype=np.int64)})  # 1 GiB of few bytes
     write_spill({0: [batch]}, tmp_path / "a.arrow", schema=batch.schema, partition_count=1, compression="zstd")
