@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
 
+from .arrow_threads import read_message, with_threads
 from .description import selected_fields
 from .footer import BLOCK_DTYPE, IndexPlace, encode_footer_frame, encode_place
 from .index import MAJOR_VERSION, MINOR_VERSION, IndexPart
@@ -50,7 +52,7 @@ class Decoder:
         return from_storage(batch, self.schema)
 
     def _stored_batch(self, _message: int, encapsulated: pa.Buffer) -> pa.RecordBatch:
-        return pa.ipc.read_record_batch(encapsulated, self._stored_schema)
+        return read_message(encapsulated, self._stored_schema)
 
 
 class SelectingDecoder(Decoder):
@@ -75,14 +77,14 @@ class SelectingDecoder(Decoder):
         stored = pa.schema([stored_schema.field(position) for position in positions], stored_schema.metadata)
         selected = pa.schema([schema.field(position) for position in positions], schema.metadata)
         super().__init__(stored, stored if schema is stored_schema else selected, validate=validate, trust=not validate)
-        self._options = pa.ipc.IpcReadOptions(included_fields=positions)
+        self._positions = positions
         # Arrow gives them in the file's order, whatever the order asked for.
         self._order = [sorted(positions).index(position) for position in positions]
         self._header = pa.py_buffer(FILE_START + outline.schema_message)
         self._template = outline.index.footer_template
         self._is_whole = whole is not None
-        self._file = None if whole is None else pa.ipc.open_file(whole, options=self._options)
-        self._first = 0
+        if whole is not None:
+            self._open(whole, 0)
 
     def begin(self, part: IndexPart, content: pa.Buffer, origin: int) -> None:
         """See ``Decoder``."""
@@ -95,12 +97,19 @@ class SelectingDecoder(Decoder):
         blocks["body_length"] = part.of_these.body_lengths[start:stop]
         footer = encode_footer_frame(self._template, _NOTE, len(blocks))
         end = pa.py_buffer(b"".join((footer.start, blocks.tobytes(), footer.end)))
-        joined = pa.PythonFile(_Joined((self._header, content, end)), "r")
-        self._file, self._first = pa.ipc.open_file(joined, options=self._options), start
+        self._open(pa.PythonFile(_Joined((self._header, content, end)), "r"), start)
+
+    def _open(self, source: pa.Buffer | pa.PythonFile, first: int) -> None:
+        """Messages come from an Arrow file, whose first record batch is message ``first``, from now on."""
+
+        def opened(use_threads: bool) -> pa.RecordBatchFileReader:
+            options = pa.ipc.IpcReadOptions(included_fields=self._positions, use_threads=use_threads)
+            return pa.ipc.open_file(source, options=options)
+
+        self._file, self._first = cache(opened), first
 
     def _stored_batch(self, message: int, _encapsulated: pa.Buffer) -> pa.RecordBatch:
-        assert self._file is not None
-        batch = self._file.get_batch(message - self._first)
+        batch = with_threads(lambda use_threads: self._file(use_threads).get_batch(message - self._first))
         columns = [batch.column(position) for position in self._order]
         return pa.RecordBatch.from_arrays(columns, schema=self._stored_schema)
 

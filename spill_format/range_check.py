@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pyarrow as pa
-import pyarrow.ipc
 
+from .arrow_threads import read_message
 from .checksum import crc32c
 from .errors import REPAIR_ADVICE, ChecksumError, CorruptError
 from .index import IndexPart
@@ -91,7 +91,7 @@ def check_decodable(content: bytes, metadata_length: int, stored_schema: pa.Sche
     Raises:
         MemoryError, or an error of ``UNDECODABLE``: Arrow cannot, or has not.
     """
-    batch = pa.ipc.read_record_batch(pa.py_buffer(content), stored_schema)
+    batch = read_message(pa.py_buffer(content), stored_schema)
     batch.validate(full=True)
     # Arrow does not mind more columns than the schema has, as in messages of a file inside a value.
     if read_batch_size(content[:metadata_length]).node_count != _node_count(stored_schema):

@@ -6,11 +6,13 @@ What is between messages, and where they go, is ``writer.py``'s business.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.ipc
 
+from .arrow_threads import with_threads
 from .messages import metadata_length_of
 
 _COPIED_BYTES = 4 << 20  # up to here, one copy costs less than a call for each buffer; beyond, it would cost memory
@@ -27,22 +29,18 @@ class Serializer:
     """Turns record batches of one schema into messages, their bodies compressed with None, ``"lz4"`` or ``"zstd"``."""
 
     def __init__(self, schema: pa.Schema, compression: str | None) -> None:
-        self._sink = _Pieces()
-        # RecordBatch.serialize() takes no options and makes one piece; a stream hands on the buffers it is given.
-        self._stream = pa.ipc.new_stream(
-            pa.PythonFile(self._sink, "w"), schema, options=pa.ipc.IpcWriteOptions(compression=compression)
-        )
-        self._is_compressed = compression is not None
-        self._schema_length = schema.serialize().size  # the stream puts the schema message before its first batch
+        self._schema = schema
+        self._compression = compression
+        self._open(use_threads=True)
 
     def serialize(self, batch: pa.RecordBatch) -> Message:
         """The batch's message. Pieces of a large body may be the batch's own memory."""
-        if not self._is_compressed and batch.nbytes <= _COPIED_BYTES:
+        if self._compression is None and batch.nbytes <= _COPIED_BYTES:
             # Arrow's usual pool keeps much of what is freed by another thread than allocated it.
             message = memoryview(batch.serialize(memory_pool=pa.system_memory_pool()))
             metadata_length = metadata_length_of(message)
             return Message(message[:metadata_length], (message[metadata_length:],))
-        self._stream.write_batch(batch)
+        with_threads(partial(self._write, batch))
         pieces = self._sink.take()
         while self._schema_length:
             self._schema_length -= len(pieces.pop(0))
@@ -50,6 +48,18 @@ class Serializer:
         while len(metadata) < 8 or len(metadata) < metadata_length_of(metadata):
             metadata += pieces.pop(0)
         return Message(memoryview(metadata), tuple(pieces))
+
+    def _write(self, batch: pa.RecordBatch, use_threads: bool) -> None:
+        if not use_threads:
+            self._open(use_threads=False)
+        self._stream.write_batch(batch)
+
+    def _open(self, *, use_threads: bool) -> None:
+        self._sink = _Pieces()
+        # RecordBatch.serialize() takes no options and makes one piece; a stream hands on the buffers it is given.
+        options = pa.ipc.IpcWriteOptions(compression=self._compression, use_threads=use_threads)
+        self._stream = pa.ipc.new_stream(pa.PythonFile(self._sink, "w"), self._schema, options=options)
+        self._schema_length = self._schema.serialize().size  # the stream puts the schema message before its first batch
 
 
 class _Pieces:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.ipc
 
+from .arrow_threads import with_threads
 from .checksum import crc32c
 from .description import selected_fields
 from .errors import ChecksumError, CorruptError, TruncatedError
@@ -75,10 +76,15 @@ def check_crc32c(computed: int, recorded_crc32c: int, byte_count: int, path: str
 
 def check_values(stream: Bytes, path: str) -> None:
     """Raise CorruptError unless every record batch of a stream can be decoded, and has valid values in it."""
-    reader, _, _ = _opened(pa.py_buffer(stream), path)
-    with decoding("a record batch", path, byte_count=len(stream)):
-        for batch in reader:
+    buffer = pa.py_buffer(stream)
+    first, _, _ = _opened(buffer, path)
+
+    def validate(use_threads: bool) -> None:
+        for batch in first if use_threads else _reader(buffer, use_threads=False):
             batch.validate(full=True)
+
+    with decoding("a record batch", path, byte_count=len(stream)):
+        with_threads(validate)
 
 
 def decode_stream(stream: Bytes, path: str, columns: Sequence[str] | None = None, *, validate: bool = True) -> pa.Table:
@@ -98,17 +104,21 @@ def decode_stream(stream: Bytes, path: str, columns: Sequence[str] | None = None
         ValueError: there is no such column, or several have its name.
     """
     buffer = pa.py_buffer(stream)
-    reader, stored, selected = _opened(buffer, path)
+    first, stored, selected = _opened(buffer, path)
+    positions: list[int] | None = None
     order: list[int] | None = None
     if columns is not None:
         positions = selected_fields(selected, columns)
         selected = pa.schema([selected.field(each) for each in positions], selected.metadata)
-        reader = pa.ipc.open_stream(buffer, options=pa.ipc.IpcReadOptions(included_fields=positions))
         stored_order = sorted(positions)  # in which Arrow gives the columns
         order = [stored_order.index(position) for position in positions]
     batches: list[pa.RecordBatch] = []
+
+    def batches_of(use_threads: bool) -> list[pa.RecordBatch]:
+        return list(first if use_threads and columns is None else _reader(buffer, positions, use_threads=use_threads))
+
     with decoding("a record batch", path, byte_count=len(stream)):
-        for read in reader:
+        for read in with_threads(batches_of):
             read.validate(full=validate)
             if selected is stored:
                 batches.append(read)
@@ -123,3 +133,8 @@ def _opened(buffer: pa.Buffer, path: str) -> tuple[pa.RecordBatchReader, pa.Sche
         reader = pa.ipc.open_stream(buffer)
         stored = reader.schema  # another object each time that the reader is asked
         return reader, stored, original_schema(stored)
+
+
+def _reader(buffer: pa.Buffer, positions: list[int] | None = None, *, use_threads: bool) -> pa.RecordBatchReader:
+    """A reader of the stored columns at these positions, or of all, in the stored order."""
+    return pa.ipc.open_stream(buffer, options=pa.ipc.IpcReadOptions(included_fields=positions, use_threads=use_threads))

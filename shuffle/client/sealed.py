@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.ipc
 
+from spill_format.arrow_threads import read_message
 from spill_format.checksum import crc32c
 from spill_format.errors import CorruptError, SpillError
 from spill_format.messages import (
@@ -125,4 +126,4 @@ def _decoded_schema(message: bytes, url: str) -> pa.Schema:
 
 def _check_values(message: bytes, schema: pa.Schema, url: str, position: int) -> None:
     with decoding("a record batch", url, position, byte_count=len(message)):
-        pa.ipc.read_record_batch(pa.py_buffer(message), schema).validate(full=True)
+        read_message(pa.py_buffer(message), schema).validate(full=True)

@@ -5,6 +5,7 @@ Every pool of threads in the project is one of these. What is computed is the bu
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,6 +14,29 @@ from typing import Generic, ParamSpec, Self, TypeVar
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
+
+
+def check_threads(count: int, purpose: str) -> None:
+    """Check that the system gives ``count`` threads at once.
+
+    Where it gives fewer than Arrow wants, Arrow waits for ever, crashes, or says that a file cannot be read.
+
+    Raises:
+        OSError: it gives fewer.
+    """
+    over, threads = threading.Event(), list[threading.Thread]()
+    try:
+        for _ in range(count):
+            thread = threading.Thread(target=over.wait)
+            thread.start()
+            threads.append(thread)
+    except RuntimeError as error:
+        problem = f"{purpose} takes {count} threads, of which the system gives {len(threads)}"
+        raise OSError(errno.EAGAIN, f"{problem}; OMP_NUM_THREADS and ARROW_IO_THREADS lessen them") from error
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
 
 
 class Threads:

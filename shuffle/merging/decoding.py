@@ -173,7 +173,9 @@ class RangeDecoder:
         """The rows of messages, so that they need not all be decompressed at the same time."""
         # Counted here: batches would outlive a pool of their own, where an error keeps them, and crash when they go.
         batches, decoded_bytes = list[pa.RecordBatch](), 0
-        with pa.ipc.open_stream(stream, memory_pool=_POOL) as reader:
+        # Messages are decoded by as many threads as were asked for, and none of them needs another one.
+        options = pa.ipc.IpcReadOptions(use_threads=False)
+        with pa.ipc.open_stream(stream, options=options, memory_pool=_POOL) as reader:
             for message in range(start, stop):
                 path, offset = self._place_of(message)
                 with decoding("the record batch", path, offset, partition, stream.size):

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shuffle.machine.prefetch import Task, in_order
+from shuffle.machine.threads import check_threads
 from shuffle.rows.csv_options import CsvOptions
 from shuffle.rows.errors import InputError, reading
 from shuffle.rows.input_files import directory_columns, find_inputs, format_of
@@ -45,18 +46,21 @@ class Inputs:
     Raises:
         InputError: no file of a known format, more than one format, files whose columns differ, or a condition that
             does not fit them.
-        OSError: a file cannot be opened.
+        OSError: a file cannot be opened, or the system gives fewer threads than Arrow wants.
         pyarrow.ArrowException: it is not what its name says.
     """
 
     def __init__(
         self, paths: Sequence[str], condition: str | pc.Expression | None = None, csv: CsvOptions | None = None
     ) -> None:
+        import pyarrow as pa
+
         from shuffle.rows.row_filter import row_filter_of
 
         self.files: list[str] = find_inputs(paths)
         if csv is not None and format_of(self.files) != "csv":
             raise InputError(f"{self.files[0]}: not CSV, which these options are for", "csv")
+        check_threads(pa.cpu_count() + pa.io_thread_count() + 1, "reading inputs")
         self._csv = csv or CsvOptions()
         self._dataset, stored_schema, self._directory_columns = _open_dataset(self.files, self._csv)
         is_parquet = format_of(self.files) == "parquet"

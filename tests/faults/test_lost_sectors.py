@@ -5,7 +5,6 @@ The disk is btrfs, which answers EIO for a block that does not have its checksum
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import re
@@ -13,15 +12,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.feather
-import pyarrow.parquet
 import pytest
 
 from shuffle import partition_files, verify
 from shuffle.rows.errors import InputError
 from shuffle.testing import loop_mounted
 from tests.helpers.anatomy import Anatomy
+from tests.helpers.input_files import INPUT_WRITERS
 from tests.helpers.inspections import repaired, verified
 from tests.helpers.spills import random_spill
 
@@ -90,30 +87,12 @@ def test_without_what_describes_the_file_its_rows_come_back(
     assert verify(tmp_path / "new.arrow").is_sound
 
 
-def write_csv(rows: pa.Table, path: Path) -> None:
-    pa.csv.write_csv(rows, path)
-
-
-def write_json(rows: pa.Table, path: Path) -> None:
-    path.write_text("\n".join(map(json.dumps, rows.to_pylist())))
-
-
 @pytest.mark.parametrize("part", [0, 0.5, 0.999])
-@pytest.mark.parametrize(
-    ("suffix", "write"),
-    [
-        (".parquet", pa.parquet.write_table),
-        (".arrow", lambda rows, path: pa.feather.write_feather(rows, path, "uncompressed")),
-        (".csv", write_csv),
-        (".jsonl", write_json),
-    ],
-)
-def test_the_error_of_an_input_names_the_input(
-    disk: Path, tmp_path: Path, suffix: str, write: Callable[[pa.Table, Path], None], part: float
-) -> None:
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow", ".csv", ".jsonl"])
+def test_the_error_of_an_input_names_the_input(disk: Path, tmp_path: Path, suffix: str, part: float) -> None:
     path = disk / f"{part}{suffix}"
     texts = random.Random(suffix + str(part)).choices([f"text {number}" for number in range(10**5)], k=20_000)
-    write(pa.table({"key": range(20_000), "text": texts}), path)
+    INPUT_WRITERS[suffix](pa.table({"key": range(20_000), "text": texts}), path)
     lose(path, int(path.stat().st_size * part))
 
     with pytest.raises((InputError, OSError), match=rf"{re.escape(str(path))}.*Input/output error"):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from shuffle.client import PartitionClient
@@ -16,7 +16,9 @@ from shuffle.client.place import Place
 from shuffle.machine.ordered_threads import OrderedThreads
 from shuffle.machine.prefetch import Task, in_order
 from shuffle.machine.threads import Threads
-from tests.helpers.spills import random_spills
+from shuffle.testing import write_spill
+from tests.helpers.commands import command_line
+from tests.helpers.input_files import INPUT_WRITERS
 
 
 @pytest.fixture(params=[0, 1, 2])
@@ -74,24 +76,61 @@ def test_fetching_many_places_needs_a_thread(granted: int) -> None:
             list(client.read_many([Place.of("http://127.0.0.1:9/x", 0)]))
 
 
-MERGE_WITHOUT_THREADS = """
-import os, resource, sys
-from shuffle import merge
-from shuffle.merging import compaction
-os.setgroups([]); os.setgid(65534); os.setuid(65534)
-resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
-directory = sys.argv[1]
-merge([directory], directory + "/plain.arrow", threads=4)
-merge([directory], directory + "/compacted.arrow", compact=True, threads=4)
-"""
+def run_with_threads(count: int, command: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command as a user who gets so many threads, the first one included, and who may read what root may."""
+    directory.chmod(0o777)
+    script = f'ulimit -u {count}; exec "$0" {command}'
+    user = [
+        "--reuid",
+        "65534",
+        "--clear-groups",
+        "--inh-caps",
+        "+dac_read_search",
+        "--ambient-caps",
+        "+dac_read_search",
+    ]
+    return subprocess.run(
+        ["setpriv", *user, "bash", "-c", script, *command_line("shuffle")],
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """A directory that any user can write to, as tests have none."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
 
 
 @pytest.mark.root
-def test_a_user_with_no_thread_left_can_merge() -> None:
-    with tempfile.TemporaryDirectory() as name:
-        directory = Path(name)
-        directory.chmod(0o777)
-        random_spills(directory, [200_000, 300_000], [100_000, 100_000])
-        subprocess.run([sys.executable, "-c", MERGE_WITHOUT_THREADS, name], check=True)
-        assert (directory / "plain.arrow").stat().st_size > 8 << 20
-        assert (directory / "compacted.arrow").exists()
+@pytest.mark.parametrize(
+    "command",
+    [
+        "merge plain.spill.arrow -o out --threads 4",
+        "merge plain.spill.arrow zstd.spill.arrow -o out --compact --threads 4",
+        "verify plain.spill.arrow zstd.spill.arrow",
+        "read zstd.spill.arrow -p 1 -o out.parquet",
+        "diff plain.spill.arrow zstd.spill.arrow --any-order",
+        "repair zstd.spill.arrow -o out",
+    ],
+)
+def test_a_user_with_no_thread_left_can_do_without(open_directory: Path, command: str) -> None:
+    batch = pa.record_batch({"key": range(100_000), "text": [f"text {number}" for number in range(100_000)]})
+    for name, compression in [("plain", None), ("zstd", "zstd")]:
+        path = open_directory / f"{name}.spill.arrow"
+        write_spill({0: [batch], 1: [batch]}, path, schema=batch.schema, partition_count=2, compression=compression)
+    completed = run_with_threads(1, command, open_directory)
+    assert (completed.returncode, "Traceback" in completed.stderr) == (0, False), completed.stderr
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow", ".csv", ".jsonl"])
+def test_inputs_that_arrow_has_too_few_threads_for_are_refused(open_directory: Path, suffix: str) -> None:
+    rows = pa.table({"key": range(1000), "text": ["a"] * 1000})
+    INPUT_WRITERS[suffix](rows, open_directory / f"rows{suffix}")
+    completed = run_with_threads(4, f"partition rows{suffix} --by key --partitions 2 -o out", open_directory)
+    assert completed.returncode == 2
+    assert "threads, of which the system gives" in completed.stderr

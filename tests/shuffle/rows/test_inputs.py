@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -16,27 +16,13 @@ import pytest
 
 from shuffle.rows.errors import InputError
 from shuffle.rows.inputs import Inputs
+from tests.helpers.input_files import INPUT_WRITERS
 
 COUNT = 90_000
 ROWS = pa.table({"key": pa.array(range(COUNT), pa.int64()), "text": [f"row {n % 100}" for n in range(COUNT)]})
 
 
-def write_json(rows: pa.Table, path: Path) -> None:
-    pairs = zip(rows["key"].to_pylist(), rows["text"].to_pylist(), strict=True)
-    lines = "".join(f'{{"key":{key},"text":"{text}"}}\n' for key, text in pairs)
-    with pa.output_stream(path) as stream:  # compressed by its name
-        stream.write(lines.encode())
-
-
-WRITERS: dict[str, Callable[[pa.Table, Path], None]] = {
-    ".parquet": lambda rows, path: pa.parquet.write_table(rows, path, row_group_size=10_000),
-    ".arrow": pa.feather.write_feather,
-    ".csv": pa.csv.write_csv,
-    ".csv.gz": lambda rows, path: pa.csv.write_csv(rows, pa.output_stream(path)),
-    ".jsonl": write_json,
-    ".ndjson.gz": write_json,
-}
-each_format = pytest.mark.parametrize("suffix", WRITERS)
+each_format = pytest.mark.parametrize("suffix", INPUT_WRITERS)
 
 
 def read(inputs: Inputs, columns: list[str] | None = None, parts: list[object] | None = None) -> tuple[pa.Table, int]:
@@ -46,12 +32,12 @@ def read(inputs: Inputs, columns: list[str] | None = None, parts: list[object] |
     return pa.Table.from_batches(batches, batches[0].schema) if batches else pa.table({}), sum(progress)
 
 
-@pytest.fixture(scope="module", params=WRITERS)
+@pytest.fixture(scope="module", params=INPUT_WRITERS)
 def two_files(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory of two files that have the rows; tests only read."""
     directory = tmp_path_factory.mktemp("inputs")
-    WRITERS[request.param](ROWS[:70_000], directory / f"1{request.param}")
-    WRITERS[request.param](ROWS[70_000:], directory / f"2{request.param}")
+    INPUT_WRITERS[request.param](ROWS[:70_000], directory / f"1{request.param}")
+    INPUT_WRITERS[request.param](ROWS[70_000:], directory / f"2{request.param}")
     return directory
 
 
@@ -85,7 +71,7 @@ def test_directories_add_columns(tmp_path: Path, suffix: str) -> None:
     for number, (year, day) in enumerate(names):
         directory = tmp_path / f"year={year}" / f"the%20day={day}"
         directory.mkdir(parents=True)
-        WRITERS[suffix](ROWS[number * 100 : number * 100 + 100], directory / f"rows{suffix}")
+        INPUT_WRITERS[suffix](ROWS[number * 100 : number * 100 + 100], directory / f"rows{suffix}")
     inputs = Inputs([str(tmp_path)])
     assert inputs.schema == pa.schema([*ROWS.schema, ("year", pa.int32()), ("the day", pa.date32())])
     rows, _ = read(inputs)
@@ -142,7 +128,7 @@ def test_texts_are_compared_however_they_are_stored(tmp_path: Path, kind: pa.Dat
 
 def test_row_groups_that_their_statistics_exclude_are_not_read(tmp_path: Path) -> None:
     path = tmp_path / "rows.parquet"
-    WRITERS[".parquet"](ROWS, path)
+    INPUT_WRITERS[".parquet"](ROWS, path)
     content = path.read_bytes()
     path.write_bytes(content[:4] + bytes(1000) + content[1004:])  # in the first row group
     rows, progress = read(Inputs([str(path)], "key >= 10000 and text = 'row 0'"))
@@ -186,8 +172,8 @@ def test_nan_is_compared_as_null_is_in_every_format(
 
 @pytest.mark.parametrize("suffix", [".parquet", ".arrow", ".csv"])
 def test_files_of_other_columns_are_refused(tmp_path: Path, suffix: str) -> None:
-    WRITERS[suffix](ROWS[:10], tmp_path / f"1{suffix}")
-    WRITERS[suffix](ROWS[:10].rename_columns(["key", "word"]), tmp_path / f"2{suffix}")
+    INPUT_WRITERS[suffix](ROWS[:10], tmp_path / f"1{suffix}")
+    INPUT_WRITERS[suffix](ROWS[:10].rename_columns(["key", "word"]), tmp_path / f"2{suffix}")
     with pytest.raises(InputError, match=rf"2{suffix}: other columns than in .*1{suffix}; .* has text, word"):
         Inputs([str(tmp_path)])
 
@@ -213,8 +199,8 @@ TEXT = pa.dictionary(pa.int32(), pa.string())
 def test_files_of_other_types_are_refused(
     tmp_path: Path, suffix: str, kind: pa.DataType, other: pa.DataType, values: list[object]
 ) -> None:
-    WRITERS[suffix](pa.table({"x": pa.array([], kind)}), tmp_path / f"1{suffix}")
-    WRITERS[suffix](pa.table({"x": pa.array(values, other)}), tmp_path / f"2{suffix}")
+    INPUT_WRITERS[suffix](pa.table({"x": pa.array([], kind)}), tmp_path / f"1{suffix}")
+    INPUT_WRITERS[suffix](pa.table({"x": pa.array(values, other)}), tmp_path / f"2{suffix}")
     with pytest.raises(InputError, match=rf"2{suffix}: column x is .*, but .* in .*1{suffix}"):
         Inputs([str(tmp_path)])
 
@@ -232,7 +218,7 @@ def test_texts_are_read_together_however_they_are_stored(
 ) -> None:
     for number, kind in enumerate(kinds):
         rows = pa.table({"x": pa.array([f"text {number}", None], pa.string()).cast(kind)})
-        WRITERS[suffix](rows, tmp_path / f"{number}{suffix}")
+        INPUT_WRITERS[suffix](rows, tmp_path / f"{number}{suffix}")
     assert read(Inputs([str(tmp_path)]))[0]["x"].to_pylist() == ["text 0", None, "text 1", None]
 
 
@@ -241,7 +227,7 @@ def test_texts_are_read_together_however_they_are_stored(
 def test_a_column_is_nullable_if_it_is_in_any_file(tmp_path: Path, suffix: str, *, first_is_nullable: bool) -> None:
     for number, nullable in enumerate([first_is_nullable, not first_is_nullable]):
         schema = pa.schema([pa.field("x", pa.int64(), nullable=nullable)])
-        WRITERS[suffix](pa.table({"x": [None if nullable else 1]}, schema=schema), tmp_path / f"{number}{suffix}")
+        INPUT_WRITERS[suffix](pa.table({"x": [None if nullable else 1]}, schema=schema), tmp_path / f"{number}{suffix}")
     rows, _ = read(Inputs([str(tmp_path)]))
     assert rows.schema.field("x").nullable
     assert set(rows["x"].to_pylist()) == {None, 1}
@@ -250,7 +236,7 @@ def test_a_column_is_nullable_if_it_is_in_any_file(tmp_path: Path, suffix: str, 
 
 def test_some_parts_are_row_groups_at_equal_distances(tmp_path: Path) -> None:
     for number in range(3):
-        WRITERS[".parquet"](ROWS[number * 30_000 : number * 30_000 + 30_000], tmp_path / f"{number}.parquet")
+        INPUT_WRITERS[".parquet"](ROWS[number * 30_000 : number * 30_000 + 30_000], tmp_path / f"{number}.parquet")
     inputs = Inputs([str(tmp_path)])
 
     def first_keys(most: int) -> list[int]:
@@ -268,7 +254,7 @@ def test_some_parts_are_row_groups_at_equal_distances(tmp_path: Path) -> None:
 @each_format
 def test_some_parts_are_files_where_there_are_no_row_groups(tmp_path: Path, suffix: str) -> None:
     for number in range(10):
-        WRITERS[suffix](ROWS[number * 10 : number * 10 + 10], tmp_path / f"{number}{suffix}")
+        INPUT_WRITERS[suffix](ROWS[number * 10 : number * 10 + 10], tmp_path / f"{number}{suffix}")
     inputs = Inputs([str(tmp_path)])
     rows, _ = read(inputs, ["key"], list(inputs.some_parts(2)))
     assert rows["key"].to_pylist() == [*range(20, 30), *range(70, 80)]
@@ -318,7 +304,7 @@ def test_a_parquet_file_without_row_groups_has_no_rows(tmp_path: Path) -> None:
 def test_columns_of_directories_alone_can_be_read(tmp_path: Path, suffix: str) -> None:
     for year in (2023, 2024):
         (tmp_path / f"year={year}").mkdir()
-        WRITERS[suffix](ROWS[:10], tmp_path / f"year={year}" / f"rows{suffix}")
+        INPUT_WRITERS[suffix](ROWS[:10], tmp_path / f"year={year}" / f"rows{suffix}")
     assert read(Inputs([str(tmp_path)]), ["year"])[0].to_pylist() == [{"year": 2023}] * 10 + [{"year": 2024}] * 10
     assert read(Inputs([str(tmp_path)], "year > 2023"), ["year"])[0].to_pylist() == [{"year": 2024}] * 10
 
@@ -388,7 +374,7 @@ def test_nested_fields_that_differ_harmlessly_are_read_together(
 ) -> None:
     value = {"a": 1 if pa.types.is_integer(kind.field(0).type) else "one"}
     for name, each in (("1", kind), ("2", other)):
-        WRITERS[suffix](pa.table({"x": pa.array([value], each)}), tmp_path / f"{name}{suffix}")
+        INPUT_WRITERS[suffix](pa.table({"x": pa.array([value], each)}), tmp_path / f"{name}{suffix}")
     assert read(Inputs([str(tmp_path)]))[0]["x"].to_pylist() == [value, value]
 
 
