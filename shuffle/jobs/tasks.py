@@ -7,7 +7,6 @@ raised, but for what a job's plan has an answer to, which is returned.
 from __future__ import annotations
 
 import copy
-import errno
 import os
 import secrets
 import time
@@ -16,25 +15,24 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
 from shuffle.jobs.descriptor import DiskFull, Output, Reduced, Source, SourceLost, TaskError
 from shuffle.jobs.digest import DigestingPartitioner
-from shuffle.jobs.exchanges.protocol import JobFiles
+from shuffle.jobs.exchanges.protocol import NO_ROOM, JobFiles
 from shuffle.jobs.reading import SourceLostError, Traffic, read_unit
 from shuffle.jobs.reduce_units import Unit
 from shuffle.mapping.map_writer import MapWriter
 from shuffle.merging.merge import merge
 from shuffle.options import MapOptions, MergeOptions
 from shuffle.partitioners import Partitioner
+from shuffle.report import MergeReport
 from spill_format.layout import PartitionLayout
 
 Rows = Iterable[pa.RecordBatch | pa.Table]
-
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
-"""What says that a directory cannot be written to, where another may."""
+_Published = TypeVar("_Published")
 
 
 class AbandonedError(Exception):
@@ -67,35 +65,35 @@ def map_task(
     """
     started = time.perf_counter()
     attempt = secrets.token_hex(8)
-    place = files.prepare()
-    failures = []
-    for directory in place.directories:
+
+    def publish(directory: str) -> tuple[Path, PartitionLayout | None, str]:
         target = Path(directory, f"map-{number:06}-{attempt}.arrow")
         digesting = DigestingPartitioner(copy.deepcopy(partitioner))
         try:
             layout = _write_output(_wanted(read(item), Path(directory)), target, digesting, options)
         except OSError as error:
-            if error.errno not in _NO_ROOM:
+            if os.path.isdir(directory):
                 raise
-            if not os.path.isdir(directory):
-                raise AbandonedError(f"map task {number}: {directory} is gone, and so is its job") from error
-            failures.append(f"{directory}: {error}")
-            continue
-        lengths = None if layout is None else layout.lengths
-        rows = 0 if layout is None or layout.rows is None else int(layout.rows.sum())
-        return Output(
-            maps=(number,),
-            attempt=attempt,
-            host=place.host,
-            path=None if layout is None else str(target),
-            rows=rows,
-            byte_count=0 if lengths is None else int(lengths.sum()),
-            sizes=lengths,
-            digest=digesting.digest(),
-            server=files.server(),
-            seconds=time.perf_counter() - started,
-        )
-    return DiskFull(place.host, "; ".join(failures))
+            raise AbandonedError(f"map task {number}: {directory} is gone, and so is its job") from error
+        return target, layout, digesting.digest()
+
+    published = _where_there_is_room(files, publish)
+    if isinstance(published, DiskFull):
+        return published
+    host, (target, layout, digest) = published
+    lengths = None if layout is None else layout.lengths
+    return Output(
+        maps=(number,),
+        attempt=attempt,
+        host=host,
+        path=None if layout is None else str(target),
+        rows=0 if layout is None or layout.rows is None else int(layout.rows.sum()),
+        byte_count=0 if lengths is None else int(lengths.sum()),
+        sizes=lengths,
+        digest=digest,
+        server=files.server(),
+        seconds=time.perf_counter() - started,
+    )
 
 
 def merge_task(
@@ -111,28 +109,25 @@ def merge_task(
     """
     started = time.perf_counter()
     attempt = secrets.token_hex(8)
-    place = files.prepare()
-    failures = []
-    for directory in place.directories:
+
+    def publish(directory: str) -> tuple[Path, MergeReport]:
         target = Path(directory, f"merge-{sources[0].map:06}-{attempt}.arrow")
-        try:
-            report = merge([source.path for source in sources], target, replace(options, compact=compact))
-        except OSError as error:
-            if error.errno not in _NO_ROOM:
-                raise
-            failures.append(f"{directory}: {error}")
-            continue
-        return Output(
-            maps=tuple(source.map for source in sources),
-            attempt=attempt,
-            host=place.host,
-            path=str(target),
-            rows=report.row_count or 0,
-            byte_count=report.byte_count,
-            server=files.server(),
-            seconds=time.perf_counter() - started,
-        )
-    return DiskFull(place.host, "; ".join(failures))
+        return target, merge([source.path for source in sources], target, replace(options, compact=compact))
+
+    published = _where_there_is_room(files, publish)
+    if isinstance(published, DiskFull):
+        return published
+    host, (target, report) = published
+    return Output(
+        maps=tuple(source.map for source in sources),
+        attempt=attempt,
+        host=host,
+        path=str(target),
+        rows=report.row_count or 0,
+        byte_count=report.byte_count,
+        server=files.server(),
+        seconds=time.perf_counter() - started,
+    )
 
 
 def reduce_task(
@@ -173,6 +168,25 @@ def reduce_task(
         bytes_fetched=traffic.bytes_fetched,
         seconds=time.perf_counter() - started,
     )
+
+
+def _where_there_is_room(files: JobFiles, publish: Callable[[str], _Published]) -> tuple[str, _Published] | DiskFull:
+    """Publish in the first directory that has room: the host, and what was published; or that none has room."""
+    failures = []
+    try:
+        place = files.prepare()
+        for directory in place.directories:
+            try:
+                return place.host, publish(directory)
+            except OSError as error:
+                if error.errno not in NO_ROOM:
+                    raise
+                failures.append(f"{directory}: {error}")
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        failures.append(str(error))
+    return DiskFull(files.host(), "; ".join(failures))
 
 
 def guarded(function: Callable[..., Any], /, *arguments: Any, **keywords: Any) -> Any:

@@ -17,7 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from shuffle.jobs.descriptor import Server
-from shuffle.jobs.exchanges.leases import PREFIX, remove_tree, sweep, write_lease
+from shuffle.jobs.exchanges.leases import LEASE, PREFIX, remove_tree, sweep, write_lease
+from shuffle.jobs.exchanges.protocol import NO_ROOM
 
 _START_SECONDS = 20
 _ASK_SECONDS = 2
@@ -48,23 +49,27 @@ class Home:
         return tuple(os.path.join(directory, f"{PREFIX}{self.job}-{self.host}") for directory in self.directories)
 
     @property
+    def with_room(self) -> tuple[str, ...]:
+        """Those of the job's directories that could be made: those of full disks are missing."""
+        return tuple(own for own in self.homes if os.path.exists(os.path.join(own, LEASE)))
+
+    @property
     def server_file(self) -> Path:
         """The file in which the server describes itself. Its directory holds the lock for starting a server."""
-        return Path(self.homes[0], "server.json")
+        return Path((self.with_room or self.homes)[0], "server.json")
 
 
 def launch_server(home: Home) -> None:
     """See to it that the host has a server, or will have one; do not wait for it.
 
     Raises:
-        OSError: there are no directories.
+        OSError: a directory cannot be made, or, with a number of ``NO_ROOM``, none of them.
     """
-    if _running(home) is not None:
+    if _running(home) is not None or _is_starting(home):
         return
-    for directory, own in zip(home.directories, home.homes, strict=True):
-        os.makedirs(directory, exist_ok=True)
-        sweep(directory)
-        os.makedirs(own, mode=0o700, exist_ok=True)
+    full = [error for directory in home.homes if (error := _make(directory, home.lease_seconds)) is not None]
+    if len(full) == len(home.homes):
+        raise full[-1]
     with _locked(home):
         if _running(home) is None and not _is_starting(home):
             _start(home)
@@ -104,9 +109,25 @@ def replace_server(home: Home) -> Server:
     return found
 
 
+def _make(own: str, lease_seconds: float) -> OSError | None:
+    """Make one of the job's directories, with a lease, if there is none; the error if there is no room for that."""
+    directory = os.path.dirname(own)
+    try:
+        os.makedirs(directory, exist_ok=True)
+        sweep(directory)
+        os.makedirs(own, mode=0o700, exist_ok=True)
+        if not os.path.exists(os.path.join(own, LEASE)):
+            write_lease(own, lease_seconds)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        return error
+    return None
+
+
 @contextmanager
 def _locked(home: Home) -> Iterator[None]:
-    with open(Path(home.homes[0], "server.lock"), "w") as lock:
+    with open(home.server_file.with_suffix(".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -114,7 +135,7 @@ def _locked(home: Home) -> Iterator[None]:
 def _is_starting(home: Home) -> bool:
     """Whether somebody launched a server a short time ago, which may not have written its file yet."""
     try:
-        launched = Path(home.homes[0], "server.launched").stat().st_mtime
+        launched = home.server_file.with_suffix(".launched").stat().st_mtime
     except FileNotFoundError:
         return False
     return not home.server_file.exists() and time.time() < launched + _START_SECONDS / 2
@@ -142,9 +163,7 @@ def _answers(home: Home, server: Server) -> bool:
 def _start(home: Home) -> None:
     """Start a server in a process that is nobody's child, so that it can be seen to have died."""
     home.server_file.unlink(missing_ok=True)
-    for own in home.homes:
-        write_lease(own, home.lease_seconds)
-    Path(home.homes[0], "server.launched").touch()
+    home.server_file.with_suffix(".launched").touch()
     shell = 'exec 3<&0; "$0" -m shuffle.jobs.exchanges.host_server <&3 3<&- &'
     subprocess.run(
         ["/bin/sh", "-c", shell, sys.executable],

@@ -12,7 +12,6 @@ import os
 import secrets
 import sys
 import threading
-import time
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -85,7 +84,8 @@ def serve_home(home: Home) -> None:
     with ExitStack() as stack:
         options = ServeOptions(token=home.secret)
         urls = {
-            own: stack.enter_context(PartitionServer(own, host=home.address, options=options)).url for own in home.homes
+            own: stack.enter_context(PartitionServer(own, host=home.address, options=options)).url
+            for own in home.with_room
         }
         control = stack.enter_context(_Control(home))
         threading.Thread(target=control.serve_forever, daemon=True).start()
@@ -93,8 +93,8 @@ def serve_home(home: Home) -> None:
         written = home.server_file.with_suffix(".new")
         written.write_text(json.dumps({"pid": os.getpid(), "server": asdict(server)}))
         written.replace(home.server_file)
-        while not control.ended.wait(_LOOK_SECONDS) and has_lease(home.homes[0]):
-            time.sleep(0)
+        while not control.ended.wait(_LOOK_SECONDS) and any(map(has_lease, home.with_room)):
+            pass
         for own in home.homes:
             remove_tree(own)
         os._exit(0)  # nobody waits for what is still being sent

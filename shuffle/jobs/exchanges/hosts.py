@@ -70,7 +70,7 @@ class HostFiles:
         """Directories of this host. A host without a server gets one, which starts while the task works."""
         home = self._home()
         launch_server(home)
-        return Place(home.host, home.homes)
+        return Place(home.host, home.with_room)
 
     def server(self) -> Server | None:
         """The server of this host."""
@@ -79,7 +79,7 @@ class HostFiles:
     def revived(self) -> Place:
         """Directories of this host, and a server that answers."""
         home = self._home()
-        return Place(home.host, home.homes, replace_server(home))
+        return Place(home.host, home.with_room, replace_server(home))
 
     def end(self) -> None:
         """Remove what the job has on this host."""

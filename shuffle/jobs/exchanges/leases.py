@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import shutil
 import threading
 import time
@@ -16,14 +17,17 @@ from pathlib import Path
 
 PREFIX = "shuffle-"
 """Of the names of all jobs' directories."""
-_NAME = "lease"
+LEASE = "lease"
+"""The file in each of them."""
 
 _LOGGER = logging.getLogger("shuffle.jobs")
 
 
 def write_lease(directory: str, seconds: float) -> None:
-    """Give a directory a lease, or another one."""
-    Path(directory, _NAME).write_text(f"{seconds}\n")
+    """Give a directory a lease, or another one; whole or, on a full disk, not at all."""
+    written = Path(directory, f"{LEASE}-{secrets.token_hex(4)}")
+    written.write_text(f"{seconds}\n")
+    written.replace(Path(directory, LEASE))
 
 
 def renew_lease(directory: str) -> None:
@@ -32,14 +36,14 @@ def renew_lease(directory: str) -> None:
     Raises:
         OSError: there is none; the directory may be gone.
     """
-    os.utime(os.path.join(directory, _NAME))
+    os.utime(os.path.join(directory, LEASE))
 
 
 def has_lease(directory: str) -> bool:
     """Whether a directory's lease holds. One without a lease, which is about to get one, has a minute."""
     try:
-        lease = Path(directory, _NAME)
-        seconds = float(lease.read_text() or 60)
+        lease = Path(directory, LEASE)
+        seconds = float(lease.read_text())
         renewed = lease.stat().st_mtime
     except (OSError, ValueError):
         try:
@@ -55,7 +59,7 @@ def sweep(parent: str) -> list[str]:
     with os.scandir(parent) as entries:
         directories = [entry.path for entry in entries if entry.name.startswith(PREFIX) and entry.is_dir()]
     for directory in directories:
-        if os.path.exists(os.path.join(directory, _NAME)) and not has_lease(directory):
+        if os.path.exists(os.path.join(directory, LEASE)) and not has_lease(directory):
             _LOGGER.info("removing %s: its job died", directory)
             shutil.rmtree(directory, ignore_errors=True)  # another job may be sweeping it, too
             swept.append(directory)

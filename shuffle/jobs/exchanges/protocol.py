@@ -7,6 +7,7 @@ task: where files go, how they are read. The ``Keeper`` is the driver's: it hold
 from __future__ import annotations
 
 import abc
+import errno
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -18,6 +19,10 @@ from shuffle.jobs.events import Merges
 
 if TYPE_CHECKING:
     from shuffle.jobs.engines import Engine
+
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
+"""Error numbers of a directory that cannot be written to, where another may."""
 
 
 class Where(NamedTuple):
@@ -55,7 +60,11 @@ class JobFiles(Protocol):
     """A job's files, as its tasks see them. Picklable."""
 
     def prepare(self) -> Place:
-        """Where outputs go on this host. Makes directories where there are none, and begins to start a server."""
+        """Where outputs go on this host. Makes directories where there are none, and begins to start a server.
+
+        Raises:
+            OSError: a number of ``NO_ROOM``: no disk has room.
+        """
 
     def server(self) -> Server | None:
         """The server of what was published on this host; None where files need none."""

@@ -298,3 +298,14 @@ def read_much(number: int) -> Iterator[Any]:
 def test_a_disk_that_is_full_is_an_error_that_names_it(home: Path) -> None:
     with tmpfs_mounted(1) as small, pytest.raises(DiskFullError, match="no disk has room for what a task publishes"):
         job(home, None, read=read_much, exchange=Exchange.directory(small))
+
+
+@pytest.mark.mount
+def test_a_disk_that_is_full_from_the_start_is_passed_over(home: Path) -> None:
+    with tmpfs_mounted(1) as full:
+        (full / "large").write_bytes(bytes(1 << 20))
+        assert job(home, None, exchange=Exchange.hosts([full, home])) == EXPECTED
+        assert [path.name for path in full.iterdir()] == ["large"]
+        with pytest.raises(DiskFullError, match="no disk has room"):
+            job(home, None, exchange=Exchange.hosts([full]))
+        os.unlink(full / "large")
