@@ -67,10 +67,15 @@ class Engine:
         self.slots: int = _slots(self._executor)
         self.queued: int = 1 if executor is None else 2 * self.slots
         """How many tasks are best submitted at once: enough that no worker waits for the next."""
+        self._lost: set[str] = set()
 
     def hosts(self) -> Collection[str] | None:
         """Hosts that have a worker now; None where the executor does not know."""
         return None if self.placing is None else self.placing.hosts()
+
+    def lose(self, host: str) -> None:
+        """Give a host no more tasks, as long as there are others: an engine may take a minute to notice its loss."""
+        self._lost.add(host)
 
     def submit(self, call: Callable[[], Any], *, host: str = "", avoid: Collection[str] = ()) -> Future[Any]:
         """Submit a call: on a host, or on none of some hosts, if the executor can place it.
@@ -79,11 +84,12 @@ class Engine:
             BrokenExecutor: the executor broke, and there is no other of its kind.
             ValueError: there is no such host, or there are no others.
         """
-        if self.placing is not None and (host or avoid):
-            hosts = {host} if host else set(self.placing.hosts()) - set(avoid)
-            if not hosts & set(self.placing.hosts()):
+        if self.placing is not None and (host or avoid or self._lost):
+            there = set(self.placing.hosts())
+            hosts = there & {host} if host else there - set(avoid)
+            if not hosts:
                 raise ValueError(f"no worker is left on host {host}" if host else "every host is full")
-            return self.placing.submit_on(hosts, call)
+            return self.placing.submit_on(hosts - self._lost or hosts, call)
         try:
             return self._executor.submit(call)
         except BrokenExecutor:

@@ -94,6 +94,7 @@ class Loop:
         self._stage_began: dict[StageName, float] = {}
         self._began = time.monotonic()
         self._next_look = self._began
+        self._lost_at = self._began
         self._manifest: Manifest | None = None
         self._keeper: Keeper
         self._progress: Progress
@@ -304,6 +305,8 @@ class Loop:
 
     def _lose(self, host: str, reason: str) -> None:
         _LOGGER.warning("host %s is lost: %s", host, reason)
+        self._lost_at = time.monotonic()
+        self._engine.lose(host)
         self._keeper.unwatch(host)
         self._do(self._handle(events.HostLost(host, reason)))
 
@@ -312,16 +315,22 @@ class Loop:
         now = time.monotonic()
         for host, reason in self._keeper.silent():
             self._do(self._handle(events.HostSilent(host, reason)))
+        hosts = self._engine.hosts() if self._revivals else None
         for host, (future, deadline) in list(self._revivals.items()):
-            if now > deadline:
+            has_workers = hosts is None or host in hosts
+            if now > deadline or not has_workers:
                 del self._revivals[host]
                 future.cancel()
-                self._lose(host, f"it did not answer for {2 * self._options.silent_seconds:g} s")
+                silent = f"it did not answer for {2 * self._options.silent_seconds:g} s"
+                self._lose(host, silent if has_workers else "its server is silent, and no worker is left there")
         if sum(running.is_wanted for running in self._tasks.values()) >= self._plan.rules.running:
             return  # there is other work
         for task, running in list(self._tasks.items()):
             stage = _stage(running.start)
-            patience = max(self._options.stall_seconds, _STALL_FACTOR * self._slowest.get(stage, 0.0))
+            # A task that began before a host was lost may be on it, or may wait for its answer.
+            may_be_lost = running.since < self._lost_at
+            least = self._options.silent_seconds if may_be_lost else self._options.stall_seconds
+            patience = max(least, _STALL_FACTOR * self._slowest.get(stage, 0.0))
             if running.is_wanted and now - running.stalled_since > patience:
                 running.stalled_since = now
                 self._log_retry(stage, _number(running.start), f"no answer for {now - running.since:.1f} s")

@@ -45,10 +45,7 @@ from shuffle.jobs.events import (
     StartReduce,
     TaskEvent,
 )
-from shuffle.jobs.reduce_units import Unit, plan_units
-
-WAITING, RUNNING, DONE = range(3)
-_STATES = ("waiting", "running", "done")
+from shuffle.jobs.reduce_units import DONE, RUNNING, WAITING, Unit, Units, counted, plan_units
 
 
 class Plan:
@@ -73,9 +70,7 @@ class Plan:
         self._revivals: dict[str, int] = {}
         self._drained: set[str] = set()
         self.units: list[Unit] | None = None
-        self._unit_states = np.zeros(0, np.uint8)
-        self._unit_tries = np.zeros(0, np.uint8)
-        self._waiting_units: list[int] = []
+        self._reduced = Units([])
         self._running: dict[int, Start] = {}
         self._stale: set[int] = set()
         self._errors: dict[tuple[type[Start], int], BaseException] = {}
@@ -89,11 +84,11 @@ class Plan:
         maps = np.array([DONE if output is not None else WAITING for output in self.files.outputs], np.uint8)
         running = [action for action in self._running.values() if isinstance(action, StartMap)]
         maps[[action.map for action in running if self.files.outputs[action.map] is None]] = RUNNING
-        parts = [f"maps {_counted(maps)}"]
+        parts = [f"maps {counted(maps)}"]
         if count := self.files.merge_count:
             parts.append(f"merges {count - self.files.unsealed_count} sealed of {count}")
         if self.units is not None:
-            parts.append(f"reduces {_counted(self._unit_states)}")
+            parts.append(f"reduces {self._reduced}")
         if self._silent:
             parts.append(f"silent hosts {', '.join(sorted(self._silent))}")
         return "; ".join(parts)
@@ -170,7 +165,7 @@ class Plan:
             return [Forget(output)]
         before = self._digests.get(number)
         actions: list[Action] = [Accept(started.task), *self._accept(output)]
-        if before is not None and output.digest is not None and before != output.digest and self._is_reducing():
+        if before is not None and output.digest is not None and before != output.digest and self._reduced.have_begun:
             if self.rules.changed_rows == "raise":
                 text = f"map task {number} gave other rows when it ran again: its input or its function is not stable"
                 return [Finish(ChangedRowsError(text))]
@@ -219,13 +214,14 @@ class Plan:
             return []
         stale = task in self._stale
         self._stale.discard(task)
-        if self._unit_states[started.number] == DONE:
+        if self._reduced.is_done(started.number):
             return []
         if stale:
             self._wait_again(started.number)
             return []
-        self._unit_states[started.number] = DONE
-        if self._unit_tries[started.number] < 2:
+        self._reduced.finish(started.number)
+        self._revivals.clear()  # servers that were started again are of use
+        if self._reduced.tries[started.number] < 2:
             return [Accept(task)]
         twins = [
             other
@@ -236,25 +232,21 @@ class Plan:
             del self._running[other]
         return [Accept(task), *(Cancel(other) for other in twins)]
 
+    def _excuse(self, started: StartReduce) -> None:
+        """A reduce task is not at fault, and may run as often as before."""
+        self._stale.discard(started.task)
+        self._reduced.tries[started.number] -= 1
+        self._wait_again(started.number)
+
     def _wait_again(self, number: int) -> None:
-        if self._unit_states[number] == RUNNING and not any(
+        if not self._reduced.is_done(number) and not any(
             isinstance(action, StartReduce) and action.number == number for action in self._running.values()
         ):
-            self._unit_states[number] = WAITING
-            self._queue_unit(number)
-
-    def _queue_unit(self, number: int) -> None:
-        if number not in self._waiting_units:  # rare: only what failed or stalled is queued again
-            heapq.heappush(self._waiting_units, number)
-
-    def _is_reducing(self) -> bool:
-        return bool((self._unit_states != WAITING).any())
+            self._reduced.wait_again(number)
 
     def _reduce_all_again(self) -> list[Action]:
         self._stale.update(task for task, action in self._running.items() if isinstance(action, StartReduce))
-        for number in np.flatnonzero(self._unit_states == DONE).tolist():
-            self._unit_states[number] = WAITING
-            self._queue_unit(number)
+        self._reduced.redo()
         return []
 
     # What goes wrong.
@@ -269,10 +261,10 @@ class Plan:
                     heapq.heappush(self._waiting, number)
             case StartMerge(_, merge, _, _, _):
                 self.files.drop_merge(merge)
-            case StartReduce(task, number, _, _) if self._unit_states[number] != DONE:
+            case StartReduce(task, number, _, _) if not self._reduced.is_done(number):
                 self._stale.discard(task)
                 first = self._first_error(StartReduce, number, error)
-                if self._unit_tries[number] >= self.rules.attempts:
+                if self._reduced.tries[number] >= self.rules.attempts:
                     return [Finish(first)]
                 self._wait_again(number)
         return []
@@ -289,9 +281,7 @@ class Plan:
 
     def _fetch_failed(self, started: Start | None, source: Source, kind: LossKind, reason: str) -> list[Action]:
         if isinstance(started, StartReduce):
-            self._stale.discard(started.task)
-            self._unit_tries[started.number] -= 1  # it is not at fault
-            self._wait_again(started.number)
+            self._excuse(started)
         if kind == "unreachable":
             server = self.files.servers.get(source.host)
             if server is not None and server.incarnation != source.incarnation:
@@ -313,8 +303,8 @@ class Plan:
                 del self._running[task]
                 self.files.drop_merge(merge)
                 return [Cancel(task)]
-            case StartReduce(_, number, _, _) if self._unit_tries[number] < self.rules.attempts:
-                self._queue_unit(number)
+            case StartReduce(_, number, _, _) if self._reduced.tries[number] < self.rules.attempts:
+                self._reduced.queue(number)
         return []
 
     def _silent_host(self, host: str) -> list[Action]:
@@ -327,10 +317,13 @@ class Plan:
         """All outputs of a host are written off at once."""
         self._silent.discard(host)
         lost = self.files.lose_host(host)
-        merges = [task for task, each in self._running.items() if isinstance(each, StartMerge) and each.host == host]
-        for task in merges:
+        # They would wait for the host, one after the other.
+        doomed = {task: start for task, start in self._running.items() if _needs(start, host)}
+        for task, start in doomed.items():
             del self._running[task]
-        return [*self._lose_maps(lost, f"host {host}: {reason}"), *(Cancel(task) for task in merges)]
+            if isinstance(start, StartReduce):
+                self._excuse(start)
+        return [*self._lose_maps(lost, f"host {host}: {reason}"), *map(Cancel, doomed)]
 
     # What can be started.
 
@@ -345,7 +338,7 @@ class Plan:
         return actions
 
     def _is_complete(self) -> bool:
-        reduced = self.units is not None and bool((self._unit_states == DONE).all())
+        reduced = self.units is not None and self._reduced.are_done
         return self.files.missing == 0 and (reduced or not self._reduces)
 
     def _next_start(self) -> Start | None:
@@ -364,16 +357,11 @@ class Plan:
             return None
         if self.units is None:
             self._plan_units()
-        while self._waiting_units:
-            number = heapq.heappop(self._waiting_units)
-            if self._unit_states[number] != DONE:
-                assert self.units is not None  # by the lines above
-                self._unit_states[number] = RUNNING
-                self._unit_tries[number] += 1
-                unit = self.units[number]
-                # Slices are cut between outputs: the more there are, the evener.
-                return StartReduce(self._task(), number, unit, self.files.sources(originals=unit.parts > 1))
-        return None
+        if (place := self._reduced.start_next()) is None:
+            return None
+        unit = self._reduced[place]
+        # Slices are cut between outputs: the more there are, the evener.
+        return StartReduce(self._task(), place, unit, self.files.sources(originals=unit.parts > 1))
 
     def _task(self) -> int:
         self._next_task += 1
@@ -382,11 +370,14 @@ class Plan:
     def _plan_units(self) -> None:
         rules, sizes = self.rules, self.files.partition_bytes
         self.units = plan_units(sizes, rules.slots, rules.unit_bytes, rules.slice_bytes) if self.files.has_rows else []
-        self._unit_states = np.zeros(len(self.units), np.uint8)
-        self._unit_tries = np.zeros(len(self.units), np.uint8)
-        self._waiting_units = list(range(len(self.units)))
+        self._reduced = Units(self.units)
 
 
-def _counted(states: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> str:
-    counts = np.bincount(states, minlength=3)
-    return ", ".join(f"{count} {name}" for count, name in zip(counts.tolist(), _STATES, strict=True))
+def _needs(start: Start, host: str) -> bool:
+    """Whether a task runs on a host, or reads from it, as far as is known."""
+    match start:
+        case StartMerge(_, _, where, _, _):
+            return where == host
+        case StartReduce(_, _, _, sides):
+            return any(source.host == host for sources in sides for source in sources)
+    return False

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -20,7 +20,7 @@ from spill_format.errors import MismatchError, SpillError
 from spill_format.reader import SpillFile
 from spill_format.schemas import describe_difference
 
-_PATIENCE = FetchOptions(attempts=3, timeout_seconds=10, backoff_seconds=0.1)
+_PATIENCE = FetchOptions(attempts=3, connect_seconds=2, timeout_seconds=5, backoff_seconds=0.1)
 """Of fetches. What is given up here is not lost: the driver looks at the server, and starts the task again."""
 
 
@@ -95,14 +95,8 @@ def _readers(
         else:
             far.setdefault(source.host, []).append(number)
     if far:
-        options = FetchOptions(
-            token=files.token(),
-            connections=1,
-            memory_bytes=max(_PATIENCE.memory_bytes // len(far), 1),
-            attempts=_PATIENCE.attempts,
-            timeout_seconds=_PATIENCE.timeout_seconds,
-            backoff_seconds=_PATIENCE.backoff_seconds,
-        )
+        memory_bytes = max(int(_PATIENCE.memory_bytes) // len(far), 1)
+        options = replace(_PATIENCE, token=files.token(), connections=1, memory_bytes=memory_bytes)
         client = stack.enter_context(PartitionClient(options))
         for numbers in far.values():
             tables = _fetched(unit, [sources[number] for number in numbers], client, traffic)

@@ -1,9 +1,14 @@
-"""Which partitions one reduce task is given: small neighbours together, a large one in slices. Pure."""
+"""Which partitions one reduce task is given: small neighbours together, a large one in slices. Pure.
+
+Also here: which of these tasks wait, run and are done.
+"""
 
 # PURE
 
 from __future__ import annotations
 
+import heapq
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -61,3 +66,76 @@ def skewed(sizes: Sizes, factor: float = 8) -> list[int]:
 
 
 _NEVER_SKEWED_BYTES = 1 << 20
+
+
+WAITING, RUNNING, DONE = range(3)
+_STATES = ("waiting", "running", "done")
+
+
+class Units:
+    """Where the reduce tasks of a job stand; each is known by its place among the units.
+
+    Attributes:
+        tries: how often each was started.
+    """
+
+    def __init__(self, units: Sequence[Unit]) -> None:
+        self._units = units
+        self._states = np.zeros(len(units), np.uint8)
+        self.tries = np.zeros(len(units), np.uint8)
+        self._waiting = list(range(len(units)))  # a heap
+
+    def __str__(self) -> str:
+        return counted(self._states)
+
+    def __getitem__(self, number: int) -> Unit:
+        return self._units[number]
+
+    @property
+    def have_begun(self) -> bool:
+        """Whether any was started."""
+        return bool((self._states != WAITING).any())
+
+    @property
+    def are_done(self) -> bool:
+        """Whether all are."""
+        return bool((self._states == DONE).all())
+
+    def is_done(self, number: int) -> bool:
+        """Whether one is."""
+        return bool(self._states[number] == DONE)
+
+    def start_next(self) -> int | None:
+        """Start the first one that waits; None if none does."""
+        while self._waiting:
+            number = heapq.heappop(self._waiting)
+            if not self.is_done(number):
+                self._states[number] = RUNNING
+                self.tries[number] += 1
+                return number
+        return None
+
+    def finish(self, number: int) -> None:
+        """One is done."""
+        self._states[number] = DONE
+
+    def wait_again(self, number: int) -> None:
+        """One is not done, and nobody runs it any more."""
+        self._states[number] = WAITING
+        self.queue(number)
+
+    def queue(self, number: int) -> None:
+        """One is to be started, once more perhaps."""
+        if number not in self._waiting:  # rare: only what failed or stalled is queued again
+            heapq.heappush(self._waiting, number)
+
+    def redo(self) -> None:
+        """What is done was done in vain."""
+        for number in np.flatnonzero(self._states == DONE).tolist():
+            self.wait_again(number)
+
+
+def counted(states: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> str:
+    """How many of some tasks wait, run and are done."""
+    counts = np.bincount(states, minlength=3)
+    return ", ".join(f"{count} {name}" for count, name in zip(counts.tolist(), _STATES, strict=True))

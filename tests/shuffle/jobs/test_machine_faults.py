@@ -1,0 +1,52 @@
+"""What goes wrong with the links and disks of hosts that share nothing else, on each engine that has hosts."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shuffle import Exchange, HashPartitioner, run
+from tests.shuffle.jobs.machines import ENGINES, Machines
+from tests.shuffle.jobs.test_host_faults import At
+from tests.shuffle.jobs.workloads import MAP_COUNT, PARTITION_COUNT, READ, REDUCE
+
+PARTITIONER = HashPartitioner("key", PARTITION_COUNT)
+EXPECTED = run(range(MAP_COUNT), READ, PARTITIONER, REDUCE)
+
+pytestmark = [pytest.mark.mount, pytest.mark.filterwarnings("default")]
+
+
+@pytest.fixture(params=ENGINES)
+def machines(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Machines]:
+    with ENGINES[request.param](tmp_path / "disk") as machines:
+        yield machines
+
+
+def job(machines: Machines, progress: Callable[[str, int, int], None] | bool = False, **changes: Any) -> Any:
+    """The report of a job whose results are right."""
+    changes = {"merge_from": 100, "silent_seconds": 4, "lease_seconds": 40, **changes}
+    exchange = Exchange.hosts([machines.disk])
+    results = run(
+        range(MAP_COUNT), READ, PARTITIONER, REDUCE, machines.executor, exchange=exchange, progress=progress, **changes
+    )
+    assert results == EXPECTED
+    return results.report
+
+
+def test_full_disks_and_links_that_are_down(machines: Machines) -> None:
+    """A cluster takes seconds to start, so that one has many things to bear; each job by itself."""
+    large = machines.fill_disk(1)
+    report = job(machines)
+    assert any("are full" in retry.reason for retry in report.retries)
+    large.unlink()
+
+    report = job(machines, At("map", MAP_COUNT // 2, lambda: machines.fill_disk(1)), merge_from=2)
+    assert report.maps_lost == 0, "what was published before there was no room stays"
+    large.unlink()
+
+    began = time.monotonic()
+    report = job(machines, At("reduce", 1, lambda: machines.set_link(1, "down")))
+    assert 0 < report.maps_lost < MAP_COUNT
+    assert time.monotonic() - began < 60, "it did not wait for time-outs of the network, one after the other"
