@@ -21,7 +21,8 @@ class DaskExecutor(PlacingExecutor):
     Args:
         client: of the cluster. It stays open.
         hosts: What names a host: ``"address"``, the network address that its workers share; or ``"name"``, for clusters
-            whose workers each count as a host, such as a ``LocalCluster`` in a test.
+            whose workers each count as a host, such as a ``LocalCluster`` in a test. A placed task is lost with its
+            worker then, and the job waits for ``stall_seconds``.
         silent_seconds: Workers without a heartbeat for this long are given nothing.
 
     Dask runs a task again when its worker dies, unseen by the driver; a job counts only the answer. Thread-safe.
@@ -53,11 +54,17 @@ class DaskExecutor(PlacingExecutor):
         self, hosts: Collection[str], function: Callable[..., Any], /, *arguments: Any, **keywords: Any
     ) -> Future[Any]:
         """Submit a call, to the workers of these hosts."""
-        wanted = [address for address, worker in self._workers().items() if self._host_of(address, worker) in hosts]
+        wanted = {
+            address: host
+            for address, worker in self._workers().items()
+            if (host := self._host_of(address, worker)) in hosts
+        }
         if not wanted:
             raise ValueError(f"no worker is on any of these hosts: {sorted(hosts)}")
+        # A worker that is started again has another address, and Dask would keep a task that waits for the old one.
+        places = sorted(set(wanted.values())) if self._names == "address" else list(wanted)
         future: Future[Any] = self._executor.submit(
-            function, *arguments, workers=wanted, allow_other_workers=False, **keywords
+            function, *arguments, workers=places, allow_other_workers=False, **keywords
         )
         return future
 

@@ -89,13 +89,15 @@ class SimulatedHosts(PlacingExecutor):
 
     def kill_host(self, host: str, directories: Sequence[str | os.PathLike[str]]) -> None:
         """A host is gone: its workers, its server and what its disks have of any job in these directories."""
-        pool = self._pools.pop(host)
-        for process in list((pool._processes or {}).values()):
-            process.kill()
+        self.kill_host_workers(host)
         signal_servers(directories, host, signal.SIGKILL)
         for home in homes_of(directories, host):
             shutil.rmtree(home, ignore_errors=True)
-        pool.shutdown(wait=False, cancel_futures=True)
+
+    def kill_host_workers(self, host: str) -> None:
+        """Kill the processes of a host for good."""
+        self.kill_workers(host)
+        self._pools.pop(host).shutdown(wait=False, cancel_futures=True)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Shut down all pools."""

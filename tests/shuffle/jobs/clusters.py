@@ -4,7 +4,8 @@ import logging
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,26 @@ class Cluster:
     """Three hosts with a worker each.
 
     Attributes:
+        engine, address: for a driver in another process; see ``drivers.py``.
         executor: of the cluster.
-        directories: of each host; a job's own directory there has the host's name.
+        disk: of all hosts.
+        directories: of the hosts' disks, for one job; the job's own directory there has the host's name.
     """
 
-    def __init__(self, executor: PlacingExecutor, directory: Path) -> None:
+    engine: str
+    disk: Path
+    directories: Sequence[Path] = ()
+
+    def __init__(self, executor: PlacingExecutor, address: str = "") -> None:
         self.executor = executor
+        self.address = address
+
+    def make_directory(self) -> Path:
+        """Begin a job: what disturbs its servers leaves those of earlier ones alone, which may be ending."""
+        directory = self.disk / str(time.monotonic_ns())
+        directory.mkdir()
         self.directories = [directory]
+        return directory
 
     def a_host(self) -> str:
         """The one with the most outputs of map tasks."""
@@ -44,25 +58,29 @@ class Cluster:
     def kill_server(self, host: str) -> None:
         assert signal_servers(self.directories, host, signal.SIGKILL)
 
-    def kill_host(self, host: str) -> None:
-        """Server, workers and files."""
+    def kill_host(self, host: str) -> int:
+        """Server, workers and files; how many outputs of map tasks are gone."""
         signal_servers(self.directories, host, signal.SIGKILL)
         self.kill_workers_for_good(host)
+        lost = len(self.outputs(host))
         for home in homes_of(self.directories, host):
             shutil.rmtree(home, ignore_errors=True)
+        return lost
 
     def kill_workers_for_good(self, host: str) -> None:
         raise NotImplementedError
 
 
 class Simulated(Cluster):
+    engine = "hosts"
     executor: SimulatedHosts
 
     def kill_workers_for_good(self, host: str) -> None:
-        self.executor.kill_host(host, self.directories)
+        self.executor.kill_host_workers(host)
 
 
 class Dask(Cluster):
+    engine = "dask"
     cluster: Any
 
     def kill_workers_for_good(self, host: str) -> None:
@@ -72,6 +90,7 @@ class Dask(Cluster):
 
 
 class Ray(Cluster):
+    engine = "ray"
     cluster: Any
 
     def kill_workers_for_good(self, host: str) -> None:
@@ -83,14 +102,14 @@ class Ray(Cluster):
 
 
 @contextmanager
-def simulated(directory: Path) -> Iterator[Cluster]:
+def simulated() -> Iterator[Cluster]:
     executor = SimulatedHosts("abc", preload=["tests.shuffle.jobs.workloads"])
-    yield Simulated(executor, directory)
+    yield Simulated(executor)
     executor.shutdown()
 
 
 @contextmanager
-def dask(directory: Path) -> Iterator[Cluster]:
+def dask() -> Iterator[Cluster]:
     distributed = pytest.importorskip("distributed")
     from shuffle.jobs.dask import DaskExecutor
 
@@ -100,13 +119,13 @@ def dask(directory: Path) -> Iterator[Cluster]:
         ) as made,
         distributed.Client(made) as client,
     ):
-        cluster = Dask(DaskExecutor(client, hosts="name"), directory)
+        cluster = Dask(DaskExecutor(client, hosts="name"), made.scheduler_address)
         cluster.cluster = made
         yield cluster
 
 
 @contextmanager
-def ray(directory: Path) -> Iterator[Cluster]:
+def ray() -> Iterator[Cluster]:
     module = pytest.importorskip("ray")
     from ray.cluster_utils import Cluster as RayCluster
 
@@ -118,7 +137,7 @@ def ray(directory: Path) -> Iterator[Cluster]:
         for _ in range(HOSTS):
             made.add_node(num_cpus=1)
         module.init(address=made.address, log_to_driver=False, logging_level=logging.ERROR)
-        cluster = Ray(RayExecutor(), directory)
+        cluster = Ray(RayExecutor(), made.address)
         cluster.cluster = made
         yield cluster
     finally:

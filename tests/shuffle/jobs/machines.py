@@ -133,7 +133,7 @@ def dask(disk: Path) -> Iterator[Machines]:
         distributed.Client(cluster) as client,
     ):
         worker = ["-m", "distributed.cli.dask_worker", cluster.scheduler_address, "--host", "ADDRESS"]
-        made.start(*worker, "--nthreads", "1", "--no-nanny", "--no-dashboard")
+        made.start(*worker, "--nthreads", "1", "--no-dashboard")
         client.wait_for_workers(HOSTS)
         made.executor = DaskExecutor(client)
         yield made

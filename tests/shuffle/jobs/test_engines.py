@@ -1,15 +1,12 @@
-"""Executors as engines of a job: which are replaced, which can place a task, and the laws of those."""
+"""Executors as engines of a job: which are replaced, and where a task can be placed."""
 
-from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shuffle.jobs.engines import Engine
-from shuffle.testing import EngineConformance, SimulatedHosts
-from tests.shuffle.jobs import clusters
+from shuffle.testing import SimulatedHosts
 
 pytestmark = pytest.mark.process
 
@@ -36,18 +33,3 @@ def test_a_task_is_not_placed_where_nobody_works() -> None:
     with pytest.raises(ValueError, match="every host is full"):
         Engine(hosts).submit(dict, avoid={"a", "b"})
     hosts.shutdown()
-
-
-@pytest.mark.filterwarnings("default")  # engines warn of many things, in threads of their own
-@pytest.mark.parametrize("kind", clusters.CLUSTERS)
-class TestConformance:
-    @pytest.fixture
-    def conformance(self, kind: str, tmp_path: Path) -> Iterator[EngineConformance]:
-        with clusters.CLUSTERS[kind](tmp_path) as cluster:
-            yield EngineConformance(cluster.executor)
-
-    def test_every_law_holds(self, conformance: EngineConformance) -> None:
-        for check in conformance.checks():
-            check()
-        with pytest.raises(ValueError, match="no worker is on any of these hosts"):
-            conformance.executor.submit_on(["nowhere"], dict)

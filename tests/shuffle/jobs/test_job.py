@@ -42,6 +42,7 @@ EXECUTORS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "here": nullcontext,
     "threads": lambda: ThreadPoolExecutor(2),
     "loky": lambda: closing(loky.ProcessPoolExecutor(2)),
+    "fork": lambda: ProcessPoolExecutor(2, mp_context=get_context("fork")),
     "processes": lambda: ProcessPoolExecutor(2, mp_context=get_context("spawn")),
 }
 
@@ -88,6 +89,15 @@ def test_every_row_reaches_the_reduce_task_of_its_partition(executor: Executor |
     assert results == [
         (partition, [key for key in range(5000) if numbers[key] == partition]) for partition in range(PARTITION_COUNT)
     ]
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("kind", ["loky", "fork"])
+@pytest.mark.filterwarnings("default")  # Python 3.12 warns of forks beside threads
+def test_other_pools_do_as_well(kind: str, tmp_path: Path) -> None:
+    arguments = (INPUTS, read, HashPartitioner("key", PARTITION_COUNT), keys)
+    with EXECUTORS[kind]() as executor:
+        assert run(*arguments, executor, exchange=Exchange.directory(tmp_path)) == run(*arguments)
 
 
 def test_map_tasks_do_not_share_a_partitioner_that_counts(executor: Executor | None, tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from shuffle import Exchange, HashPartitioner, run
+from tests.shuffle.jobs import workloads
 from tests.shuffle.jobs.machines import ENGINES, Machines
-from tests.shuffle.jobs.test_host_faults import At
-from tests.shuffle.jobs.workloads import MAP_COUNT, PARTITION_COUNT, READ, REDUCE
+from tests.shuffle.jobs.test_clusters import At, Dying
+from tests.shuffle.jobs.workloads import MAP_COUNT, PARTITION_COUNT, READ, REDUCE, Once
 
 PARTITIONER = HashPartitioner("key", PARTITION_COUNT)
 EXPECTED = run(range(MAP_COUNT), READ, PARTITIONER, REDUCE)
@@ -26,16 +27,20 @@ def machines(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Machine
 
 def job(machines: Machines, progress: Callable[[str, int, int], None] | bool = False, **changes: Any) -> Any:
     """The report of a job whose results are right."""
-    changes = {"merge_from": 100, "silent_seconds": 4, "lease_seconds": 40, **changes}
-    exchange = Exchange.hosts([machines.disk])
-    results = run(
-        range(MAP_COUNT), READ, PARTITIONER, REDUCE, machines.executor, exchange=exchange, progress=progress, **changes
-    )
+    changes = {
+        "executor": machines.executor,
+        "exchange": Exchange.hosts([machines.disk]),
+        "merge_from": 100,
+        "silent_seconds": 4,
+        "lease_seconds": 40,
+        **changes,
+    }
+    results = run(range(MAP_COUNT), READ, PARTITIONER, REDUCE, progress=progress, **changes)
     assert results == EXPECTED
     return results.report
 
 
-def test_full_disks_and_links_that_are_down(machines: Machines) -> None:
+def test_full_disks_and_links_that_are_down(machines: Machines, tmp_path: Path) -> None:
     """A cluster takes seconds to start, so that one has many things to bear; each job by itself."""
     large = machines.fill_disk(1)
     report = job(machines)
@@ -45,6 +50,12 @@ def test_full_disks_and_links_that_are_down(machines: Machines) -> None:
     report = job(machines, At("map", MAP_COUNT // 2, lambda: machines.fill_disk(1)), merge_from=2)
     assert report.maps_lost == 0, "what was published before there was no room stays"
     large.unlink()
+
+    began = time.monotonic()
+    once = Once(tmp_path / "merge", workloads.kill_this_process)
+    report = job(machines, executor=Dying(machines.executor, once), merge_from=2)
+    assert report.maps_lost == 0
+    assert time.monotonic() - began < 50, "the merge did not wait for the worker that was killed"
 
     began = time.monotonic()
     report = job(machines, At("reduce", 1, lambda: machines.set_link(1, "down")))

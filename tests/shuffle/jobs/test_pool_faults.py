@@ -2,12 +2,9 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -16,7 +13,6 @@ from typing import Any
 import pytest
 
 from shuffle import Exchange, HashPartitioner, run
-from shuffle.jobs.descriptor import Output
 from shuffle.jobs.digest import DigestingPartitioner
 from shuffle.jobs.events import ChangedRowsError, DiskFullError
 from shuffle.jobs.manifest import ManifestError
@@ -24,6 +20,7 @@ from shuffle.jobs.report import StageName
 from shuffle.testing import tmpfs_mounted
 from spill_format import SpillFile
 from tests.shuffle.jobs import workloads
+from tests.shuffle.jobs.drivers import driver, is_running
 from tests.shuffle.jobs.workloads import MAP_COUNT, PARTITION_COUNT, READ, REDUCE, Once
 
 pytestmark = pytest.mark.process
@@ -83,29 +80,17 @@ def test_a_task_that_always_raises_ends_the_job_with_its_first_error(pool: Proce
     assert any("raise_an_error" in note for note in caught.value.__notes__), "the worker's traceback is told"
 
 
-class DyingPool(ProcessPoolExecutor):
-    """Workers of which one dies after it has published a file of some maps, and before it can tell."""
-
-    once: Once
-    least_maps: int
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        return super().submit(die_before_answering, self.once, self.least_maps, fn, *args, **kwargs)
-
-
-def die_before_answering(once: Once, least_maps: int, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    answer = call(*args, **kwargs)
-    if isinstance(answer, Output) and len(answer.maps) >= least_maps:
-        once()
-    return answer
-
-
 @pytest.mark.parametrize(("stage", "least_maps", "after"), [("map", 1, 4), ("merge", 2, 1)])
 def test_a_worker_killed_between_publishing_and_answering_does_no_harm(
     stage: StageName, least_maps: int, after: int, home: Path, tmp_path: Path
 ) -> None:
     """The next attempt has another name; the file that nobody told of goes with the job."""
-    DyingPool.once, DyingPool.least_maps = Once(tmp_path / "once", workloads.kill_this_process, after), least_maps
+    once = Once(tmp_path / "once", workloads.kill_this_process, after)
+
+    class DyingPool(ProcessPoolExecutor):
+        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+            return super().submit(workloads.die_before_answering, once, least_maps, fn, *args, **kwargs)
+
     with DyingPool(2, mp_context=CONTEXT) as pool:
         results = job(home, pool, merge_from=2)
     assert results == EXPECTED
@@ -197,47 +182,9 @@ def test_another_order_the_second_time_is_no_change(home: Path) -> None:
     assert forwards.digest() != backwards.digest()
 
 
-DRIVER = """
-import os, sys
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
-from multiprocessing import get_context
-from shuffle import Exchange, HashPartitioner, run
-from tests.shuffle.jobs import workloads
-
-def tell(stage, done, total):
-    print(stage, done, flush=True)
-
-if __name__ == "__main__":
-    home, manifest, seconds = sys.argv[1:]
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        results = run(
-            range(workloads.MAP_COUNT), partial(workloads.read_slowly, workloads.nothing, float(seconds)),
-            HashPartitioner("key", workloads.PARTITION_COUNT), workloads.REDUCE, pool,
-            exchange=Exchange.directory(home), resume=manifest or None, progress=tell, lease_seconds=0.5,
-        )
-"""
-
-
-@contextmanager
-def driver(home: Path, manifest: Path | str = "") -> Iterator[subprocess.Popen[str]]:
-    """A driver in a process of its own, six of whose maps are done."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", DRIVER, str(home), str(manifest), "0.3"], stdout=subprocess.PIPE, text=True
-    )
-    with process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line == "map 6\n":
-                yield process
-                break
-        process.kill()
-
-
 def test_what_a_dead_driver_leaves_is_swept_by_the_next_job(home: Path) -> None:
     with driver(home) as process:
         process.kill()
-        process.wait()
     left = list(home.iterdir())
     assert left, "nobody was there to remove it"
     time.sleep(0.6)
@@ -249,7 +196,6 @@ def test_a_job_takes_over_what_a_dead_driver_published(home: Path, tmp_path: Pat
     manifest = tmp_path / "manifest"
     with driver(home, manifest) as process:
         process.kill()
-        process.wait()
     with open(manifest, "ab") as file:
         file.write(b'{"maps": [9], "at')  # a line that the crash cut
     results = job(home, None, resume=manifest)
@@ -280,13 +226,6 @@ def test_an_interrupted_job_leaves_nothing_and_nobody(home: Path) -> None:
     while any(map(is_running, workers)):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return False
 
 
 def read_much(number: int) -> Iterator[Any]:

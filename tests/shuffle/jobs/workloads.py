@@ -6,8 +6,11 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+
+from shuffle.jobs.descriptor import Output
 
 PARTITION_COUNT = 7
 MAP_COUNT = 12
@@ -18,14 +21,14 @@ class Once:
     """Does something in the first task that gets there, in whichever process; and never again."""
 
     def __init__(self, marker: Path, act: Callable[[], object], after: int = 1) -> None:
-        self._marker = marker
+        self.marker = marker
         self._act = act
         self._after = after
 
     def __call__(self) -> None:
         for number in range(self._after):
             try:
-                os.close(os.open(f"{self._marker}-{number}", os.O_CREAT | os.O_EXCL))
+                os.close(os.open(f"{self.marker}-{number}", os.O_CREAT | os.O_EXCL))
             except FileExistsError:
                 continue
             if number == self._after - 1:
@@ -47,6 +50,14 @@ def raise_an_error() -> None:
 
 def nothing() -> None:
     pass
+
+
+def die_before_answering(once: Once, least_maps: int, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a task whose worker may die after it has published a file of some maps, and before it can tell."""
+    answer = call(*args, **kwargs)
+    if isinstance(answer, Output) and len(answer.maps) >= least_maps:
+        once()
+    return answer
 
 
 def read(disturb: Callable[[], object], number: int) -> Iterator[pa.RecordBatch]:
