@@ -7,11 +7,11 @@ import weakref
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from os import PathLike
-from types import TracebackType
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, get_args
 
 import pyarrow as pa
 
+from .closing import Closing
 from .decoder import Decoder, SelectingDecoder
 from .description import DescribedFile
 from .errors import REPAIR_ADVICE, CorruptError, TruncatedError
@@ -33,7 +33,7 @@ _PARTS_KEPT = 4
 _RUN_BYTES = 16 << 20  # of ranges, read at once where a file is not mapped
 
 
-class SpillFile(DescribedFile):
+class SpillFile(DescribedFile, Closing):
     """A partitioned file, a spill or a merge's output, open for reading.
 
     Args:
@@ -221,14 +221,6 @@ class SpillFile(DescribedFile):
         """Let go of the file. Tables and batches read from it stay valid."""
         self._map = self._buffer = None
         self._close_file()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _check_open(self) -> None:
         if not self._close_file.alive:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from os import PathLike
-from types import TracebackType
 from typing import Self
 
 import pyarrow as pa
@@ -115,9 +114,7 @@ class SpillWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         if kind is None:
             self.close()
         else:

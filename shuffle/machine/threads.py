@@ -9,8 +9,9 @@ import errno
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
-from typing import Generic, ParamSpec, Self, TypeVar
+from typing import Generic, ParamSpec, TypeVar
+
+from spill_format.closing import Closing
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -39,7 +40,7 @@ def check_threads(count: int, purpose: str) -> None:
             thread.join()
 
 
-class Threads:
+class Threads(Closing):
     """Up to ``count`` threads, begun as work comes. Where no further one is to be had, work waits for those there are.
 
     Leaving the ``with`` block waits for what has begun and drops the rest, as ``close`` does.
@@ -80,14 +81,6 @@ class Threads:
     def close(self, *, waits: bool = True) -> None:
         """Drop what has not begun and wait for the rest, if ``waits``."""
         self._executor.shutdown(wait=waits, cancel_futures=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class _Work(Generic[Result]):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from types import TracebackType
 from typing import Self
 
 from shuffle.machine.threads import Threads
@@ -41,9 +40,7 @@ class WriteBehind:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         with self._thread:  # whatever happens, nothing is written once this returns
             if kind is None:
                 self._wait()

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike
-from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from shuffle.option_kinds import several
 from shuffle.report import SkippedSource
+from spill_format.closing import Closing
 from spill_format.errors import ChecksumError, CorruptError, MismatchError, SpillError, TruncatedError, naming
 from spill_format.layout import PartitionLayout
 from spill_format.range_checksums import RangeChecksums
@@ -195,7 +195,7 @@ def _changed(source: Source, identity: FileIdentity) -> SpillError:
     )
 
 
-class SourceDescriptors:
+class SourceDescriptors(Closing):
     """Descriptors of the sources, opened when they are first needed; at most ``limit`` at a time.
 
     Belongs to one thread: the descriptor that ``descriptor`` returned may be closed by the next call of it.
@@ -228,14 +228,6 @@ class SourceDescriptors:
         """Close them all, but for borrowed ones."""
         while self._open:
             self._close_oldest()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _add(self, source: int) -> int:
         wanted = self._sources[source]

@@ -7,9 +7,8 @@ import os
 import stat
 from contextlib import suppress
 from os import PathLike
-from types import TracebackType
-from typing import Self
 
+from spill_format.closing import Closing
 from spill_format.errors import SpillError, TruncatedError, naming
 from spill_format.storage.identity import FileIdentity
 from spill_format.storage.protocol import Abilities
@@ -37,7 +36,7 @@ class LocalStorage:
         return open_pending(path, overwrite=overwrite, durable=durable)
 
 
-class LocalFile:
+class LocalFile(Closing):
     """See ``OpenFile``. The file owns its descriptor."""
 
     def __init__(self, descriptor: int, path: str) -> None:
@@ -68,14 +67,6 @@ class LocalFile:
             descriptor, self._descriptor = self._descriptor, None
             with suppress(OSError):  # of a file that was only read nothing can be lost
                 os.close(descriptor)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 LOCAL = LocalStorage()

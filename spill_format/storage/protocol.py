@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO, Protocol, Self
 
 from spill_format.storage.identity import FileIdentity
@@ -73,9 +72,7 @@ class OpenFile(Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None: ...
+    def __exit__(self, kind: object, error: object, traceback: object) -> None: ...
 
 
 class WritableFile(Protocol):
@@ -105,9 +102,7 @@ class WritableFile(Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None: ...
+    def __exit__(self, kind: object, error: object, traceback: object) -> None: ...
 
 
 class Storage(Protocol):

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO, Self
 
 from spill_format.errors import TargetExistsError
@@ -120,9 +119,7 @@ class PendingFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         # System calls on a descriptor do not say which file they failed on.
         if isinstance(error, OSError) and error.filename is None and error.errno is not None:
             error.filename = str(self.path)

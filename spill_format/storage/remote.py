@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from os import PathLike
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pyarrow.fs
 
+from spill_format.closing import Closing
 from spill_format.errors import TruncatedError
 from spill_format.storage.protocol import Abilities
 from spill_format.storage.windows import ReadAt
@@ -49,7 +49,7 @@ class RemoteStorage:
         return RemoteFile(name, int(filesystem.info(name)["size"]), read, lambda: None)
 
 
-class RemoteFile:
+class RemoteFile(Closing):
     """See ``OpenFile``."""
 
     identity = None
@@ -83,11 +83,3 @@ class RemoteFile:
         if self._read is not None:
             self._read = None
             self._close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()

@@ -6,7 +6,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
-import spill_format
 from shuffle import (
     CsvOptions,
     FetchOptions,
@@ -85,7 +84,6 @@ TABLE: list[Row] = [
         "schema must be a pyarrow.Schema, not ['key']",
         lambda directory: MapWriter(directory / "a.arrow", wrong(["key"]), HashPartitioner(["key"], 4)),
     ),
-    Raised(AttributeError, "module 'spill_format' has no attribute 'Spil'", lambda _: spill_format.Spil),
     Raised(
         ValueError, "compression must be None, lz4 or zstd, not 'gzip'", lambda _: MapOptions(compression=wrong("gzip"))
     ),

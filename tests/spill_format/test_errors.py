@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-import spill_format
 from spill_format import (
     ChecksumError,
     CorruptError,
@@ -55,9 +54,3 @@ def test_kinds_and_their_pickling(kind: type[SpillError], parent: type[SpillErro
     assert type(copy) is kind
     assert str(copy) == str(error)
     assert vars(copy) == vars(error)
-
-
-def test_the_package_gives_its_names_and_no_others() -> None:
-    assert all(getattr(spill_format, name) for name in spill_format.__all__)
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = spill_format.nothing

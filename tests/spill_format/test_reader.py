@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-import spill_format
 from shuffle.testing import write_spill
 from spill_format import ChecksumError, CorruptError, SpillFile
 from tests.helpers.anatomy import Anatomy
@@ -249,11 +248,6 @@ def test_a_file_is_told_in_a_line_and_offers_its_rows(path: Path) -> None:
         assert pa.table(spill)["n"].to_pylist() == list(range(8))
         assert repr(spill.layout) == f"PartitionLayout(4 partitions, 8 rows, {spill.layout.byte_count} bytes)"
     assert repr(spill).endswith(" bytes, closed)")
-
-
-def test_names_that_are_public_are_shown() -> None:
-    assert dir(spill_format) == spill_format.__all__
-    assert all(hasattr(spill_format, name) for name in spill_format.__all__)
 
 
 @pytest.mark.parametrize("run_bytes", [1, 700, 1 << 20])
