@@ -1,9 +1,11 @@
-"""Merges that are killed, refused, raced, traced or out of space: real processes, real kernel, real disks."""
+"""Merges that are refused, raced, traced or out of space: real processes, real kernel, real disks.
+
+Kills at every call are in ``tests/faults/test_every_call.py``.
+"""
 
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.spark_files import write_spark
 from tests.helpers.spills import assert_merge_of, random_spills
 
 ROOT = Path(__file__).parents[2]
@@ -53,18 +56,6 @@ class Place:
 
     spills: list[Path]
     target: Path
-
-    @property
-    def contents(self) -> list[bytes]:
-        return [spill.read_bytes() for spill in self.spills]
-
-    def restore(self, contents: list[bytes]) -> None:
-        """The spills as they were, and no target."""
-        for spill, content in zip(self.spills, contents, strict=True):
-            if not spill.exists():
-                spill.write_bytes(content)
-        for file in self.target.parent.iterdir():
-            file.unlink()
 
 
 @pytest.fixture
@@ -110,44 +101,6 @@ def calls_of_merge(trace: Path) -> list[Call]:
 
 
 @needs_strace
-@pytest.mark.parametrize(
-    "options",
-    [
-        ["method=copy_file_range"],
-        ["method=sendfile", "durable"],
-        ["transfer_to=off", "delete_sources"],
-        ["compact", "durable", "delete_sources"],
-    ],
-    ids="-".join,
-)
-def test_a_kill_at_any_call_leaves_the_target_absent_or_whole_and_the_sources(
-    place: Place, tmp_path: Path, options: list[str]
-) -> None:
-    trace = tmp_path / "trace"
-    contents = place.contents
-    completed = merge_under_strace(place, trace, options)
-    assert (completed.returncode, completed.stderr) == (0, "")
-    whole = place.target.read_bytes()
-    # Between two of these nothing changes: lseek, access and opening to read are as good as the call behind them.
-    calls = [
-        call for call in calls_of_merge(trace) if call.name not in {"lseek", "access"} and "O_RDONLY" not in call.line
-    ]
-    published = False
-    for call in calls:
-        place.restore(contents)
-        completed = merge_under_strace(place, trace, options, f"{call.name}:signal=SIGKILL:when={call.ordinal}")
-        assert completed.returncode == -signal.SIGKILL, call
-        # Before the call that gives the name nothing is there, behind it the whole.
-        assert os.listdir(place.target.parent) == ([place.target.name] if published else []), call
-        if published:
-            assert place.target.read_bytes() == whole, call
-        else:
-            assert place.contents == contents, call
-        published = published or call.name == "linkat"
-    assert published
-
-
-@needs_strace
 def test_off_makes_no_call_that_copies_inside_the_kernel(place: Place, tmp_path: Path) -> None:
     completed = merge_under_strace(place, tmp_path / "trace", ["transfer_to=off"])
     assert (completed.returncode, completed.stderr) == (0, "")
@@ -155,6 +108,17 @@ def test_off_makes_no_call_that_copies_inside_the_kernel(place: Place, tmp_path:
     assert {"linkat", "preadv2", "pwritev2"} <= names or {"linkat", "preadv", "pwritev"} <= names
     assert not names & {"copy_file_range", "sendfile", "ioctl"}
     assert_merge_of(place.spills, place.target)
+
+
+@needs_strace
+def test_a_durable_merge_of_sparks_files_syncs_each_before_it_appears_and_the_directory_after(tmp_path: Path) -> None:
+    for name in ("maps", "outputs"):
+        (tmp_path / name).mkdir()
+    maps = [write_spark(tmp_path / "maps" / f"shuffle_0_{number}_0.data", [b"x", b"y"]) for number in range(2)]
+    completed = merge_under_strace(Place(maps, tmp_path / "outputs" / "merged.data"), tmp_path / "trace", ["durable"])
+    assert (completed.returncode, completed.stderr) == (0, "")
+    calls = [call.name for call in calls_of_merge(tmp_path / "trace") if call.name in {"fsync", "linkat"}]
+    assert calls == ["fsync", "linkat", "fsync", "fsync"] * 3  # data, checksums, index
 
 
 @needs_strace

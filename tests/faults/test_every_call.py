@@ -1,6 +1,7 @@
 """Every file-related call of merging and partitioning fails, is short, or meets a signal; ``tools/campaign`` tries all.
 
-Here each 17th fault is tried. What must hold after a fault is said in ``tests/helpers/fault_scenarios.py``.
+Here each 17th fault is tried, and a kill at every call that changes anything. What must hold after a fault is said in
+``tests/helpers/fault_scenarios.py``.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Where Spark's merge falls short, in the order of its list: a test each that ours does not, for both kinds of files.
 
-Of the fourth, windows with a mixed pair, those that a crash meets are in ``tests/crash/test_spark_publication.py``.
+Of the fourth, windows with a mixed pair, those that a crash meets are in ``tests/faults/test_every_call.py``.
 """
 
 import errno

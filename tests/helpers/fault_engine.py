@@ -80,6 +80,8 @@ _DESCRIPTORS = {
     "preadv": 295,
     "pwritev": 296,
     "copy_file_range": 326,
+    "preadv2": 327,
+    "pwritev2": 328,
     "mmap": 9,
 }
 _TWO_PATHS = ("rename", "link", "renameat", "linkat", "renameat2")

@@ -22,16 +22,20 @@ import pyarrow.parquet
 
 from shuffle import merge
 from shuffle.cli import main, merge_main
-from spill_format import MismatchError
+from spill_format import CorruptError, MismatchError
+from spill_format.spark.outputs import paths_beside, read_output
+from spill_format.spark.pushed import read_pushed
 from spill_format.spill_set import MEMBERSHIP_LENGTH
 from tests.helpers.anatomy import Anatomy
 from tests.helpers.fault_engine import Engine, Fault, Outcome, faults_of
+from tests.helpers.spark_files import ranges_of_spark, write_spark
 from tests.helpers.spills import random_spills
 
 MERGE = "shuffle-merge maps -o out/merged.arrow --threads 1 --quiet"
 PARTITION = (
     "shuffle partition rows.parquet --by key --partitions 5 --memory 1MiB --threads 1 --quiet -o out/merged.arrow"
 )
+SPARK = "shuffle-merge maps -o out/merged.data --threads 1 --quiet"
 SCENARIOS = {
     "merge": MERGE,
     "merge by copy_file_range": f"{MERGE} --method copy_file_range",
@@ -41,9 +45,22 @@ SCENARIOS = {
     "merge that deletes": f"{MERGE} --delete-sources",
     "merge that replaces": f"{MERGE} --overwrite",
     "compacting merge": f"{MERGE} --compact",
+    "merge of Spark's files": SPARK,
+    "durable merge of Spark's files": f"{SPARK} --durable",
+    "merge of Spark's files that replaces": f"{SPARK} --overwrite",
+    "durable merge of Spark's files that replaces": f"{SPARK} --overwrite --durable",
+    "push-based merge": "shuffle-merge maps -o out --kind spark-push --app-id a --threads 1 --quiet",
     "partition": PARTITION,
     "partition into spills": f"{PARTITION} --spills-only",
 }
+
+
+CHANGING = frozenset(
+    {"open", "openat", "write", "pwrite64", "writev", "pwritev", "pwritev2", "copy_file_range", "sendfile", "ioctl"}
+    | {"ftruncate", "fallocate", "link", "linkat", "unlink", "unlinkat", "rename", "renameat", "renameat2", "fsync"}
+    | {"chmod", "fchmod", "mkdir"}
+)
+"""Calls on entering which a kill is always tried: between two of these nothing changes."""
 
 
 class Place(NamedTuple):
@@ -59,7 +76,9 @@ class Place(NamedTuple):
             shutil.copytree(self.directory.with_name("kept"), self.directory, dirs_exist_ok=True)
         shutil.rmtree(self.directory / "out", ignore_errors=True)
         (self.directory / "out").mkdir()
-        if "--overwrite" in self.command:
+        if "--overwrite" in self.command and self.is_spark:
+            write_spark(self.directory / "out" / "merged.data", [b"what was there", b"before", b"of 3"], "CRC32")
+        elif "--overwrite" in self.command:
             (self.directory / "out" / "merged.arrow").write_bytes(b"the target before")
 
     @property
@@ -73,6 +92,26 @@ class Place(NamedTuple):
     @property
     def outputs(self) -> dict[str, bytes]:
         return contents(self.directory, "out/*", "out/.*")
+
+    @property
+    def is_spark(self) -> bool:
+        return self.command.startswith(SPARK) or "spark-push" in self.command
+
+    def spark_output(self) -> object:
+        """What a reader finds in Spark's files; None where there is nothing, or not yet an index."""
+        out = self.directory / "out"
+        try:
+            if "spark-push" in self.command:
+                pushed = read_pushed(out / "shuffleMerged_a_0_0_0.data")
+                return [pushed.read(chunk) for chunk in range(pushed.chunk_count)], pushed.maps
+            recorded = read_output(paths_beside(out / "merged.data")).checksums
+        except FileNotFoundError:
+            return None
+        except CorruptError as error:
+            if error.problem.startswith(("data without an index", "there is no index")):
+                return None
+            raise
+        return ranges_of_spark(out / "merged.data"), recorded and (recorded.algorithm.name, recorded.values.tolist())
 
     def run(self) -> int:
         script, *arguments = shlex.split(self.command)
@@ -109,6 +148,10 @@ def place_of(command: str, directory: Path) -> Place:
         kept.mkdir()
         keys = np.arange(60_000) * 7919 % 10_007
         pa.parquet.write_table(pa.table({"key": keys, "text": keys.astype(str)}), kept / "rows.parquet")
+    elif command.startswith(SPARK) or "spark-push" in command:
+        (kept / "maps").mkdir(parents=True)
+        for number, ranges in enumerate([[b"first map, first partition", b""], [b"and second", b"second map"]]):
+            write_spark(kept / "maps" / f"shuffle_0_{number}_0.data", ranges)
     else:
         (kept / "maps").mkdir(parents=True)
         random_spills(kept / "maps", [10, 0, 30], [0, 20, 10], [5, 5, 5])
@@ -122,7 +165,7 @@ def violations(place: Place, before: dict[str, bytes], expected: dict[str, bytes
     assert fault is not None
     killed = fault.kind == "signal"
     allowed = {0, 2} | ({-signal.SIGKILL, 130, 143, -signal.SIGTERM} if killed else set())
-    if code not in allowed:
+    if code not in allowed or (fault.value == signal.SIGKILL and killed and code != -signal.SIGKILL):
         yield f"exit code {code}"
     outputs = place.outputs
     debris = outputs.keys() - expected.keys() - before.keys()
@@ -164,6 +207,26 @@ def second_run(place: Place, engine: Engine, before: dict[str, bytes], expected:
             yield f"the second run fails: {again.exit_code} {again.stderr.strip()}"
 
 
+def kills_of_spark(place: Place, engine: Engine, kills: list[Fault], expected: dict[str, bytes]) -> Iterator[str]:
+    """What does not hold after kills amid Spark's three files: there is the old output, the new one or none, and
+    the same command again makes it whole."""
+    place.prepare()
+    old, states = place.spark_output(), []
+    for kill in kills:
+        place.prepare()
+        if engine.outcome(kill).exit_code != -signal.SIGKILL:
+            yield f"it survives a kill at call {kill.call}"
+        states.append(place.spark_output())
+        again = engine.outcome(None)
+        if again.exit_code != 0 or place.outputs != expected:
+            yield f"the second run fails after call {kill.call}: {again.exit_code} {again.stderr.strip()}"
+        if place.sources != place.kept:
+            yield "the sources changed"
+    if any(state not in (None, old, place.spark_output()) for state in states) or states[0] != old:
+        yield "a reader finds neither the old output nor the new one"
+    assert None in states
+
+
 def campaign(name: str, directory: Path, *, part: int = 1) -> None:
     """Try every fault, or each ``part``-th one."""
     place = place_of(SCENARIOS[name], directory)
@@ -176,8 +239,12 @@ def campaign(name: str, directory: Path, *, part: int = 1) -> None:
     calm = engine.outcome(None)
     expected = place.outputs
     assert calm.exit_code == 0, calm
-    faults: list[Fault] = list(faults_of(calm.calls))[::part]
-    for fault in faults:
+    every = list(faults_of(calm.calls))
+    kills = [each for each in every if each[1:] == ("signal", signal.SIGKILL) and calm.calls[each.call] in CHANGING]
+    faults = kills if place.is_spark else [*kills, *(each for each in every[::part] if each not in kills)]
+    for what in kills_of_spark(place, engine, kills, expected) if place.is_spark else ():
+        sys.stdout.write(json.dumps(what) + "\n")
+    for fault in faults if not place.is_spark else ():
         place.prepare()
         outcome = engine.outcome(fault)
         found = list(violations(place, before, expected, outcome)) or list(second_run(place, engine, before, expected))
