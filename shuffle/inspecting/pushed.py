@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from shuffle.wording import as_ranges, counted, sized
 from spill_format.spark.discovery import PushedName, find_pushed, find_pushed_files_of, parse_pushed_name
 from spill_format.spark.outputs import DATA_SUFFIX
 from spill_format.spark.pushed import read_pushed
-from spill_format.spark.pushed_scan import PushedPaths, PushedScan, meta_path_of, scan_pushed
+from spill_format.spark.pushed_scan import PushedChunk, PushedPaths, PushedScan, meta_path_of, scan_pushed
 from spill_format.storage.local import open_regular
 from spill_format.storage.publication import is_there
 
@@ -68,12 +68,11 @@ class PushedFiles:
         """See ``Kind``; ModuleNotFoundError where pyroaring is not installed. Damage is no exception here: all of it is
         in the result."""
         scan = scan_pushed(self.paths)
-        whole = list(whole_chunks(scan))
         codecs: tuple[str, ...] = ()
-        if whole:
+        if scan.whole_chunks:
             descriptor = open_regular(self.path)
             try:
-                starts, lengths = ([chunk[field] for chunk in whole] for field in (1, 2))
+                starts, lengths = ([chunk[field] for chunk in scan.whole_chunks] for field in (1, 2))
                 codecs = sample_codecs(descriptor, self.path, np.array(starts), np.array(lengths))
             finally:
                 os.close(descriptor)
@@ -130,25 +129,6 @@ def select_pushed(found: Sequence[PushedFiles], partitions: Numbers | None, dire
     return wanted
 
 
-class PushedChunk(NamedTuple):
-    """A chunk that is whole: its number, where its bytes are, and the maps whose blocks they are, ascending."""
-
-    number: int
-    offset: int
-    byte_count: int
-    maps: tuple[int, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """The chunk as JSON has it."""
-        return {
-            "chunk": self.number,
-            "offset": self.offset,
-            "byte_count": self.byte_count,
-            "map_count": len(self.maps),
-            "maps": list(self.maps),
-        }
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)  # without slots, which leave no place for what is computed once
 class PushedInspection:
     """What the files of a pushed partition say, sound or not.
@@ -175,10 +155,10 @@ class PushedInspection:
         """Path of the data file, whether the file exists or not."""
         return self.scan.paths.data
 
-    @cached_property
+    @property
     def chunks(self) -> tuple[PushedChunk, ...]:
         """The chunks that are whole."""
-        return tuple(whole_chunks(self.scan))
+        return self.scan.whole_chunks
 
     @property
     def byte_count(self) -> int:
@@ -213,7 +193,12 @@ class PushedInspection:
         if order in {"rows", "batches"}:
             raise ValueError(f"chunks of opaque bytes cannot be sorted by {order}: sort them by partition or size")
         chunks = sorted(self.chunks, key=lambda chunk: -chunk.byte_count) if order == "size" else self.chunks
-        return {"chunks": [chunk.as_dict() for chunk in chunks[:top]]}
+        return {
+            "chunks": [
+                {"chunk": number, "offset": start, "byte_count": size, "map_count": len(maps), "maps": list(maps)}
+                for number, start, size, maps in chunks[:top]
+            ]
+        }
 
     def as_dict(self) -> dict[str, Any]:
         """The inspection as JSON has it, without the single chunks."""
@@ -261,15 +246,6 @@ class _PushedCheck:
 
     def close(self) -> None:
         """Nothing is open."""
-
-
-def whole_chunks(scan: PushedScan) -> Iterator[PushedChunk]:
-    """Find the chunks that nothing is wrong with, also behind a damaged one."""
-    damaged = set(scan.damaged_chunks)
-    for number in range(scan.chunk_count):
-        if number not in damaged:
-            start, stop = scan.offsets[number : number + 2].tolist()
-            yield PushedChunk(number, start, stop - start, tuple(scan.bitmaps[number]))
 
 
 def _summary(group: tuple[str | None, int | None, int | None], members: Sequence[PushedInspection]) -> dict[str, Any]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from shuffle.inspecting.checking import Progress
-from shuffle.inspecting.pushed import PushedChunk, whole_chunks
 from shuffle.merging.formats import SPARK
 from shuffle.merging.plan import plan_merge
 from shuffle.merging.sources import Source
@@ -22,7 +21,7 @@ from spill_format.layout import PartitionLayout
 from spill_format.spark.outputs import encode_index
 from spill_format.spark.publication import publish_with_companions
 from spill_format.spark.pushed import encode_meta
-from spill_format.spark.pushed_scan import PushedPaths, PushedScan, pushed_paths_beside, scan_pushed
+from spill_format.spark.pushed_scan import PushedChunk, PushedPaths, PushedScan, pushed_paths_beside, scan_pushed
 from spill_format.storage.identity import FileIdentity
 from spill_format.storage.publication import open_pending
 
@@ -33,7 +32,7 @@ class PushedRepair:
 
     Attributes:
         path: of the damaged data file.
-        target: of the new one; None where no chunk was whole, so that there is none.
+        target: path of the new data file; None where no chunk was whole, so that no file was made.
         chunk_count, byte_count: kept.
         lost_chunks: numbers, in the damaged files, of those that were not whole.
         lost_maps: numbers of the maps whose blocks were in these, as far as bitmaps tell.
@@ -92,7 +91,7 @@ def repair_pushed(paths: PushedPaths, target: str, options: MergeOptions, progre
     targets = pushed_paths_beside(target)
     _refuse_in_place(paths, targets)
     scan = scan_pushed(paths)
-    chunks = list(whole_chunks(scan))
+    chunks = scan.whole_chunks
     is_worth_it = bool(chunks) or not scan.defects
     if is_worth_it:
         _write(scan, chunks, targets, options, progress)
@@ -110,7 +109,7 @@ def repair_pushed(paths: PushedPaths, target: str, options: MergeOptions, progre
 
 def _write(
     scan: PushedScan,
-    chunks: list[PushedChunk],
+    chunks: Sequence[PushedChunk],
     target: PushedPaths,
     options: MergeOptions,
     progress: Progress,
@@ -124,18 +123,18 @@ def _write(
         publish_with_companions(pending, contents, overwrite=options.overwrite, durable=options.durable)
 
 
-def _runs(scan: PushedScan, chunks: list[PushedChunk]) -> Iterator[Source]:
+def _runs(scan: PushedScan, chunks: Sequence[PushedChunk]) -> Iterator[Source]:
     """The data file once for each run of chunks that touch, as a source of that run alone."""
     status = scan.status
     assert status is not None  # without a data file there is a defect, and no chunk
     identity = FileIdentity.of(status)
     start = stop = 0
     for chunk in chunks:
-        if chunk.offset != stop:
+        if chunk.start != stop:
             if start < stop:
                 yield Source(scan.paths.data, PartitionLayout(np.array([start, stop])), identity)
-            start = chunk.offset
-        stop = chunk.offset + chunk.byte_count
+            start = chunk.start
+        stop = chunk.start + chunk.byte_count
     yield Source(scan.paths.data, PartitionLayout(np.array([start, stop])), identity)
 
 

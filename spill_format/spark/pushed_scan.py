@@ -93,6 +93,15 @@ class PushedPartition:
         return content
 
 
+class PushedChunk(NamedTuple):
+    """A chunk that is whole: its number, its place in the data file, and the maps whose blocks it has, ascending."""
+
+    number: int
+    start: int
+    byte_count: int
+    maps: tuple[int, ...]
+
+
 @dataclass(frozen=True, eq=False)  # without slots, which leave no place for what is computed once
 class PushedScan:
     """What was found in the files of a pushed partition.
@@ -129,6 +138,16 @@ class PushedScan:
         """All that is wrong: with the index, with the bitmaps, with the data, and with what they say of each other."""
         kinds = (self._index_defects(), self._meta_defects(), self._data_defects(), self._chunk_defects())
         return tuple(defect for kind in kinds for defect in kind)
+
+    @cached_property
+    def whole_chunks(self) -> tuple[PushedChunk, ...]:
+        """The chunks that nothing is wrong with, also behind a damaged one."""
+        damaged, starts = set(self.damaged_chunks), self.offsets.tolist()
+        return tuple(
+            PushedChunk(number, starts[number], starts[number + 1] - starts[number], tuple(self.bitmaps[number]))
+            for number in range(self.chunk_count)
+            if number not in damaged
+        )
 
     @property
     def damaged_chunks(self) -> tuple[int, ...]:
