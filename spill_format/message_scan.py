@@ -37,7 +37,7 @@ class FoundMessage(NamedTuple):
     """A message whose metadata has the checksum in its seal.
 
     Attributes:
-        offset: where it starts in the file.
+        start: where it starts in the file.
         metadata_length, body_length: bytes, the metadata's with prefix and seal.
         partition, row_count: what it says of itself.
         is_whole: the body has the seal's checksum, too.
@@ -45,7 +45,7 @@ class FoundMessage(NamedTuple):
         body_crc32c: of the body, as the seal has it.
     """
 
-    offset: int
+    start: int
     metadata_length: int
     body_length: int
     partition: int
@@ -60,9 +60,9 @@ class FoundMessage(NamedTuple):
         return self.metadata_length, self.body_length, self.metadata_crc32c, self.body_crc32c
 
     @property
-    def end(self) -> int:
-        """Where the next one starts."""
-        return self.offset + self.metadata_length + self.body_length
+    def stop(self) -> int:
+        """Where the next message starts."""
+        return self.start + self.metadata_length + self.body_length
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Scan:
     """What was found in a file.
 
     Attributes:
-        messages: ascending by offset; those that are not whole, too.
+        messages: ascending by their start; those that are not whole, too.
         ranges_end: where an end-of-stream marker shows that no message follows, or None.
         inner_ends: where messages are followed by such a marker, and later by further messages: ends of other files
             inside this one.
@@ -130,7 +130,7 @@ class MessageReader:
             message = self.at(offset)
             if message is not None:
                 yield message
-                self.progress(message.end - message.offset)
+                self.progress(message.stop - message.start)
 
     def scan(self, start: int) -> Scan:
         """All messages from ``start`` on, where the first one should be."""
@@ -155,12 +155,12 @@ class MessageReader:
             found.append(message)
             self.progress(message.metadata_length)
             # Where the body is damaged its end is a border all the same, unless bytes are missing.
-            is_border = message.is_whole or self.at(message.end) is not None or self._ends_at(message.end)
+            is_border = message.is_whole or self.at(message.stop) is not None or self._ends_at(message.stop)
             if is_border:
-                position = message.end
+                position = message.stop
                 self.progress(message.body_length)
             else:
-                position = message.offset + message.metadata_length
+                position = message.start + message.metadata_length
 
     def _metadata(self, offset: int) -> bytes | None:
         """The bytes of what may be a sealed message's metadata; the seal's magic is looked at before all the rest."""

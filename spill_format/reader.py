@@ -241,7 +241,7 @@ class SpillFile(DescribedFile, Closing):
             layout, place = part.of_these.layout, partition - part.start
             offset, stop_offset = layout.offsets[place : place + 2].tolist()
             if stop_offset > reached:
-                reached = stop_offset if self._buffer is not None else _run_end(part, partition, stop, run_bytes)
+                reached = stop_offset if self._buffer is not None else _run_stop(part, partition, stop, run_bytes)
                 content, origin = self._content(offset, reached), offset
                 decode.begin(part, content, origin)
             rows = 0
@@ -316,8 +316,8 @@ class SpillFile(DescribedFile, Closing):
                 raise error from None
 
 
-def _run_end(part: IndexPart, partition: int, stop: int, run_bytes: int) -> int:
-    """Where the bytes end that are read at once from a partition's start on: with it, or with a later one."""
+def _run_stop(part: IndexPart, partition: int, stop: int, run_bytes: int) -> int:
+    """Where the bytes stop that are read at once from a partition's start on: behind it, or behind a later one."""
     offsets = part.of_these.layout.offsets[partition - part.start : stop - part.start + 1]
     fitting = int(offsets.searchsorted(offsets[0] + run_bytes, side="right")) - 1
     return int(offsets[max(fitting, 1)])

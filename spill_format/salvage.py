@@ -73,7 +73,7 @@ class _Header(NamedTuple):
     stored_schema: pa.Schema
     partition_count: int
     alignment: int
-    end: int
+    stop: int
 
 
 class _File(NamedTuple):
@@ -105,7 +105,7 @@ def describe_damaged(descriptor: int, path: str, byte_count: int) -> Description
     parts = {"header": header, "index": old_index, "footer": footer_schema}
     lost = tuple(name for name, part in parts.items() if part is None)
     if header is not None:
-        return Description(header.stored_schema, header.partition_count, header.alignment, header.end, old_index, lost)
+        return Description(header.stored_schema, header.partition_count, header.alignment, header.stop, old_index, lost)
     if old_index is not None and (schema := _schema_of_footer(old_index.index.footer_template)) is not None:
         index = old_index.index
         first = int(index.layout.offsets[0]) if old_index.is_in_place else None
@@ -212,9 +212,9 @@ def _find_index(file: _File, footer_offset: int | None) -> OldIndex | None:
         raw = file.read(offset, SUMMARY_LENGTH)
         if len(raw) < SUMMARY_LENGTH:
             continue
-        end = offset + SUMMARY_LENGTH
+        stop = offset + SUMMARY_LENGTH
         recorded_end = recorded_section_end(raw)
-        moved = end - recorded_end
+        moved = stop - recorded_end
         read = partial(_read_moved, file, moved)
         try:
             index = IndexReader.open(read, file.path, recorded_end).whole(read)
@@ -224,7 +224,7 @@ def _find_index(file: _File, footer_offset: int | None) -> OldIndex | None:
             continue  # the version is what is damaged
         except SpillError:
             continue
-        if not moved or end == footer_offset:
+        if not moved or stop == footer_offset:
             return OldIndex(index, is_in_place=not moved)
     return None
 

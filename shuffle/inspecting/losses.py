@@ -20,28 +20,28 @@ class Loss:
     """Rows that some partitions lost, or may have lost.
 
     Attributes:
-        first_partition, last_partition: the loss lies somewhere in these; one partition where both are the same.
+        start, stop: the loss lies somewhere in the partitions from ``start`` to ``stop - 1``.
         row_count, batch_count: what is lost, or None where nothing tells, not even whether anything is.
     """
 
-    first_partition: int
-    last_partition: int
+    start: int
+    stop: int
     row_count: int | None
     batch_count: int | None
 
     def as_dict(self) -> dict[str, Any]:
         """The loss as JSON has it."""
         return {
-            "first_partition": self.first_partition,
-            "last_partition": self.last_partition,
+            "first_partition": self.start,
+            "last_partition": self.stop - 1,
             "row_count": self.row_count,
             "batch_count": self.batch_count,
         }
 
     def __str__(self) -> str:
-        where = f"partition {self.first_partition}"
-        if self.first_partition != self.last_partition:
-            where = f"partitions {self.first_partition} to {self.last_partition}"
+        where = f"partition {self.start}"
+        if self.start != self.stop - 1:
+            where = f"partitions {self.start} to {self.stop - 1}"
         if self.row_count is None or self.batch_count is None:
             return f"{where} may have lost rows; nothing is left that tells how many"
         return f"{where} lost {counted(self.row_count, 'row')} in {counted(self.batch_count, 'batch')}"
@@ -49,7 +49,7 @@ class Loss:
 
 def lossy_partitions(losses: Iterable[Loss]) -> Int64Array:
     """Return the numbers, ascending, of all partitions that lost rows or may have."""
-    numbers = [np.arange(loss.first_partition, loss.last_partition + 1) for loss in losses]
+    numbers = [np.arange(loss.start, loss.stop) for loss in losses]
     return np.unique(np.concatenate(numbers)) if numbers else np.empty(0, dtype=np.int64)
 
 
@@ -57,9 +57,9 @@ def gaps_between(messages: Iterable[FoundMessage], start: int, stop: int) -> lis
     """Find the bytes of ``[start, stop)`` that no message covers."""
     gaps = []
     for message in messages:
-        if start < message.offset:
-            gaps.append((start, message.offset))
-        start = message.end
+        if start < message.start:
+            gaps.append((start, message.start))
+        start = message.stop
     return [*gaps, (start, stop)] if start < stop else gaps
 
 
@@ -75,7 +75,7 @@ def losses_by_index(messages: Sequence[FoundMessage], index: PartitionIndex) -> 
     # If other batches stand where the written batches were, the loss is unknown.
     is_replaced = ((lost_batches == 0) & ~sound_ranges(messages, index)) | (lost_rows < 0)
     return [
-        Loss(p, p, None, None) if is_replaced[p] else Loss(p, p, int(lost_rows[p]), int(lost_batches[p]))
+        Loss(p, p + 1, None, None) if is_replaced[p] else Loss(p, p + 1, int(lost_rows[p]), int(lost_batches[p]))
         for p in np.flatnonzero((lost_batches != 0) | is_replaced).tolist()
     ]
 
@@ -91,22 +91,22 @@ def losses_by_scan(
         gaps: between them, as ``gaps_between`` gives them.
         partition_count: P.
     """
-    broken = {message.offset: message for message in scan.messages if not message.is_whole}
-    before = {message.end: message.partition for message in messages}
-    behind = {message.offset: message.partition for message in messages}
+    broken = {message.start: message for message in scan.messages if not message.is_whole}
+    before = {message.stop: message.partition for message in messages}
+    behind = {message.start: message.partition for message in messages}
     losses: list[Loss] = []
     for start, stop in gaps:
         inside = list(_tiling(start, stop, broken))
-        reached = inside[-1].end if inside else start
-        losses += [Loss(message.partition, message.partition, message.row_count, 1) for message in inside]
+        reached = inside[-1].stop if inside else start
+        losses += [Loss(message.partition, message.partition + 1, message.row_count, 1) for message in inside]
         if reached != stop:
             # The end of a message that was cut off lies behind the end of the file: from there on nothing is known.
             first = inside[-1].partition if inside else before.get(start, 0)
-            losses.append(Loss(first, behind.get(stop, partition_count - 1), None, None))
+            losses.append(Loss(first, behind.get(stop, partition_count - 1) + 1, None, None))
     is_end_known = scan.ranges_end is not None
     if not is_end_known and (not gaps or gaps[-1][1] in behind):
         last = messages[-1].partition if messages else 0
-        losses.append(Loss(last, partition_count - 1, None, None))
+        losses.append(Loss(last, partition_count, None, None))
     return losses
 
 
@@ -114,4 +114,4 @@ def _tiling(start: int, stop: int, broken: dict[int, FoundMessage]) -> Iterator[
     """The damaged messages that follow each other from the start of a gap on."""
     while start < stop and start in broken:
         yield broken[start]
-        start = broken[start].end
+        start = broken[start].stop

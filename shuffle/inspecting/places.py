@@ -34,14 +34,14 @@ def own_messages(scan: Scan, start: int | None) -> list[FoundMessage]:
     body_end = 0  # of the last own message of which only the body is damaged
     for run in runs:
         first, last = run[0], run[-1]
-        is_another_files = first.offset in scan.header_ends or last.end in scan.inner_ends
-        is_inside_a_body = last.end <= body_end and last.end != scan.ranges_end
-        if first.offset != start and (is_another_files or is_inside_a_body):
+        is_another_files = first.start in scan.header_ends or last.stop in scan.inner_ends
+        is_inside_a_body = last.stop <= body_end and last.stop != scan.ranges_end
+        if first.start != start and (is_another_files or is_inside_a_body):
             continue
         own += [message for message in run if message.is_whole]
-        body_end = max([body_end, *(message.end for message in run if not message.is_whole)])
+        body_end = max([body_end, *(message.stop for message in run if not message.is_whole)])
     own = ascending(own)
-    return own if len(runs) == 1 and runs[0][0].offset == start else _once(own)
+    return own if len(runs) == 1 and runs[0][0].start == start else _once(own)
 
 
 def indexed_messages(messages: Sequence[FoundMessage], index: PartitionIndex) -> list[FoundMessage]:
@@ -71,7 +71,7 @@ def sound_ranges(messages: Sequence[FoundMessage], index: PartitionIndex) -> npt
     """Compare the messages of each range, partitions ascending, with the checksums in the index: ``bool[P]``."""
     assert index.layout.crc32c is not None  # an index always has them
     fields = np.array(
-        [(m.partition, m.metadata_crc32c, m.body_crc32c, m.body_length, m.end - m.offset) for m in messages]
+        [(m.partition, m.metadata_crc32c, m.body_crc32c, m.body_length, m.stop - m.start) for m in messages]
     ).reshape(-1, 5)
     partitions, body_lengths, lengths = fields[:, 0], fields[:, 3], fields[:, 4]
     checksums = CRC32C.append(fields[:, 1].astype(np.uint32), fields[:, 2].astype(np.uint32), body_lengths)
@@ -90,7 +90,7 @@ def _runs(messages: Iterable[FoundMessage]) -> Iterable[list[FoundMessage]]:
     """Messages of which each begins where the one before ends, and whose partitions ascend."""
     run: list[FoundMessage] = []
     for message in messages:
-        if run and (run[-1].end != message.offset or run[-1].partition > message.partition):
+        if run and (run[-1].stop != message.start or run[-1].partition > message.partition):
             yield run
             run = []
         run.append(message)

@@ -209,7 +209,7 @@ class FileRepair(Protocol):
 
     @property
     def target(self) -> str | None:
-        """The new file; None where nothing was whole, so that there is none."""
+        """The new file; None where nothing was whole, so that no file was made."""
 
     @property
     def is_complete(self) -> bool:

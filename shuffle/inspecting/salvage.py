@@ -82,7 +82,7 @@ class Salvage:
     @property
     def recovered_bytes(self) -> int:
         """Bytes of the record batches that are recovered."""
-        return sum(message.end - message.offset for message in self.messages)
+        return sum(message.stop - message.start for message in self.messages)
 
     @property
     def recovered(self) -> str:
@@ -213,14 +213,14 @@ def _scan(reader: MessageReader, description: Description) -> tuple[Scan, list[F
     offsets = index.message_offsets.tolist()
     partitions = np.repeat(np.arange(index.layout.partition_count), np.diff(index.first_messages)).tolist()
     expected = dict(zip(offsets[:-1], zip(offsets[1:], partitions, strict=True), strict=True))
-    found = [m for m in reader.at_each(offsets[:-1]) if (m.end, m.partition) == expected[m.offset]]
+    found = [m for m in reader.at_each(offsets[:-1]) if (m.stop, m.partition) == expected[m.start]]
     return Scan(found, offsets[-1]), indexed_messages([m for m in found if m.is_whole], index)
 
 
 def _alignment_of(messages: Sequence[FoundMessage]) -> int:
     """The largest alignment that the ranges of a file have that does not say which."""
     borders = [
-        message.offset
+        message.start
         for before, message in zip((None, *messages), messages, strict=False)
         if before is None or before.partition < message.partition
     ]
@@ -233,14 +233,14 @@ def _write(found: Salvage, descriptor: int, target: PendingFile, progress: Progr
             target, found.stored_schema, found.partition_count, None, found.alignment, partitioner=found.partitioner
         )
         for message in found.messages:
-            content = memoryview(read_exactly(descriptor, message.offset, message.end - message.offset, found.path))
+            content = memoryview(read_exactly(descriptor, message.start, message.stop - message.start, found.path))
             metadata, body = content[: message.metadata_length], content[message.metadata_length :]
             if find_defect(content, message.metadata_length, message.partition) is not None:
                 raise ChecksumError(
                     "the record batch changed while the file was repaired",
                     path=found.path,
                     partition=message.partition,
-                    offset=message.offset,
+                    offset=message.start,
                     advice="repair a copy that nobody writes to",
                 )
             encoder.write_message(message.partition, message.row_count, metadata[:-SEAL_LENGTH], body)

@@ -64,7 +64,7 @@ def test_a_lost_sector_costs_its_messages_and_no_others(path: Path, tmp_path: Pa
 
     assert verification.damaged_partitions.tolist() == [1]
     assert "bytes that the medium has lost (Input/output error)" in str(verification.first_damage)
-    assert [(loss.first_partition, loss.row_count) for loss in found.losses] == [(1, 3000)]
+    assert [(loss.start, loss.row_count) for loss in found.losses] == [(1, 3000)]
     assert (found.row_count, verify(tmp_path / "new.arrow").is_sound) == (9000, True)
 
 

@@ -43,7 +43,7 @@ def test_a_message_says_where_it_belongs_and_how_many_rows_it_has(tmp_path: Path
     with reading(tmp_path / "a.arrow") as reader:
         found = [reader.at(offset) for offset in offsets_of(sound)[:-1]]
     assert [(m.partition, m.row_count, m.is_whole) for m in found if m] == [(0, 3, True), (0, 1, True), (2, 4, True)]
-    assert [(m.offset, m.end) for m in found if m] == list(pairwise(offsets_of(sound)))
+    assert [(m.start, m.stop) for m in found if m] == list(pairwise(offsets_of(sound)))
 
 
 def test_no_message_is_found_anywhere_else(tmp_path: Path, sound: Anatomy) -> None:
@@ -56,7 +56,7 @@ def test_a_scan_finds_all_messages_and_their_end(tmp_path: Path, sound: Anatomy)
     with reading(tmp_path / "a.arrow") as reader:
         for start in (8, sound.offsets[0]):
             scan = reader.scan(start)
-            assert [message.offset for message in scan.messages] == offsets_of(sound)[:-1]
+            assert [message.start for message in scan.messages] == offsets_of(sound)[:-1]
             assert scan.ranges_end == sound.marker
 
 
@@ -86,7 +86,7 @@ def test_a_message_behind_any_gap_is_found(tmp_path: Path, sound: Anatomy, gap_b
     (tmp_path / "a.arrow").write_bytes(sound.raw[:first] + gap + sound.raw[first:second])
     with reading(tmp_path / "a.arrow") as reader:
         scan = reader.scan(sound.offsets[0])
-    assert [message.offset for message in scan.messages][-1] == first + gap_bytes
+    assert [message.start for message in scan.messages][-1] == first + gap_bytes
     assert scan.ranges_end is None
 
 
@@ -134,7 +134,7 @@ def message(partition: int, offset: int = 0) -> FoundMessage:
 def test_the_most_messages_whose_partitions_never_decrease_are_kept(partitions: list[int]) -> None:
     messages = [message(partition, number) for number, partition in enumerate(partitions)]
     kept = ascending(messages)
-    assert [m.offset for m in kept] == sorted(m.offset for m in kept)
+    assert [m.start for m in kept] == sorted(m.start for m in kept)
     assert [m.partition for m in kept] == sorted(m.partition for m in kept)
     longest = max(
         size
@@ -148,4 +148,4 @@ def test_large_batches_are_one_message(tmp_path: Path) -> None:
     anatomy = Anatomy.of(write_spill({1: [flat_batch(200_000)]}, tmp_path / "b.arrow", partition_count=4))
     with reading(tmp_path / "b.arrow") as reader:
         (found,) = reader.scan(anatomy.offsets[0]).messages
-    assert (found.row_count, found.end) == (200_000, anatomy.marker)
+    assert (found.row_count, found.stop) == (200_000, anatomy.marker)

@@ -41,29 +41,29 @@ def test_gaps_and_messages_tile_the_ranges(offsets: list[int], end: int, gaps: l
     assert gaps_between([found(offset, 0) for offset in offsets], 0, end) == gaps
 
 
-NOTHING_LEFT = Loss(0, 5, None, None)
+NOTHING_LEFT = Loss(0, 6, None, None)
 
 CASES = {
     "all there": ([found(0, 1), found(100, 3)], 200, True, []),
-    "no end": ([found(0, 1), found(100, 3)], 200, False, [Loss(3, 5, None, None)]),
+    "no end": ([found(0, 1), found(100, 3)], 200, False, [Loss(3, 6, None, None)]),
     "nothing found": ([], 200, True, [NOTHING_LEFT]),
     "nothing found and no end": ([], 0, False, [NOTHING_LEFT]),
-    "a gap between": ([found(0, 1), found(300, 3)], 400, True, [Loss(1, 3, None, None)]),
-    "a gap within a partition": ([found(0, 3), found(300, 3)], 400, True, [Loss(3, 3, None, None)]),
-    "a gap before": ([found(100, 2)], 200, True, [Loss(0, 2, None, None)]),
-    "a gap behind": ([found(0, 2)], 200, True, [Loss(2, 5, None, None)]),
-    "a damaged body": ([found(0, 1), found(100, 2, is_whole=False), found(200, 3)], 300, True, [Loss(2, 2, 7, 1)]),
+    "a gap between": ([found(0, 1), found(300, 3)], 400, True, [Loss(1, 4, None, None)]),
+    "a gap within a partition": ([found(0, 3), found(300, 3)], 400, True, [Loss(3, 4, None, None)]),
+    "a gap before": ([found(100, 2)], 200, True, [Loss(0, 3, None, None)]),
+    "a gap behind": ([found(0, 2)], 200, True, [Loss(2, 6, None, None)]),
+    "a damaged body": ([found(0, 1), found(100, 2, is_whole=False), found(200, 3)], 300, True, [Loss(2, 3, 7, 1)]),
     "a damaged body, and more": (
         [found(0, 1), found(100, 2, is_whole=False), found(300, 4)],
         400,
         True,
-        [Loss(2, 2, 7, 1), Loss(2, 4, None, None)],
+        [Loss(2, 3, 7, 1), Loss(2, 5, None, None)],
     ),
     "a body that is cut off": (
         [found(0, 1), found(100, 2, is_whole=False)],
         170,
         False,
-        [Loss(2, 2, 7, 1), Loss(2, 5, None, None)],
+        [Loss(2, 3, 7, 1), Loss(2, 6, None, None)],
     ),
 }
 
@@ -88,10 +88,10 @@ def test_an_index_tells_exactly_what_is_missing() -> None:
         footer_template=b"",
     )
     assert losses_by_index([found(0, 0), found(100, 0), found(200, 2)], index) == []
-    assert losses_by_index([found(100, 0)], index) == [Loss(0, 0, 7, 1), Loss(2, 2, 7, 1)]
-    assert losses_by_index([], index) == [Loss(0, 0, 14, 2), Loss(2, 2, 7, 1)]
+    assert losses_by_index([found(100, 0)], index) == [Loss(0, 1, 7, 1), Loss(2, 3, 7, 1)]
+    assert losses_by_index([], index) == [Loss(0, 1, 14, 2), Loss(2, 3, 7, 1)]
 
 
 def test_lossy_partitions_are_told_once_each() -> None:
-    assert lossy_partitions([Loss(3, 5, None, None), Loss(1, 1, 7, 1), Loss(4, 4, 7, 1)]).tolist() == [1, 3, 4, 5]
+    assert lossy_partitions([Loss(3, 6, None, None), Loss(1, 2, 7, 1), Loss(4, 5, 7, 1)]).tolist() == [1, 3, 4, 5]
     assert lossy_partitions([]).tolist() == []

@@ -101,7 +101,7 @@ def test_what_is_lost_is_told_exactly_where_the_index_is_readable(tmp_path: Path
     path = tmp_path / "damaged.arrow"
     path.write_bytes(flipped(sound.raw, sound.offsets[0] + 20, sound.offsets[3] - BODY_BYTES))
     report = repaired(path, tmp_path / "repaired.arrow")
-    assert report.losses == (Loss(0, 0, 3, 1), Loss(2, 2, 4, 1))
+    assert report.losses == (Loss(0, 1, 3, 1), Loss(2, 3, 4, 1))
     assert report.row_count == 1
     assert [start for start, _ in report.damaged_places] == [sound.offsets[0], sound.offsets[2]]
     with SpillFile(tmp_path / "repaired.arrow") as spill:
@@ -127,10 +127,10 @@ def test_ranges_that_lost_a_message_are_aligned_again(tmp_path: Path, alignment:
     ("offset_of", "losses"),
     [
         # Only the body: the metadata says whose it is, and how many rows.
-        (lambda file: file.offsets[3] - BODY_BYTES, (Loss(2, 2, 4, 1),)),
+        (lambda file: file.offsets[3] - BODY_BYTES, (Loss(2, 3, 4, 1),)),
         # The metadata: something between the partitions on both sides.
-        (lambda file: file.offsets[0] + 20, (Loss(0, 0, None, None),)),
-        (lambda file: file.offsets[2] + 20, (Loss(0, 3, None, None),)),
+        (lambda file: file.offsets[0] + 20, (Loss(0, 1, None, None),)),
+        (lambda file: file.offsets[2] + 20, (Loss(0, 4, None, None),)),
     ],
     ids=["body", "metadata amid a range", "metadata of the last"],
 )
@@ -146,7 +146,7 @@ def test_a_file_cut_between_messages_may_have_lost_any_partition_behind(tmp_path
     path = tmp_path / "cut.arrow"
     path.write_bytes(sound.raw[: sound.offsets[2]])
     report = repaired(path, tmp_path / "repaired.arrow")
-    assert report.losses == (Loss(0, 3, None, None),)
+    assert report.losses == (Loss(0, 4, None, None),)
     assert report.damaged_places == ()
     assert read_everything(tmp_path / "repaired.arrow").num_rows == 4
 
@@ -157,7 +157,7 @@ def test_messages_behind_bytes_that_are_missing_are_found(tmp_path: Path, sound:
     start = sound.offsets[0] + 80
     path.write_bytes(sound.raw[:start] + sound.raw[start + missing :])
     report = repaired(path, tmp_path / "repaired.arrow")
-    assert report.losses == (Loss(0, 0, 3, 1),)
+    assert report.losses == (Loss(0, 1, 3, 1),)
     assert read_everything(tmp_path / "repaired.arrow").column("n").to_pylist() == [3, 4, 5, 6, 7]
 
 
@@ -195,7 +195,7 @@ def test_a_file_inside_a_value_is_not_taken_for_the_file(tmp_path: Path, sound: 
     # The metadata of the message around it and the file's index are lost, so that its bytes are looked through.
     path.write_bytes(flipped(outer.raw, outer.offsets[1] + 20, outer.index + 60))
     report = repaired(path, tmp_path / "repaired.arrow")
-    assert report.losses == (Loss(0, 2, None, None),)
+    assert report.losses == (Loss(0, 3, None, None),)
     assert read_everything(tmp_path / "repaired.arrow").column("file").to_pylist() == [b"x" * 50, b"y" * 50]
 
 
@@ -234,7 +234,7 @@ def test_a_plain_arrow_file_is_refused(tmp_path: Path, row_count: int, cut: int 
         for number in range(row_count):
             writer.write(flat_batch(3, number))
     (tmp_path / "plain.arrow").write_bytes(sink.getvalue().to_pybytes()[:cut])
-    with pytest.raises(NotPartitionedError, match="without seals"):
+    with pytest.raises(NotPartitionedError, match="an Arrow file without seals and without an index, so that"):
         repaired(tmp_path / "plain.arrow", tmp_path / "repaired.arrow")
     assert os.listdir(tmp_path) == ["plain.arrow"]
 
