@@ -217,40 +217,33 @@ class SourceDescriptors(Closing):
             SpillError: the file is not the one that was checked.
             OSError: it cannot be opened any more.
         """
-        descriptor = self._open.get(source)
-        if descriptor is None:
-            return self._add(source)
-        if len(self._open) == self._limit:  # below the limit nothing is ever closed, and order means nothing
-            self._open.move_to_end(source)
-        return descriptor
-
-    def close(self) -> None:
-        """Close them all, but for borrowed ones."""
-        while self._open:
-            self._close_oldest()
-
-    def _add(self, source: int) -> int:
+        if (known := self._open.get(source)) is not None:
+            if len(self._open) == self._limit:  # below the limit nothing is ever closed, and order means nothing
+                self._open.move_to_end(source)
+            return known
         wanted = self._sources[source]
         if wanted.borrowed is not None:
             return wanted.borrowed
         if len(self._open) >= self._limit:
             self._close_oldest()
-        descriptor = self._open[source] = self._opened(wanted.path)
-        with naming(wanted.path):
-            identity = FileIdentity.of(os.fstat(descriptor))
-        if identity != wanted.identity:
-            raise _changed(wanted, identity)
-        return descriptor
-
-    def _opened(self, path: str) -> int:
-        while True:
+        while source not in self._open:
             try:
-                return open_regular(path)
+                self._open[source] = open_regular(wanted.path)
             except OSError as error:
                 if error.errno not in {errno.EMFILE, errno.ENFILE} or not self._open:
                     raise
                 self._limit = max(len(self._open) - 1, 1)  # the rest of the process needs more than was thought
                 self._close_oldest()
+        with naming(wanted.path):
+            identity = FileIdentity.of(os.fstat(self._open[source]))
+        if identity != wanted.identity:
+            raise _changed(wanted, identity)
+        return self._open[source]
+
+    def close(self) -> None:
+        """Close them all, but for borrowed ones."""
+        while self._open:
+            self._close_oldest()
 
     def _close_oldest(self) -> None:
         _, descriptor = self._open.popitem(last=False)
