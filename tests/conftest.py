@@ -16,6 +16,7 @@ import pytest
 
 from shuffle.testing.file_systems import CannotMountError, loop_mounted, tmpfs_mounted, why_not_mountable
 from tests.helpers.needs import needs_of
+from tests.helpers.spills import open_files_in
 
 # Set where everything is installed, as in .ci/run: there a skipped test is a promise that nobody checked.
 REQUIRE_ALL = os.environ.get("SHUFFLE_TESTS_REQUIRE_ALL", "") not in {"", "0"}
@@ -116,6 +117,16 @@ def ext4_mount() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def tmpfs_mount() -> Iterator[Path]:
     yield from _mount_or_skip(tmpfs_mounted(512), "tmpfs")
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Iterator[Path]:
+    """A name in a directory where nothing else may appear, not even a file without a name that is still open."""
+    directory = tmp_path / "outputs"
+    directory.mkdir()
+    yield directory / "merged.arrow"
+    assert set(os.listdir(directory)) <= {"merged.arrow"}
+    assert open_files_in(tmp_path) == []
 
 
 def _fresh_directory(mount_point: Path) -> Iterator[Path]:

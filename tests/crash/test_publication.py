@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import dropwhile, takewhile
 from pathlib import Path
+from typing import NamedTuple, Self
 
 import pytest
 
@@ -143,111 +144,112 @@ def fuse_target(fuse_mount: Path) -> Iterator[Path]:
 # The file system's answer where it has no hard links: the name is then given by a rename that never replaces.
 NO_LINKS = "linkat:error=EPERM"
 
-# options, injections, whether a target exists, whether a kill may leave a temporary name, the call that publishes
+
+class Mode(NamedTuple):
+    """A way to publish, and what of it a kill may leave."""
+
+    options: list[str]
+    injections: list[str]
+    existing: bool
+    may_leave_debris: bool
+    publishing_call: str
+
+    def filled_in(self, target: Path) -> Self:
+        """With the number of the call that opens an unnamed file."""
+        if not any("{unnamed}" in injection for injection in self.injections):
+            return self
+        opening = next(call for call in calls_of_publication(target, self.options) if "O_TMPFILE" in call.line)
+        return self._replace(injections=[each.format(unnamed=opening.ordinal) for each in self.injections])
+
+    @property
+    def injected(self) -> set[str]:
+        return {injection.split(":")[0] for injection in self.injections}
+
+    def publishes(self, call: Call, target: Path) -> bool:
+        return call.name == self.publishing_call and f'"{target.name}"' in call.line
+
+
 MODES = {
-    "unnamed": ([], [], False, False, "linkat"),
-    "unnamed-durable": (["durable"], [], False, False, "linkat"),
-    "unnamed-overwriting-nothing": (["overwrite"], [], False, False, "linkat"),
-    "unnamed-overwriting": (["overwrite", "durable"], [], True, True, "renameat"),
-    "named": (["named", "durable"], [], False, True, "linkat"),
-    "named-overwriting": (["named", "overwrite"], [], True, True, "renameat"),
-    "named-without-links": (["named"], [NO_LINKS], False, True, "renameat2"),
-    "refused": ([], ["openat:error=EOPNOTSUPP:when={unnamed}"], False, True, "linkat"),
+    "unnamed": Mode([], [], False, False, "linkat"),
+    "unnamed-durable": Mode(["durable"], [], False, False, "linkat"),
+    "unnamed-overwriting-nothing": Mode(["overwrite"], [], False, False, "linkat"),
+    "unnamed-overwriting": Mode(["overwrite", "durable"], [], True, True, "renameat"),
+    "named": Mode(["named", "durable"], [], False, True, "linkat"),
+    "named-overwriting": Mode(["named", "overwrite"], [], True, True, "renameat"),
+    "named-without-links": Mode(["named"], [NO_LINKS], False, True, "renameat2"),
+    "refused": Mode([], ["openat:error=EOPNOTSUPP:when={unnamed}"], False, True, "linkat"),
 }
-each_mode = pytest.mark.parametrize(
-    ("options", "injections", "existing", "may_leave_debris", "publishing_call"), MODES.values(), ids=MODES
-)
+each_mode = pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
 
 
-def refusing_unnamed(injections: list[str], target: Path, options: list[str]) -> list[str]:
-    """Fill in which call it is that opens an unnamed file."""
-    if not any("{unnamed}" in injection for injection in injections):
-        return injections
-    opening = next(call for call in calls_of_publication(target, options) if "O_TMPFILE" in call.line)
-    return [injection.format(unnamed=opening.ordinal) for injection in injections]
-
-
-def assert_old_or_new_whenever_killed(
-    target: Path,
-    options: list[str],
-    injections: list[str],
-    existing: bool,
-    may_leave_debris: bool,
-    publishing_call: str,
-) -> None:
+def assert_old_or_new_whenever_killed(target: Path, mode: Mode) -> None:
     """Kill a publication on entering each of its calls, in turn."""
-    expected = OLD if existing else None
-    fresh(target, existing=existing)
-    injected = {injection.split(":")[0] for injection in injections}
-    for call in calls_of_publication(target, options, *injections):
-        if call.name in injected:
+    expected = OLD if mode.existing else None
+    fresh(target, existing=mode.existing)
+    for call in calls_of_publication(target, mode.options, *mode.injections):
+        if call.name in mode.injected:
             continue  # strace injects one thing into one call; the call before and the one after are killed
-        fresh(target, existing=existing)
+        fresh(target, existing=mode.existing)
         kill = f"{call.name}:signal=SIGKILL:when={call.ordinal}"
-        completed = publish_under_strace(target, options, *injections, kill)
+        completed = publish_under_strace(target, mode.options, *mode.injections, kill)
         assert completed.returncode == -signal.SIGKILL, call
         assert content(target) == expected, call
-        if not may_leave_debris:
+        if not mode.may_leave_debris:
             assert names_beside(target) <= {target.name}, call
         assert_swept_by_the_next(target)
-        if call.name == publishing_call and f'"{target.name}"' in call.line:
+        if mode.publishes(call, target):
             expected = NEW  # this call never happened; at the next one it has
     assert expected == NEW
 
 
 @needs_strace
 @each_mode
-def test_a_kill_at_any_call_leaves_the_old_or_the_new(
-    target: Path,
-    options: list[str],
-    injections: list[str],
-    existing: bool,
-    may_leave_debris: bool,
-    publishing_call: str,
-) -> None:
-    injections = refusing_unnamed(injections, target, options)
-    assert_old_or_new_whenever_killed(target, options, injections, existing, may_leave_debris, publishing_call)
+def test_a_kill_at_any_call_leaves_the_old_or_the_new(target: Path, mode: Mode) -> None:
+    assert_old_or_new_whenever_killed(target, mode.filled_in(target))
 
 
 @needs_strace
 @pytest.mark.root
 @pytest.mark.parametrize(
-    ("options", "existing", "publishing_call"), [(["durable"], False, "linkat"), (["overwrite"], True, "renameat")]
+    "mode", [Mode(["durable"], [], False, True, "linkat"), Mode(["overwrite"], [], True, True, "renameat")]
 )
-def test_a_kill_where_there_are_no_unnamed_files(
-    fuse_target: Path, options: list[str], existing: bool, publishing_call: str
-) -> None:
-    assert_old_or_new_whenever_killed(fuse_target, options, [], existing, True, publishing_call)
+def test_a_kill_where_there_are_no_unnamed_files(fuse_target: Path, mode: Mode) -> None:
+    assert_old_or_new_whenever_killed(fuse_target, mode)
 
 
 @needs_strace
 @each_mode
-def test_whatever_call_fails_the_error_is_told_and_the_target_is_as_it_was(
-    target: Path,
-    options: list[str],
-    injections: list[str],
-    existing: bool,
-    may_leave_debris: bool,
-    publishing_call: str,
-) -> None:
-    injections = refusing_unnamed(injections, target, options)
-    injected = {injection.split(":")[0] for injection in injections}
-    fresh(target, existing=existing)
-    calls = calls_of_publication(target, options, *injections)
+def test_whatever_call_fails_the_error_is_told_and_the_target_is_as_it_was(target: Path, mode: Mode) -> None:
+    """After publication only syncing may fail."""
+    mode = mode.filled_in(target)
+    fresh(target, existing=mode.existing)
+    calls = calls_of_publication(target, mode.options, *mode.injections)
     duplicate = next(index for index, call in enumerate(calls) if "F_DUPFD" in call.line)
     assert calls[duplicate + 1].name == "close"
-    may_fail = [call for call in calls if call.name not in {"close", "unlink", "flock"} | injected]
+    may_fail = [call for call in calls if call.name not in {"close", "unlink", "flock"} | mode.injected]
     for call in [*may_fail, calls[duplicate + 1]]:
-        fresh(target, existing=existing)
-        completed = publish_under_strace(target, options, *injections, f"{call.name}:error=EIO:when={call.ordinal}")
+        completed = publish_failing(target, mode, call)
         assert completed.returncode == 1, call
         error = completed.stderr.splitlines()[-1]
         assert error.startswith("OSError: [Errno 5]"), call
         assert call.name == "write" or error.endswith((f"'{target}'", f"'{target.parent}'")), call
         published = "published, but syncing it failed" in error
-        assert published == (call in may_fail[-2:] and "durable" in options), call
-        assert content(target) == (NEW if published else OLD if existing else None), call
+        assert published == (call in may_fail[-2:] and "durable" in mode.options), call
+        assert content(target) == (NEW if published else OLD if mode.existing else None), call
         assert names_beside(target) <= {target.name}, call
+    published_at = max(index for index, call in enumerate(calls) if mode.publishes(call, target))
+    for call in calls[published_at + 1 :]:
+        if call.name not in {"fsync", "write"} | mode.injected:
+            completed = publish_failing(target, mode, call)
+            assert completed.returncode == 0, (call, completed.stderr)
+            assert content(target) == NEW, call
+            assert_swept_by_the_next(target)
+
+
+def publish_failing(target: Path, mode: Mode, call: Call) -> subprocess.CompletedProcess[str]:
+    fresh(target, existing=mode.existing)
+    failure = f"{call.name}:error=EIO:when={call.ordinal}"
+    return publish_under_strace(target, mode.options, *mode.injections, failure)
 
 
 @needs_strace
@@ -268,9 +270,9 @@ def test_a_rename_that_never_replaces_finds_the_target_taken(target: Path) -> No
 @needs_strace
 @pytest.mark.parametrize("error", ["EOPNOTSUPP", "EISDIR", "ENOENT", "EINVAL"])
 def test_every_way_to_refuse_an_unnamed_file_leads_to_a_named_one(target: Path, error: str) -> None:
-    injections = refusing_unnamed([f"openat:error={error}:when={{unnamed}}"], target, [])
+    mode = Mode([], [f"openat:error={error}:when={{unnamed}}"], False, True, "linkat").filled_in(target)
     fresh(target, existing=False)
-    calls = calls_of_publication(target, [], *injections)
+    calls = calls_of_publication(target, [], *mode.injections)
     assert {"linkat", "unlink", "flock"} <= {call.name for call in calls}
     assert os.listdir(target.parent) == [target.name]
 
@@ -312,34 +314,6 @@ def test_without_proc_a_file_is_published_all_the_same(target: Path) -> None:
     subprocess.run(command, check=True)
     assert target.read_bytes() == NEW
     assert os.listdir(target.parent) == [target.name]
-
-
-@needs_strace
-@each_mode
-def test_after_publication_only_syncing_may_fail(
-    target: Path,
-    options: list[str],
-    injections: list[str],
-    existing: bool,
-    may_leave_debris: bool,
-    publishing_call: str,
-) -> None:
-    injections = refusing_unnamed(injections, target, options)
-    fresh(target, existing=existing)
-    calls = calls_of_publication(target, options, *injections)
-    published = max(
-        index for index, call in enumerate(calls) if call.name == publishing_call and f'"{target.name}"' in call.line
-    )
-    injected = {injection.split(":")[0] for injection in injections}
-    for call in calls[published + 1 :]:
-        if call.name in {"fsync", "write"} | injected:
-            continue
-        fresh(target, existing=existing)
-        failure = f"{call.name}:error=EIO:when={call.ordinal}"
-        completed = publish_under_strace(target, options, *injections, failure)
-        assert completed.returncode == 0, (call, completed.stderr)
-        assert content(target) == NEW, call
-        assert_swept_by_the_next(target)
 
 
 @pytest.mark.root

@@ -6,8 +6,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from shuffle import MergeOptions, merge
-from shuffle.inspecting.repair import repair
 from spill_format import (
     SpillFile,
 )
@@ -17,7 +15,6 @@ from tests.helpers.anatomy import Anatomy
 from tests.helpers.forgeries import (
     Damage,
 )
-from tests.helpers.inspections import verified
 from tests.helpers.spills import write_sample
 
 NOTE = encode_place(1, 0, IndexPlace(1000, 2000, 7))
@@ -30,22 +27,6 @@ COMPRESSED_WITH_9 = struct.pack(
 Act = Callable[[Path], object]
 
 
-def read(path: Path) -> None:
-    with SpillFile(path) as spill:
-        spill.read(0, spill.partition_count)
-
-
-def verify(path: Path) -> None:
-    with SpillFile(path) as spill:
-        spill.verify()
-
-
-def verify_deeply(path: Path) -> None:
-    damage = verified(path).first_damage
-    assert damage is not None
-    raise damage
-
-
 def damaged(damage: Damage, act: Act = SpillFile) -> Callable[[Path], object]:
     """What acts on a sample of four partitions after this happened to it."""
 
@@ -55,10 +36,6 @@ def damaged(damage: Damage, act: Act = SpillFile) -> Callable[[Path], object]:
         return act(path)
 
     return provoke
-
-
-def repair_beside(path: Path) -> object:
-    return repair(path, path.with_name("repaired.arrow"))
 
 
 def without_blocks(template: bytes) -> bytes:
@@ -85,25 +62,6 @@ def cut_while_opened(directory: Path) -> None:
         SpillFile(path)
     finally:
         armed = False
-
-
-def change_while_repaired(directory: Path) -> None:
-    """Repair a file that is changed when it has been looked through."""
-    path = write_sample(directory / "a.arrow")
-    anatomy = Anatomy.of(path)
-    remaining = anatomy.marker - anatomy.offsets[0]
-
-    def progress(byte_count: int) -> None:
-        nonlocal remaining
-        remaining -= byte_count
-        if remaining <= 0:
-            path.write_bytes(anatomy.patched(anatomy.marker - 8, b"changed!"))
-
-    repair(path, directory / "repaired.arrow", progress=progress)
-
-
-def compact(path: Path) -> object:
-    return merge([path], path.with_name("compact.arrow"), MergeOptions(compact=True))
 
 
 def decode(path: Path) -> object:

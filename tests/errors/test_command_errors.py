@@ -21,17 +21,13 @@ PARTITION = "shuffle partition rows.parquet --by key --partitions 4 -o new.arrow
 
 def examples(directory: Path) -> None:
     """One file or directory for each way to be wrong."""
-    for name in ("empty", "blockmgr-7", "blockmgr-8", "blockmgr-9", "merge_manager", "merge_manager-2"):
+    for name in ("empty", "blockmgr-7", "blockmgr-8", "blockmgr-9"):
         (directory / name).mkdir()
     whole = random_spill(directory / "whole.arrow", [3, 4]).read_bytes()
     (directory / "cut.arrow").write_bytes(whole[:-100])
     pa.parquet.write_table(ROWS, directory / "rows.parquet")
     write_spark(directory / "blockmgr-7" / "shuffle_3_0_0.data", [b"abc", b"", b"d"])
     write_spark(directory / "blockmgr-8" / "shuffle_3_0_0.data", [b"abc", b"", b"d"]).write_bytes(b"abcde")
-    for data in ("a", "merge_manager/shuffleMerged_app_3_0_4"):
-        write_pushed(directory / f"{data}.data", [([0], b"abc"), ([2], b"de")])
-    for shuffle in (3, 5):
-        write_pushed(directory / "merge_manager-2" / f"shuffleMerged_app_{shuffle}_0_0.data", [([0], b"abc")])
     write_pushed(directory / "empty.data", [])
 
 
@@ -44,16 +40,7 @@ TABLE: list[Row] = [
     refused("no Arrow files: looked for *.arrow in the directory empty", "shuffle verify empty"),
     refused("spark-push has no --dry-run", "shuffle-merge blockmgr-7 --kind spark-push --dry-run -o empty"),
     refused("sizes.png: nothing to draw: there is no sound file", "shuffle inspect --plot sizes.png cut.arrow"),
-    refused(
-        "a.data has one partition alone, whose parts are",
-        "shuffle read a.data --raw -p 0",
-    ),
-    refused(
-        "merge_manager/shuffleMerged_app_3_0_4.data has partition 4",
-        "shuffle read merge_manager/shuffleMerged_app_3_0_4.data --raw -p 0",
-    ),
     refused("empty.data has no chunk 0: it has none", "shuffle read empty.data --raw --chunk 0"),
-    refused("shuffleMerged_app_5_0: give the file of one", "shuffle read merge_manager-2 --raw"),
     refused("Invalid value for '-p' / '--partition': '3--' is neither a", "shuffle read whole.arrow -p 3--"),
     refused("--raw or --format, not both", "shuffle read whole.arrow --raw --format csv"),
     refused(
@@ -65,13 +52,8 @@ TABLE: list[Row] = [
         "partitions of opaque bytes cannot be sorted by rows: sort them by partition or size",
         "shuffle inspect blockmgr-7 --sort rows",
     ),
-    refused(
-        "Invalid value for '--by': 'key,,text' has an empty name in it", PARTITION.replace("by key", "by key,,text")
-    ),
-    refused("--verify reads OUT again, and --spills-only makes none", f"{PARTITION} --spills-only --verify"),
     refused("--method is for merging, and --spills-only merges", f"{PARTITION} --spills-only --method gather"),
     Command(1, "1 of 1 file damaged", "shuffle verify blockmgr-8", examples),
-    Command(1, "1 of 2 files damaged", "shuffle verify whole.arrow cut.arrow", examples),
 ]
 
 

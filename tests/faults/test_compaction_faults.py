@@ -13,62 +13,9 @@ from shuffle import MergeOptions, merge
 from shuffle.testing import Always, Fail, ScriptedKernel, Step, Zeroes, write_spill
 from spill_format import ChecksumError, CorruptError, SpillError, SpillFile, TruncatedError
 from tests.helpers.anatomy import Anatomy
-from tests.helpers.forgeries import Damage, i64, range_forged, sealed_for, u32, with_flatbuffer
 from tests.helpers.spills import flat_batch, random_spill, write_sample
 
 COMPACT = MergeOptions(compact=True, threads=2)
-
-# What is wrong with the second of two sources, and what the error says: kind, and some of its words.
-DAMAGES: list[tuple[str, Damage, type[SpillError], list[str]]] = [
-    (
-        "values",
-        lambda s: s.patched(s.offsets[3] - 8, b"\xee"),
-        ChecksumError,
-        ["partition 2, offset {2}", "CRC-32C of a record batch's body", "expected ", "found "],
-    ),
-    (
-        "message prefix",
-        lambda s: s.patched(s.offsets[0], b"\0"),
-        CorruptError,
-        ["partition 0, offset {0}", "no message starts with 00 ff ff ff"],
-    ),
-    (
-        "metadata",
-        lambda s: s.patched(s.offsets[2] + 40, b"\xee"),
-        ChecksumError,
-        ["partition 2, offset {2}", "CRC-32C of a record batch's metadata"],
-    ),
-    (
-        "another partition's message",
-        lambda s: range_forged(s, 2, sealed_for(1)),
-        CorruptError,
-        ["partition 2, offset {2}", "written for another partition"],
-    ),
-    (
-        "flatbuffer that is none",
-        lambda s: range_forged(s, 2, with_flatbuffer(lambda flatbuffer: b"\xff" * len(flatbuffer))),
-        CorruptError,
-        ["partition 2, offset {2}", "flatbuffer"],
-    ),
-    (
-        "absurd lengths in the flatbuffer",
-        lambda s: range_forged(s, 2, with_flatbuffer(lambda flatbuffer: flatbuffer.replace(i64(4), i64(2**62)))),
-        CorruptError,
-        ["partition 2, offset {2}", "cannot be decoded"],
-    ),
-    (
-        "rows fewer than the index says",
-        lambda s: s.patched_index(s.of_partition(0, "rows"), i64(9)),
-        CorruptError,
-        ["partition 0, offset {0}", "rows of the partition", "expected 9, found 4"],
-    ),
-    (
-        "recorded checksum",
-        lambda s: s.patched_index(s.of_partition(2, "crc32c"), u32(1)),
-        ChecksumError,
-        ["partition 2, offset {2}", "CRC-32C of the range", "expected 00000001"],
-    ),
-]
 
 
 @pytest.fixture
@@ -77,17 +24,12 @@ def outputs(tmp_path: Path) -> Path:
     return tmp_path / "outputs"
 
 
-@pytest.mark.parametrize(("damage", "kind", "words"), [case[1:] for case in DAMAGES], ids=[case[0] for case in DAMAGES])
-def test_a_damaged_source_is_named_with_its_place(
-    tmp_path: Path, outputs: Path, damage: Damage, kind: type[SpillError], words: list[str]
-) -> None:
+def test_a_damaged_source_is_named_with_its_place(tmp_path: Path, outputs: Path) -> None:
     sound = Anatomy.of(write_sample(tmp_path / "sound.spill.arrow"))
-    (tmp_path / "damaged.spill.arrow").write_bytes(damage(sound))
-    with pytest.raises(SpillError) as caught:
+    (tmp_path / "damaged.spill.arrow").write_bytes(sound.patched(sound.offsets[3] - 8, b"\xee"))
+    words = f"damaged.spill.arrow, partition 2, offset {sound.offsets[2]}: CRC-32C of a record batch's body: expected "
+    with pytest.raises(ChecksumError, match=words):
         merge([tmp_path / "sound.spill.arrow", tmp_path / "damaged.spill.arrow"], outputs / "merged.arrow", COMPACT)
-    assert type(caught.value) is kind
-    for word in [str(tmp_path / "damaged.spill.arrow"), *words]:
-        assert word.format(*sound.offsets) in str(caught.value)
     assert os.listdir(outputs) == []
 
 
@@ -109,16 +51,6 @@ def test_damage_anywhere_in_a_large_partition_is_found(
         merge([path], outputs / "merged.arrow", MergeOptions(compact=True, memory_bytes=1 << 20))
     assert at.value.offset is not None
     assert start <= at.value.offset <= position
-    assert os.listdir(outputs) == []
-
-
-def test_an_absurd_decompressed_length_is_corruption(tmp_path: Path, outputs: Path) -> None:
-    path = write_spill({0: [flat_batch(1000)]}, tmp_path / "a.spill.arrow", partition_count=1, compression="zstd")
-    anatomy = Anatomy.of(path)
-    lied = Anatomy.cut(anatomy.patched(anatomy.raw.index(i64(8000), anatomy.offsets[0]), i64(2**60)))
-    path.write_bytes(range_forged(lied, 0, bytes))  # the range's checksum made to fit
-    with pytest.raises(CorruptError, match=r"a.spill.arrow, partition 0, offset [0-9]+: .*cannot be decoded"):
-        merge([path], outputs / "merged.arrow", COMPACT)
     assert os.listdir(outputs) == []
 
 

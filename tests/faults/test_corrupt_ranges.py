@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -234,8 +235,10 @@ def test_an_absurd_decompressed_length_is_corruption(tmp_path: Path, compression
     )
     forged = range_forged(Anatomy.of(path), 0, with_body(lambda body: body.replace(i64(8000), i64(2**60), 1)))
     path.write_bytes(forged)
-    with SpillFile(path) as spill, pytest.raises(CorruptError, match=r"partition 0.*cannot be decoded"):
-        spill.read(0)
+    for read in (lambda path: SpillFile(path).read(0), compacted):
+        with pytest.raises(CorruptError, match=r"compressed.arrow, partition 0, offset [0-9]+: .*cannot be decoded"):
+            read(path)
+    assert os.listdir(tmp_path) == ["compressed.arrow"]
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import os
 import stat
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,24 +12,13 @@ import pytest
 from shuffle import MergeOptions, ShuffleWarning, merge
 from shuffle.testing import Lie, Meanwhile, Real, ScriptedKernel, Step, Zero, Zeroes
 from spill_format import PositionError, SpillError
-from tests.helpers.spills import merged_ranges, open_files_in, random_spills, ranges_of
+from tests.helpers.spills import merged_ranges, ranges_of
 
 
 @pytest.fixture
-def spills(tmp_path: Path) -> list[Path]:
-    (tmp_path / "spills").mkdir()
-    made = random_spills(tmp_path / "spills", [10, 0, 30], [0, 20, 10], [5, 5, 5])
+def spills(spills: list[Path]) -> list[Path]:
     time.sleep(0.02)  # the clock of file systems ticks
-    return made
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Iterator[Path]:
-    directory = tmp_path / "outputs"
-    directory.mkdir()
-    yield directory / "merged.arrow"
-    assert set(os.listdir(directory)) <= {"merged.arrow"}
-    assert open_files_in(tmp_path) == []
+    return spills
 
 
 def after(calls: int, step: Step) -> list[Step]:

@@ -5,7 +5,6 @@ The rows were seen in the kernels and libraries they name, by the projects they 
 
 import errno
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,12 +17,12 @@ from shuffle.merging.copy.job import PIECE_BYTES, CopyJob, Target
 from shuffle.merging.copy.ladder import METHODS, copy_span
 from shuffle.merging.plan import plan_merge
 from shuffle.merging.sources import SourceDescriptors
-from shuffle.options import MethodName, TransferTo
-from shuffle.testing import Always, Fail, Real, ScriptedKernel, Step, Zero, Zeroes
+from shuffle.options import MethodName
+from shuffle.testing import Always, Fail, Real, ScriptedKernel, Zeroes
 from shuffle.testing.opaque import OpaqueSources, opaque_source
 from spill_format import ChecksumError, PositionError
 from spill_format.layout import PartitionLayout
-from tests.helpers.spills import assert_merge_of, open_files_in, random_spills
+from tests.helpers.spills import assert_merge_of
 
 TESTS = Path(__file__).parents[1]
 GIB = 1 << 30
@@ -91,10 +90,7 @@ QUIRKS = (
         "5.3 to 5.18",
         "success with 0 bytes (golang/go #44272, rust-lang/rust #75446)",
         "one byte is read: if there is one, the next method goes on",
-        (
-            f"{KERNELS}test_a_kernel_that_copies_nothing_and_says_that_all_is_well_gives_way",
-            f"{HERE}test_zero_bytes_are_never_success",
-        ),
+        (f"{KERNELS}test_a_kernel_that_copies_nothing_and_says_that_all_is_well_gives_way",),
     ),
     Quirk(
         "seccomp",
@@ -163,7 +159,8 @@ QUIRKS = (
         "a short count, then EDQUOT, EFBIG, ENOSPC",
         "final; nothing is left",
         (
-            f"{HERE}test_a_limit_that_is_met_after_a_short_count_is_final_and_leaves_nothing",
+            f"{KERNELS}test_an_errno_outside_the_table_names_source_and_target",
+            f"{KERNELS}test_when_the_last_method_fails_the_file_concerned_is_named",
             f"{CRASH}test_a_limit_on_file_sizes_is_an_error_that_names_the_target",
             f"{MOUNTS}test_a_disk_that_fills_up_meanwhile_is_left_as_it_was",
         ),
@@ -183,21 +180,6 @@ def test_each_row_has_tests_that_are_there(quirk: Quirk) -> None:
     for test in quirk.tests:
         file, _, name = test.partition("::")
         assert f"def {name}(" in (TESTS / file).read_text(), test
-
-
-@pytest.fixture
-def spills(tmp_path: Path) -> list[Path]:
-    (tmp_path / "spills").mkdir()
-    return random_spills(tmp_path / "spills", [10, 0, 30], [0, 20, 10], [5, 5, 5])
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Iterator[Path]:
-    """A name in a directory where nothing else may appear."""
-    (tmp_path / "outputs").mkdir()
-    yield tmp_path / "outputs" / "merged.arrow"
-    assert set(os.listdir(tmp_path / "outputs")) <= {"merged.arrow"}
-    assert open_files_in(tmp_path) == []
 
 
 @pytest.mark.parametrize("good_calls", [0, 3])
@@ -250,18 +232,6 @@ def test_an_error_of_the_disk_is_not_hidden_by_falling_back(
     with pytest.raises(OSError, match=r"Input/output error: reading at offset \d+.*spill-0\.spill\.arrow") as raised:
         merge(spills, target, MergeOptions(method=method, threads=1), kernel=kernel)
     assert raised.value.errno == errno.EIO
-
-
-@pytest.mark.parametrize("method", ["copy_file_range", "sendfile"])
-@pytest.mark.parametrize("transfer_to", ["auto", "on"])
-def test_zero_bytes_are_never_success(
-    spills: list[Path], target: Path, method: MethodName, transfer_to: TransferTo
-) -> None:
-    kernel = ScriptedKernel({"copy_file_range": [Always(Zero())], "sendfile": [Always(Zero())]})
-    report = merge(spills, target, MergeOptions(method=method, transfer_to=transfer_to, threads=1), kernel=kernel)
-    assert kernel.call_counts[method] == 1
-    assert all(fallback.errno is None for fallback in report.fallbacks)
-    assert_merge_of(spills, target)
 
 
 def sparse_source(directory: Path, byte_count: int) -> tuple[Path, PartitionLayout]:
@@ -361,23 +331,9 @@ def test_what_is_wrong_again_after_rebuilding_is_not_published(spills: list[Path
 def test_on_does_not_rebuild_but_raises(spills: list[Path], target: Path) -> None:
     kernel = ScriptedKernel({"copy_file_range": [Real(), Zeroes()]})
     options = MergeOptions(method="copy_file_range", transfer_to="on", verify=True, threads=1)
-    with pytest.raises(ChecksumError, match=r"merged\.arrow, partition \d"):  # and no warning, which is an error
+    said = r"merged\.arrow, partition \d.*; `shuffle verify` of the sources tells which of them is damaged"
+    with pytest.raises(ChecksumError, match=said):  # and no warning, which is an error
         merge(spills, target, options, kernel=kernel)
-    assert not target.exists()
-
-
-@pytest.mark.parametrize("number", [errno.EDQUOT, errno.EFBIG, errno.ENOSPC], ids=errno.errorcode.get)
-@pytest.mark.parametrize("call", ["copy_file_range", "sendfile", "pwrite"])
-def test_a_limit_that_is_met_after_a_short_count_is_final_and_leaves_nothing(
-    spills: list[Path], target: Path, call: str, number: int
-) -> None:
-    method: MethodName = "gather" if call == "pwrite" else call  # type: ignore[assignment]
-    steps: list[Step] = [Real(byte_count=700), Fail(number)]
-    kernel = ScriptedKernel({call: steps})
-    with pytest.raises(OSError, match=r"merged\.arrow") as raised:
-        merge(spills, target, MergeOptions(method=method, threads=1), kernel=kernel)
-    assert raised.value.errno == number
-    assert kernel.unplayed == {}
     assert not target.exists()
 
 

@@ -44,10 +44,14 @@ def flip_last_body(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "error"), [(flip_last_body, ChecksumError), (lambda path: os.truncate(path, 700), TruncatedError)]
+    ("change", "error", "said"),
+    [
+        (flip_last_body, ChecksumError, "the record batch changed while the file was repaired; repair a copy"),
+        (lambda path: os.truncate(path, 700), TruncatedError, "the file ends too early"),
+    ],
 )
 def test_a_file_that_changes_between_looking_and_writing_is_noticed(
-    tmp_path: Path, change: Callable[[Path], None], error: type[Exception]
+    tmp_path: Path, change: Callable[[Path], None], error: type[Exception], said: str
 ) -> None:
     path = random_spill(tmp_path / "a.arrow", [3, 0, 5])
     anatomy = Anatomy.of(path)
@@ -62,7 +66,7 @@ def test_a_file_that_changes_between_looking_and_writing_is_noticed(
             changed = True
             change(path)
 
-    with pytest.raises(error):
+    with pytest.raises(error, match=said):
         repair(path, tmp_path / "repaired.arrow", progress=progress)
     assert os.listdir(tmp_path) == ["a.arrow"]
 

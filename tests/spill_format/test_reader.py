@@ -162,9 +162,9 @@ def test_columns_are_those_of_the_whole(verified_dir: Path, compression: str | N
 @pytest.mark.parametrize(
     ("columns", "error", "message"),
     [
-        ("n", TypeError, "takes several names"),
-        ([], ValueError, "at least one"),
-        (["n", "n"], ValueError, "twice"),
+        ("n", TypeError, "columns takes several names, in a list: not 'n'"),
+        ([], ValueError, "columns must name at least one column; None stands for all"),
+        (["n", "n"], ValueError, "columns names a column twice: n, n"),
         (["n", "z"], ValueError, "no column is named 'z'; there are n, s"),
     ],
 )

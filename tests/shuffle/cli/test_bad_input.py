@@ -99,7 +99,10 @@ CASES = {
         PARTITION.replace("by key", "by kye"),
         ["no column 'kye'", "'key', 'text'"],
     ),
-    "partition by an empty name": (PARTITION.replace("by key", "by key,,text"), ["--by", "empty name"]),
+    "partition by an empty name": (
+        PARTITION.replace("by key", "by key,,text"),
+        ["--by", "has an empty name in it"],
+    ),
     "no partitions": (PARTITION.replace("partitions 4", "partitions 0"), ["--partitions", "0 is not in the range"]),
     "negative partitions": (
         PARTITION.replace("partitions 4", "partitions -3"),
@@ -184,7 +187,10 @@ CASES = {
         f"shuffle partition used-00003.spill.arrow {USED} --overwrite",
         ["used-00003.spill.arrow: an input, which would be replaced as a spill of used.arrow"],
     ),
-    "spills alone, verified": (f"{PARTITION} --spills-only --verify", ["--verify", "--spills-only makes none"]),
+    "spills alone, verified": (
+        f"{PARTITION} --spills-only --verify",
+        ["--verify reads OUT again, and --spills-only makes"],
+    ),
     "partition with a bad size": (f"{PARTITION} --memory 1GB", ["--memory", "1GB", "GiB"]),
     "partition with too little memory": (f"{PARTITION} --memory 10KiB", ["--memory", "1048576 bytes"]),
     "partition with a bad alignment": (f"{PARTITION} --alignment 100", ["alignment", "power of two", "100"]),

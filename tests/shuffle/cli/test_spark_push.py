@@ -180,10 +180,10 @@ class TestReadRaw:
             ("--raw merge_manager -p 3", "no such pushed partition, unless it is empty; there are 0, 4"),
             ("--raw merge_manager --chunk 0", "of which of 2 pushed partitions"),
             ("--raw merge_manager -p 4 --chunk 1", "has no chunk 1: its chunks are 0 to 0"),
-            (f"--raw {STEM.format('0a')}.data -p 4", "has partition 0 alone"),
+            (f"--raw {STEM.format('0a')}.data -p 4", "has partition 0 alone, whose parts are chunks: ask for these"),
             (f"{STEM.format('0a')}.data --chunk 0", "--chunk goes with --raw"),
             ("--raw a.data --chunk 0", "only pushed partitions have them"),
-            ("--raw . -p 0", "has shuffleMerged_app-1_3_0, shuffleMerged_app-2_3_0"),
+            ("--raw . -p 0", "has shuffleMerged_app-1_3_0, shuffleMerged_app-2_3_0: give the file of one"),
         ],
     )
     def test_what_is_not_there_or_not_clear_is_refused(self, tmp_path: Path, arguments: str, problem: str) -> None:

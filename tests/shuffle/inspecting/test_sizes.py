@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from shuffle.inspecting.sizes import PartitionSizes, combined, peaks
+from shuffle.inspecting.sizes import PartitionSizes, peaks
 
 
 def sizes_of(*byte_counts: int) -> PartitionSizes:
@@ -34,11 +34,6 @@ def test_order_is_by_number_or_the_largest_first_and_stable() -> None:
     assert sizes.ordered("size").tolist() == [1, 3, 0, 2]
     assert sizes.ordered("rows").tolist() == [1, 3, 0, 2]
     assert sizes.ordered("batches").tolist() == [0, 1, 2, 3]
-
-
-def test_files_of_different_partition_counts_have_nothing_together() -> None:
-    assert combined([sizes_of(1), sizes_of(1, 2)]) is None
-    assert combined([]) is None
 
 
 @pytest.mark.parametrize(

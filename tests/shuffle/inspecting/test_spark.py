@@ -37,14 +37,6 @@ def test_sizes_are_put_together_where_a_merge_could(sizes: list[tuple[int, ...]]
     assert (None if found is None else found.byte_counts.tolist()) == together
 
 
-@pytest.mark.parametrize(("byte_counts", "skew", "empty"), [((0, 0, 9), None, 2), ((1, 2, 9), 4.5, 0), ((0,), None, 1)])
-def test_sizes_are_summed_up(byte_counts: tuple[int, ...], skew: float | None, empty: int) -> None:
-    summary = sizes_of(*byte_counts).as_dict()
-
-    assert (summary["skew"], summary["empty_partition_count"]) == (skew, empty)
-    assert summary["range_bytes"] == sum(byte_counts)
-
-
 def test_codecs_are_known_by_the_start_of_ranges(tmp_path: Path) -> None:
     found = SparkFiles.at(str(write_spark(tmp_path / "a.data", RANGES))).inspect()
 

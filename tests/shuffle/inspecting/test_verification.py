@@ -19,7 +19,6 @@ from spill_format.errors import CorruptError, NotPartitionedError, TruncatedErro
 from spill_format.partitioner import PartitionerColumn, PartitionerDescription
 from spill_format.spill_set import SpillSet, encode_membership
 from tests.helpers.anatomy import Anatomy
-from tests.helpers.forgeries import range_forged, sealed_for, with_flatbuffer
 from tests.helpers.inspections import inspected, verified
 from tests.helpers.spills import SCHEMA, batch_of, random_spill, random_spills
 
@@ -63,32 +62,6 @@ def test_no_byte_of_a_file_can_change_unnoticed(tmp_path: Path) -> None:
         damaged(path, offset)
         assert not verify(path).is_sound, f"offset {offset} of {len(sound)}"
         path.write_bytes(sound)
-
-
-@pytest.mark.parametrize(
-    ("forge", "problem"),
-    [
-        (sealed_for(2), "written for another partition: expected 0, found 2"),
-        (with_flatbuffer(lambda flatbuffer: b"\xff" * len(flatbuffer)), "cannot be decoded"),
-    ],
-)
-def test_a_batch_that_is_wrong_under_right_checksums_is_found(
-    tmp_path: Path, forge: Callable[[bytes], bytes], problem: str
-) -> None:
-    path = random_spill(tmp_path / "a.spill.arrow", [3, 0, 2])
-    path.write_bytes(range_forged(Anatomy.of(path), 0, forge))
-    verification = verified(path)
-    assert isinstance(verification.first_damage, CorruptError)
-    assert problem in str(verification.first_damage)
-    assert verification.damaged_partitions.tolist() == [0]
-
-
-def test_rows_that_the_index_does_not_know_are_found(tmp_path: Path) -> None:
-    path = random_spill(tmp_path / "a.spill.arrow", [3, 0, 2])
-    anatomy = Anatomy.of(path)
-    path.write_bytes(anatomy.patched_index(anatomy.of_partition(0, "rows"), (4).to_bytes(8, "little")))
-    verification = verified(path)
-    assert "rows of the partition: expected 4, found 3" in str(verification.first_damage)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,19 +21,9 @@ from spill_format import SpillFile, SpillWriter, TargetExistsError
 from spill_format.messages import read_codec
 from tests.helpers.columns import COLUMNS
 from tests.helpers.spark_files import write_spark
-from tests.helpers.spills import SCHEMA, index_of, open_files_in, random_spill, random_spills
+from tests.helpers.spills import SCHEMA, index_of, random_spill, random_spills
 
 COMPACT = MergeOptions(compact=True)
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Iterator[Path]:
-    """A name in a directory where nothing else may appear, not even a file without a name that is still open."""
-    directory = tmp_path / "outputs"
-    directory.mkdir()
-    yield directory / "merged.arrow"
-    assert set(os.listdir(directory)) <= {"merged.arrow"}
-    assert open_files_in(tmp_path) == []
 
 
 def assert_compacted(sources: Sequence[Path], target: Path, plain: Path) -> None:

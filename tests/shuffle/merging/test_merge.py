@@ -1,7 +1,6 @@
 """A merge from end to end, on real files: what it promises of the target, the sources and the directory."""
 
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -20,23 +19,12 @@ from tests.helpers.spills import (
     SCHEMA,
     assert_merge_of,
     merged_ranges,
-    open_files_in,
     random_spill,
     random_spills,
     ranges_of,
 )
 
 each_method = pytest.mark.parametrize("method", METHODS)
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Iterator[Path]:
-    """A name in a directory where nothing else may appear, not even a file without a name that is still open."""
-    directory = tmp_path / "outputs"
-    directory.mkdir()
-    yield directory / "merged.arrow"
-    assert set(os.listdir(directory)) <= {"merged.arrow"}
-    assert open_files_in(tmp_path) == []
 
 
 class TestNumbersOfSources:
@@ -90,22 +78,6 @@ class TestNumbersOfSources:
             assert merged.layout.row_count == 12
             assert merged.read(99_999).num_rows == 6
             merged.verify()
-
-    @each_method
-    @pytest.mark.parametrize("descriptor_count", [None, 45])
-    def test_300_sources_also_where_few_files_can_be_open(
-        self, tmp_path: Path, target: Path, method: MethodName, descriptor_count: int | None
-    ) -> None:
-        spills = random_spills(tmp_path, *[[number % 3, 1, number % 2] for number in range(300)])
-        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if descriptor_count is not None:
-            highest_in_use = max(map(int, os.listdir("/proc/self/fd")))
-            resource.setrlimit(resource.RLIMIT_NOFILE, (highest_in_use + descriptor_count, limits[1]))
-        try:
-            merge(spills, target, MergeOptions(method=method))
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-        assert ranges_of(target) == merged_ranges(spills)
 
     @each_method
     @pytest.mark.parametrize("threads", [1, 2, 3, 4])

@@ -214,12 +214,6 @@ def test_what_happens_is_logged(spills: list[Path], tmp_path: Path) -> None:
     assert "ERROR" in lines[-1]
 
 
-def test_progress_knows_the_total(spills: list[Path], target: Path) -> None:
-    told: list[tuple[int, int]] = []
-    report = merge(spills, target, progress=lambda done, total: told.append((done, total)))
-    assert told[-1] == (report.byte_count, report.byte_count)
-
-
 @pytest.mark.parametrize("chosen", ["0", "1", "0-", [2, 0], "1-2", [0, 1, 2]])
 @pytest.mark.parametrize("options", [{}, {"compact": True}, {"verify": True}, {"transfer_to": "on"}])
 def test_some_partitions_are_merged_and_the_others_empty(

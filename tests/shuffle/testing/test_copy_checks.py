@@ -17,6 +17,7 @@ from shuffle.merging.copy.ladder import METHODS, CopyMethod
 from shuffle.merging.copy.outcome import Obstacle, Outcome
 from shuffle.merging.copy.sendfile import copy_with_sendfile
 from shuffle.testing import Check, conformance
+from spill_format import TruncatedError
 
 CHECK_NAMES = [str(check) for check in conformance(copy_with_buffer)]
 
@@ -223,6 +224,13 @@ def swallowing_truncation(job: CopyJob, start: int, stop: int) -> Outcome:
     return Outcome(stop, 0)
 
 
+def naming_no_source(job: CopyJob, start: int, stop: int) -> Outcome:
+    try:
+        return copy_with_buffer(job, start, stop)
+    except TruncatedError as error:
+        raise TruncatedError("the source is short") from error
+
+
 WHOLE, SPANS, LARGE, SHORT, REFUSALS, ZERO, TRUNCATION, FINAL, COUNTS, POSITIONS, PROGRESS, CANCEL, CALLS, KEPT = (
     CHECK_NAMES
 )
@@ -247,6 +255,7 @@ BROKEN: list[tuple[CopyMethod, str, str]] = [
     (raising_for_anything, ZERO, "a call that copies nothing must make it stop, not raise OSError"),
     (in_pieces(loops_at_the_end_of_a_source), TRUNCATION, "it does not end: pread was called again"),
     (in_pieces(read_once), TRUNCATION, "is 00, not "),
+    (naming_no_source, TRUNCATION, "its error does not name .*/source-0: the source is short"),
     (swallowing_truncation, TRUNCATION, "source 0 is cut to 0 bytes, .*is 00, not "),
     (stopping_for_anything, FINAL, "it must raise OSError with errno 28, not stop at 8"),
     (one_call_a_piece, COUNTS, "it must raise PositionError, not say that it is done"),

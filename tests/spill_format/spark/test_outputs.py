@@ -63,7 +63,12 @@ DEFECTS: dict[str, tuple[str, bytes | None, type[SpillError], str]] = {
     "data cut short": (".data", b"abcdefghi", TruncatedError, "size of the data file"),
     "offsets that wrap around": (".index", index_of(0, 2**63 - 1, -2, 10), CorruptError, "the range ends before it"),
     "offsets beyond any file": (".index", index_of(0, 3, 3, 2**63 - 1), TruncatedError, "size of the data file"),
-    "checksums cut short": (".checksum.ADLER32", index_of(1, 1), TruncatedError, "checksums of 3 partitions"),
+    "checksums cut short": (
+        ".checksum.ADLER32",
+        index_of(1, 1),
+        TruncatedError,
+        "bytes for the checksums of 3 partitions",
+    ),
     "no checksums": (".checksum.ADLER32", b"", TruncatedError, "checksums of 3 partitions"),
     "half a checksum more": (".checksum.ADLER32", index_of(1, 1, 1) + bytes(4), CorruptError, "checksums of 3"),
     "too many checksums": (".checksum.ADLER32", index_of(1, 1, 1, 1), CorruptError, "checksums of 3 partitions"),

@@ -75,7 +75,7 @@ def test_a_file_given_besides_its_directory_is_refused(tmp_path: Path) -> None:
 def test_of_several_shuffles_one_must_be_chosen(tmp_path: Path) -> None:
     write_maps(tmp_path / "blockmgr-1", shuffle=3)
     write_maps(tmp_path / "blockmgr-1", shuffle=4)
-    with pytest.raises(ValueError, match=r"several shuffles \(3, 4\)"):
+    with pytest.raises(ValueError, match=r"outputs of several shuffles \(3, 4\) below"):
         merge([tmp_path / "blockmgr-1"], tmp_path / "m.data")
     with pytest.raises(ValueError, match="no outputs of shuffle 5"):
         merge([tmp_path / "blockmgr-1"], tmp_path / "m.data", file_format=SparkFormat(shuffle=5))
