@@ -182,7 +182,8 @@ class _PartitionMerge:
                 write_merged(self.prepared, pending, options)
                 publish_with_companions(pending, self._contents, overwrite=options.overwrite, durable=options.durable)
         except TargetExistsError:
-            if not self._is_there():
+            # Another merge may have published the data alone so far.
+            if not self._is_there_or_finished(options):
                 raise
             return True
         return False
