@@ -181,7 +181,7 @@ merge([sys.argv[1]], sys.argv[2], MergeOptions(method=sys.argv[3]))
 
 @each_method
 def test_6_there_may_be_more_sources_than_a_process_may_open(family: Family, method: MethodName) -> None:
-    sources = family.write(*[[7, number % 3] for number in range(300)])
+    sources = family.write(*[[7, number % 3] for number in range(100)])
     completed = subprocess.run(
         [sys.executable, "-c", MERGE_WITH_FEW_DESCRIPTORS, sources[0].parent, family.target, method],
         cwd=ROOT,

@@ -13,7 +13,7 @@ import pytest
 from tests.fuzz import targets
 from tests.fuzz.targets import CORPUS, TARGETS, ExcessiveMemoryError, corpus_of, run
 
-SECONDS = 30
+SECONDS = 16
 """Of fuzzing, for all targets together; ``tools/campaign --fuzz`` takes longer."""
 
 

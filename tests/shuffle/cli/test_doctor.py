@@ -7,9 +7,16 @@ from pathlib import Path
 
 import pytest
 
+import shuffle.inspecting.doctor as doctor_module
 from shuffle.inspecting.doctor import RANGE_BYTES
 from shuffle.options import METHOD_NAMES
 from tests.helpers.commands import error_of, json_of, run, run_process, succeeded
+
+
+@pytest.fixture(autouse=True)
+def small_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor_module, "SAMPLE_BYTES", 4 << 20)
+    monkeypatch.setattr(doctor_module, "_ROUNDS", 1)
 
 
 @pytest.mark.mount
