@@ -6,6 +6,7 @@ removes the job's files on that host then. Where the files are, and what the ser
 
 from __future__ import annotations
 
+import hmac
 import http.client
 import os
 import threading
@@ -13,6 +14,7 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -38,24 +40,27 @@ class HostsExchange(Exchange):
     kind = "hosts"
     merges: Merges = "host"
 
-    def __init__(self, directories: Sequence[str | PathLike[str]]) -> None:
+    def __init__(
+        self, directories: Sequence[str | PathLike[str]], secret_file: str | PathLike[str] | None = None
+    ) -> None:
         if isinstance(directories, (str, os.PathLike)) or not directories:
             raise ValueError(f"directories takes one or more, in a list: not {directories!r}")
         self._directories = tuple(os.path.abspath(directory) for directory in directories)
+        self._secret_file = None if secret_file is None else Path(os.path.abspath(secret_file))
 
     def __repr__(self) -> str:
         return f"Exchange.hosts({list(self._directories)!r})"
 
     def keep(self, job: str, secret: str, where: WhereAmI, lease_seconds: float) -> Keeper:
         """As the protocol says. Nothing happens before the first task runs."""
-        return _HostsKeeper(HostFiles(job, self._directories, secret, where, lease_seconds))
+        return _HostsKeeper(HostFiles(job, self._directories, self._secret_file or secret, where, lease_seconds))
 
 
 class HostFiles:
-    """What tasks see of the disks of hosts."""
+    """What tasks see of the disks of hosts; ``secret`` may be the path of a file that each host has."""
 
     def __init__(
-        self, job: str, directories: tuple[str, ...], secret: str, where: WhereAmI, lease_seconds: float
+        self, job: str, directories: tuple[str, ...], secret: str | Path, where: WhereAmI, lease_seconds: float
     ) -> None:
         self._job = job
         self._directories = directories
@@ -87,7 +92,7 @@ class HostFiles:
 
     def _home(self) -> Home:
         where = self._where()
-        return Home(self._job, where.host, where.address, self._directories, self._secret, self.lease_seconds)
+        return Home(self._job, where.host, where.address, self._directories, self.token(), self.lease_seconds)
 
     def host(self) -> str:
         """The name of the host on which this runs."""
@@ -97,9 +102,21 @@ class HostFiles:
         """Those of this host are."""
         return host == self.host()
 
-    def token(self) -> str | None:
-        """The job's secret."""
-        return self._secret
+    def token(self) -> str:
+        """The job's secret; or, where a file holds a secret of all jobs, what follows from it for this job.
+
+        Raises:
+            OSError: the file cannot be read.
+            ValueError: the file is empty, or others may read it.
+        """
+        if isinstance(self._secret, str):
+            return self._secret
+        with open(self._secret, "rb") as file:
+            if os.fstat(file.fileno()).st_mode & 0o077:
+                raise ValueError(f"{self._secret}: a secret file must be readable by its owner alone (chmod 600)")
+            if not (secret := file.read().strip()):
+                raise ValueError(f"{self._secret}: the secret file is empty")
+        return hmac.digest(secret, self._job.encode(), "sha256").hex()
 
     def ask(self, server: Server, method: str, path: str, body: str = "") -> None:
         """Ask a server's control port for something.
@@ -110,7 +127,7 @@ class HostFiles:
         address = urlsplit(server.control_url)
         connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=_ASK_SECONDS)
         try:
-            connection.request(method, path, body, {"Authorization": f"Bearer {self._secret}"})
+            connection.request(method, path, body, {"Authorization": f"Bearer {self.token()}"})
             status = connection.getresponse().status
         except http.client.HTTPException as error:
             raise ConnectionError(f"{server.control_url}: no answer of HTTP: {error!r}") from error

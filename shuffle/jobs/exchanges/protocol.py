@@ -139,12 +139,17 @@ class Exchange(abc.ABC):
         return DirectoryExchange(path)
 
     @staticmethod
-    def hosts(directories: Sequence[str | PathLike[str]]) -> Exchange:
+    def hosts(
+        directories: Sequence[str | PathLike[str]], *, secret_file: str | PathLike[str] | None = None
+    ) -> Exchange:
         """Files on the disks of the hosts where they are made, handed out by one server a host.
 
         Args:
             directories: on each host, best one a disk; when one is full, the next is taken.
+            secret_file: path of a file that the driver and each host have, with the same secret and mode 0600. The
+                token of a job's servers follows from the secret. By default a random token travels to tasks in their
+                arguments.
         """
         from shuffle.jobs.exchanges.hosts import HostsExchange
 
-        return HostsExchange(directories)
+        return HostsExchange(directories, secret_file)

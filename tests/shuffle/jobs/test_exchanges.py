@@ -1,13 +1,16 @@
 """The exchanges of a job: what is left of a job that died, and what tasks see that come too late."""
 
 import os
+import pickle
+import re
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from shuffle import Exchange, HashPartitioner, MapOptions
+from shuffle import Exchange, HashPartitioner, MapOptions, run
 from shuffle.jobs.descriptor import Output, Server, Source
 from shuffle.jobs.engines import Engine, this_host
 from shuffle.jobs.exchanges import home as homes
@@ -84,6 +87,29 @@ def test_a_server_whose_driver_died_ends_with_its_lease(tmp_path: Path) -> None:
     while list(tmp_path.iterdir()):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_no_secret_travels_where_each_host_has_it_in_a_file(tmp_path: Path) -> None:
+    secret_file, disk = tmp_path / "secret", tmp_path / "disk"
+    secret_file.write_text("open sesame\n")
+    work = partial(run, range(3), READ, PARTITIONER, count)
+    exchange = Exchange.hosts([disk], secret_file=secret_file)
+    with pytest.raises(ValueError, match="must be readable by its owner alone"):
+        work(exchange=exchange)
+    secret_file.chmod(0o600)
+    assert work(exchange=exchange) == work()
+    assert not list(disk.iterdir())
+
+    files, other = (HostFiles(job, (str(disk),), secret_file, this_host, 60) for job in ("job", "other"))
+    assert files.token() != other.token()
+    assert not {b"open sesame", files.token().encode()} & set(re.findall(rb"[\w ]+", pickle.dumps(files)))
+    secret_file.write_text(" ")
+    with pytest.raises(ValueError, match="the secret file is empty"):
+        files.token()
+
+
+def count(_partition: int, rows: Any) -> int:
+    return int(rows.num_rows)
 
 
 def test_a_server_that_does_not_start_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
