@@ -160,3 +160,15 @@ class Reduced:
     bytes_local: int
     bytes_fetched: int
     seconds: float
+
+
+def reason_of(answer: object) -> str:
+    """Why a task is run again that answered so, in words."""
+    match answer:
+        case TaskError(error, _):
+            return f"{type(error).__name__}: {error}"
+        case SourceLost(source, kind, reason):
+            return f"{source.path} is {kind}: {reason}"
+        case DiskFull(host, reason):
+            return f"the disks of host {host} are full: {reason}"
+    return f"the engine answered {answer!r:.200}"

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from shuffle.jobs import events
 from shuffle.jobs.catalogue import Catalogue
-from shuffle.jobs.descriptor import DiskFull, Output, Reduced, SourceLost, TaskError
+from shuffle.jobs.descriptor import DiskFull, Output, Reduced, SourceLost, TaskError, reason_of
 from shuffle.jobs.engines import Engine
 from shuffle.jobs.events import Start, StartMap, StartMerge, StartReduce
 from shuffle.jobs.exchanges import Exchange, Keeper, Place
@@ -126,6 +126,7 @@ class Loop:
                 raise self._plan.finished.error
             if conclude is not None:
                 conclude(self._plan.files)
+            self._take_results()
             is_resumable = False
         finally:
             self._end(keep=is_resumable)
@@ -137,7 +138,14 @@ class Loop:
         for output in outputs:
             if output.server is not None:
                 self._keeper.watch(output.host, output.server)
-        self._do(self._plan.start(outputs))
+        self._do(self._plan.start(outputs, () if self._manifest is None else self._manifest.reduced))
+
+    def _take_results(self) -> None:
+        """Values of reduce tasks that an earlier driver was told of."""
+        kept = {} if self._manifest is None else self._manifest.reduced
+        for number, unit in enumerate(self._plan.units or ()):
+            if unit in kept:
+                self._values.setdefault(number, kept[unit])
 
     def _step(self) -> None:
         """Wait for an answer, or for the time to look around."""
@@ -201,6 +209,7 @@ class Loop:
         sizes = self._plan.files.partition_bytes
         self.report.skewed = skewed(sizes)
         self.report.stages["reduce"].tasks = len(self._plan.units or ())
+        self._take_results()
         if self.report.skewed:
             largest = self.report.skewed[0]
             warn(
@@ -249,7 +258,7 @@ class Loop:
         if counts:
             self._count(stage, running, answer, now)
         elif running.is_wanted and not isinstance(answer, (Output, Reduced)):
-            self._log_retry(stage, number, _reason(answer))
+            self._log_retry(stage, number, reason_of(answer))
         outcome = "done" if counts else "late" if isinstance(answer, (Output, Reduced)) else "failed"
         host = getattr(answer, "host", "")
         self.report.spans.append(
@@ -276,6 +285,8 @@ class Loop:
             stage.bytes_local += answer.bytes_local
             stage.bytes_fetched += answer.bytes_fetched
             self._values[running.start.number] = answer.values
+            if self._manifest is not None:
+                self._manifest.append_results(running.start.unit, answer.values)
             self._progress("reduce", len(self._values), stage.tasks)
             return
         stage.bytes_local += answer.byte_count
@@ -301,7 +312,7 @@ class Loop:
             self._keeper.watch(host, place.server)
             self._do(self._handle(events.HostRevived(host, place.server)))
         else:
-            self._lose(host, _reason(place))
+            self._lose(host, reason_of(place))
 
     def _lose(self, host: str, reason: str) -> None:
         _LOGGER.warning("host %s is lost: %s", host, reason)
@@ -378,14 +389,3 @@ def _number(start: Start) -> int:
             return merge
         case StartReduce(_, number, _, _):
             return number
-
-
-def _reason(answer: Any) -> str:
-    match answer:
-        case TaskError(error, _):
-            return f"{type(error).__name__}: {error}"
-        case SourceLost(source, kind, reason):
-            return f"{source.path} is {kind}: {reason}"
-        case DiskFull(host, reason):
-            return f"the disks of host {host} are full: {reason}"
-    return f"the engine answered {answer!r:.200}"

@@ -1,17 +1,24 @@
-"""The manifest of a job: which outputs count, appended line by line, so that another driver can take over.
+"""The manifest of a job: what it has done, appended line by line, so that another driver can take over.
 
-Its first line says which job it is of; each further one is a descriptor. A line cut short by a crash is no line.
+Its first line says which job it is of; each further one is a descriptor, or has the results of a reduce task. A line
+cut short by a crash is no line.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import pickle
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from shuffle.jobs.descriptor import Output
+from shuffle.jobs.reduce_units import Unit
+
+_KEPT_BYTES = 1 << 20
+"""Of the results of one reduce task, in the manifest; larger ones are computed again."""
 
 
 class ManifestError(ValueError):
@@ -29,6 +36,8 @@ class Manifest:
     Attributes:
         name, secret: of the job, which an earlier driver may have begun.
         taken_over: the outputs that count, as the earlier driver wrote them down.
+        reduced: results of reduce tasks, as the earlier driver wrote them down. They are pickled: a manifest is as
+            trustworthy as the place where it lies.
 
     Raises:
         ManifestError: the file is there, and of another job.
@@ -39,6 +48,7 @@ class Manifest:
         self._path = Path(path)
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         head: dict[str, Any] = {"job": job, "name": name, "secret": secret}
+        self.reduced: dict[Unit, list[Any]] = {}
         try:
             self.taken_over: list[Output] = self._read(head)
         except BaseException:
@@ -50,6 +60,15 @@ class Manifest:
     def append(self, output: Output) -> None:
         """Write down, durably, that an output counts; for its map, no other one does any more."""
         self._append(output.as_dict())
+
+    def append_results(self, unit: Unit, values: list[Any]) -> None:
+        """Write down, durably, the results of a reduce task, unless they are large or cannot be pickled."""
+        try:
+            pickled = pickle.dumps(values)
+        except Exception:  # noqa: BLE001 (whatever the values raise)
+            return
+        if len(pickled) <= _KEPT_BYTES:
+            self._append({"unit": unit, "values": base64.b64encode(pickled).decode()})
 
     def close(self, *, keep: bool) -> None:
         """Close the file and, unless another driver is to take over, remove it."""
@@ -76,11 +95,20 @@ class Manifest:
             expected = json.loads(json.dumps(head["job"]))
             if found["job"] != expected:
                 raise ManifestError(f"{self._path}: the manifest is of another job: {found['job']}, not {expected}")
-            outputs = {}
+            outputs: dict[tuple[int, ...], Output] = {}
             for line in lines[1:]:
-                output = Output.from_dict(json.loads(line))
+                values = json.loads(line)
+                if "unit" in values:
+                    self.reduced[Unit(*values["unit"])] = pickle.loads(base64.b64decode(values["values"]))
+                    continue
+                output = Output.from_dict(values)
+                before = outputs.get(output.maps, output)
+                if before.digest != output.digest:
+                    self.reduced.clear()  # a map gave other rows when it ran again
                 outputs[output.maps] = output
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
+            if isinstance(error, ManifestError):
+                raise
             raise ManifestError(f"{self._path}: not the manifest of a job") from error
         head.update(found)
         return list(outputs.values())

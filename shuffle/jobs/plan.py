@@ -9,7 +9,7 @@ the job stands. Which file holds what is the catalogue's business.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -71,6 +71,7 @@ class Plan:
         self._drained: set[str] = set()
         self.units: list[Unit] | None = None
         self._reduced = Units([])
+        self._reduced_before: Collection[Unit] = ()
         self._running: dict[int, Start] = {}
         self._stale: set[int] = set()
         self._errors: dict[tuple[type[Start], int], BaseException] = {}
@@ -95,8 +96,9 @@ class Plan:
 
     # Events in, actions out.
 
-    def start(self, taken_over: Sequence[Output] = ()) -> list[Action]:
-        """Begin; with outputs that an earlier driver of this job was told of."""
+    def start(self, taken_over: Sequence[Output] = (), reduced: Collection[Unit] = ()) -> list[Action]:
+        """Begin; with outputs that an earlier driver of this job was told of, and with what it has reduced."""
+        self._reduced_before = reduced
         for output in taken_over:
             if len(output.maps) == 1 and self.files.outputs[output.maps[0]] is None:
                 self._accept(output)
@@ -371,6 +373,9 @@ class Plan:
         rules, sizes = self.rules, self.files.partition_bytes
         self.units = plan_units(sizes, rules.slots, rules.unit_bytes, rules.slice_bytes) if self.files.has_rows else []
         self._reduced = Units(self.units)
+        for place, unit in enumerate(self.units):
+            if unit in self._reduced_before:  # units are others if the engine has other slots
+                self._reduced.finish(place)
 
 
 def _needs(start: Start, host: str) -> bool:

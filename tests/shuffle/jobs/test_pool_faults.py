@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -13,9 +14,11 @@ from typing import Any
 import pytest
 
 from shuffle import Exchange, HashPartitioner, run
+from shuffle.jobs.descriptor import Output
 from shuffle.jobs.digest import DigestingPartitioner
 from shuffle.jobs.events import ChangedRowsError, DiskFullError
-from shuffle.jobs.manifest import ManifestError
+from shuffle.jobs.manifest import Manifest, ManifestError
+from shuffle.jobs.reduce_units import Unit
 from shuffle.jobs.report import StageName
 from shuffle.testing import tmpfs_mounted
 from spill_format import SpillFile
@@ -202,6 +205,41 @@ def test_a_job_takes_over_what_a_dead_driver_published(home: Path, tmp_path: Pat
     assert results == EXPECTED
     assert results.report.stages["map"].attempts <= MAP_COUNT - 6
     assert not manifest.exists()
+
+
+def reduce_to_what_cannot_be_pickled(partition: int, rows: Any) -> Any:
+    return lambda: REDUCE(partition, rows)
+
+
+@pytest.mark.parametrize(("reduce", "kept"), [(REDUCE, 4), (reduce_to_what_cannot_be_pickled, 0)])
+def test_a_job_takes_over_results_that_can_be_pickled(reduce: Any, kept: int, home: Path, tmp_path: Path) -> None:
+    manifest = tmp_path / "manifest"
+
+    def interrupt(stage: str, done: int, _total: int) -> None:
+        if (stage, done) == ("reduce", 4):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        job(home, None, resume=manifest, reduce=reduce, progress=interrupt)
+    results = job(home, None, resume=manifest)
+    assert results == EXPECTED
+    assert results.report.stages["map"].attempts == 0
+    assert results.report.stages["reduce"].attempts == PARTITION_COUNT - kept
+
+
+@pytest.mark.parametrize("digest", ["same", "other"])
+def test_results_do_not_outlive_the_rows_of_a_map(digest: str, tmp_path: Path) -> None:
+    path, unit = tmp_path / "manifest", Unit(2, 4)
+    for again, expected in ((False, {}), (True, {unit: ["two", "three"]} if digest == "same" else {})):
+        manifest = Manifest(path, {}, "job", "secret")
+        assert manifest.reduced == expected
+        if not again:
+            lost = Output(maps=(1,), attempt="1", host="", path="1", rows=1, byte_count=8, digest="same")
+            manifest.append(lost)
+            manifest.append_results(unit, ["two", "three"])
+            manifest.append_results(Unit(0, 2), [bytes(2 << 20)])  # larger than what is kept
+            manifest.append(replace(lost, attempt="2", digest=digest))
+        manifest.close(keep=True)
 
 
 def test_a_manifest_of_another_job_is_refused(home: Path, tmp_path: Path) -> None:
