@@ -27,6 +27,7 @@ def merge_main() -> int:
 def _commands(program: str) -> Any:
     """Import the commands; None, after one line on stderr, where that fails, as it does without memory."""
     _end_quietly_when_interrupted()
+    _fill_standard_streams()
     try:
         from shuffle import cli
     except (ImportError, MemoryError, OSError) as error:  # Python's own exit code, 1, would mean damage
@@ -39,6 +40,17 @@ def _commands(program: str) -> Any:
 def _end_quietly_when_interrupted() -> None:
     if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
         signal.signal(signal.SIGINT, _end)
+
+
+def _fill_standard_streams() -> None:
+    """Let no file take the descriptor of a standard stream that was closed: what is printed would go into the file."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY)  # takes the lowest descriptor that is free
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 (to write to it is an error, as on a full disk)
 
 
 def _end(number: int, _frame: FrameType | None) -> None:

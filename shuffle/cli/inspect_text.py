@@ -85,7 +85,7 @@ def as_text(inspection: Inspection, order: Order | None, top: int) -> str:
 def as_csv(inspection: Inspection, order: Order | None, top: int | None) -> str:
     """Return a line for each partition of each file, or for each chunk of a pushed partition, under a line of names."""
     lines = [
-        {"path": file.path, **part}
+        {"path": escaped(file.path), **part}
         for file in inspection.files
         for parts in file.listed(order, top).values()
         for part in parts

@@ -13,6 +13,7 @@ import click
 from shuffle.numbering import Numbers, parse_numbers
 from shuffle.option_kinds import parse_size
 from shuffle.options import METHOD_NAMES, MergeOptions, TransferTo
+from shuffle.wording import sized
 
 Decorator: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -37,7 +38,7 @@ class Size(click.ParamType[int]):
         except ValueError as error:
             self.fail(str(error), param, ctx)
         if byte_count < self.minimum:
-            self.fail(f"{value!r} is too small: the least is {self.minimum} bytes", param, ctx)
+            self.fail(f"{value!r} is too small: the least is {sized(self.minimum)}", param, ctx)
         return byte_count
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Callable
 from typing import Any, get_args
@@ -11,7 +12,7 @@ import click
 from shuffle.cli.command import Command
 from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Function, Size, debug_option
 from shuffle.cli.secrets import token_option
-from shuffle.cli.terminal import InterruptedBySignalError
+from shuffle.cli.terminal import InterruptedBySignalError, log_format
 from shuffle.http_options import ServeOptions
 from shuffle.options import TransferTo
 from shuffle.warning import warn
@@ -142,10 +143,20 @@ def command(root: str, *, host: str, port: int, unix_path: str | None, workers: 
             sockets.append(shared or listening_sockets(host, sockets[0][0].getsockname()[1], shared=True))
         if not all(map(is_loopback, sockets[0])):
             _warn_of_openness(url, options)
+        _log_to_stderr()
         signal_number = _serve(root, sockets, options, lambda: click.echo(url))
     except ModuleNotFoundError as error:
         raise click.ClickException(f"serving needs {error.name}: pip install 'shuffle-merge[serve]'") from error
     raise InterruptedBySignalError(signal_number)
+
+
+def _log_to_stderr() -> None:
+    """Print what the server logs as other commands print warnings: a line each, even where a file's name has two."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(log_format("shuffle: %(message)s"))
+    logger = logging.getLogger("shuffle")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
 
 
 def _serve(root: str, sockets: list[list[socket.socket]], options: ServeOptions, announce: Callable[[], None]) -> int:

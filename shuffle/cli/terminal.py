@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import click
 
@@ -24,6 +24,9 @@ from shuffle.rows.errors import InputError
 from shuffle.warning import warn
 from spill_format.errors import SpillError, in_words, naming
 from spill_format.warning import SpillWarning
+
+if TYPE_CHECKING:
+    import logging
 
 EXIT_DAMAGED = 1
 EXIT_ERROR = 2
@@ -220,6 +223,18 @@ def _flag_of(keyword: re.Match[str]) -> str:
     return flag if keyword["value"] == "True" else f"{flag} {keyword['value'].strip(chr(34))}"
 
 
+def log_format(form: str) -> logging.Formatter:
+    """What writes a line for each record of a log, with nothing in its message that a terminal would obey."""
+    import logging
+
+    class Lines(logging.Formatter):
+        def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 -- as logging has it
+            record.message = _one_line(record.message)
+            return super().formatMessage(record)
+
+    return Lines(form)
+
+
 @contextmanager
 def logged_to(path: str | None) -> Iterator[None]:
     """Append what the library logs, and an error, to a file; None logs nothing.
@@ -238,7 +253,7 @@ def logged_to(path: str | None) -> Iterator[None]:
             """Say why the log ends here."""
             if self in logger.handlers:
                 logger.removeHandler(self)
-                warn(f"{path}: the log could not be written: {sys.exception()}")
+                warn(f"{path}: the log could not be written: {in_words(cast(Exception, sys.exception()))}")
 
         def close(self) -> None:
             """Close the file; what it still buffers is lost with the lines before, of which a warning told."""
@@ -246,7 +261,7 @@ def logged_to(path: str | None) -> Iterator[None]:
                 super().close()
 
     handler = Handler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(log_format("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger("shuffle")
     level = logger.level
     logger.addHandler(handler)
@@ -268,6 +283,8 @@ def _report(error: BaseException, *, debug: bool) -> int:
         return 128 + signal.SIGPIPE
     if isinstance(error, OSError) and error.filename is None and _is_of_echo(error):
         error.filename = "stdout"
+    if isinstance(error, OSError) and error.filename == "stdout":
+        _abandon_standard_output()
     if debug:
         traceback.print_exception(error)
     if isinstance(error, InterruptedBySignalError):
@@ -294,7 +311,7 @@ def escaped(text: str) -> str:
 
 
 def _abandon_standard_output() -> None:
-    """Make the flush at exit succeed: the reader has gone, and that is its right (``| head``)."""
+    """Make the flush at exit succeed: that stdout takes no more was said, or is the reader's right (``| head``)."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.close(nowhere)

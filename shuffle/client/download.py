@@ -18,6 +18,7 @@ from shuffle.client.pool import ConnectionPool
 from shuffle.client.sinks import Sink, SinkError
 from shuffle.http_options import FetchOptions
 from shuffle.wire import CHECKSUM_HEADER
+from shuffle.wording import sized
 from spill_format.errors import ChecksumError, SpillError
 
 MAXIMUM_BACKOFF_SECONDS = 30.0
@@ -107,7 +108,7 @@ class Download:
             self.sink.begin(byte_count)
         except (MemoryError, OverflowError) as error:
             raise MemoryError(
-                f"{self.place.url}: {byte_count} bytes do not fit into memory; save them into a file"
+                f"{self.place.url}: {sized(byte_count)} do not fit into memory; save them into a file"
             ) from error
         self.byte_count = byte_count
         self._crc32c = recorded_crc32c
@@ -213,7 +214,7 @@ class Download:
     def _progress_text(self) -> str:
         if self._crc32c is None:
             return ""
-        return f", {self.sink.received} of {self.byte_count} bytes had arrived"
+        return f", {self.sink.received:,} of {self.byte_count:,} bytes had arrived"
 
 
 def refusal(url: str, answer: Answer) -> ServerError:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shuffle.client.place import Place
+from shuffle.wording import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,5 +38,5 @@ class Fetched:
         return self._rows
 
     def __repr__(self) -> str:
-        came = f"{self._rows.num_rows} rows" if self._rows is not None else repr(self.error)
+        came = counted(self._rows.num_rows, "row") if self._rows is not None else repr(self.error)
         return f"<Fetched {self.place.url}: {came}>"

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from shuffle.options import MergeOptions
 from shuffle.report import MergeReport
 from shuffle.warning import warn
-from spill_format.errors import SpillError
+from spill_format.errors import SpillError, in_words
 from spill_format.storage.publication import open_pending
 
 
@@ -28,7 +28,7 @@ def metrics_written(options: MergeOptions) -> Iterator[Callable[[MergeReport], N
                         file.write(text.encode())
                     pending.publish()
             except (OSError, SpillError) as error:  # the caller is told what the merge came to
-                warn(f"the metrics could not be written: {error}")
+                warn(f"{options.metrics}: the metrics could not be written: {in_words(error)}")
 
 
 def metrics_text(report: MergeReport | None, now: float) -> str:

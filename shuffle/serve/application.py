@@ -45,7 +45,7 @@ from shuffle.serve.tokens import Rights, Tokens
 from shuffle.serve.transfer import Sender
 from shuffle.serve.turns import Stint, Turns
 from shuffle.wire import CHECKSUM_HEADER, INCARNATION_HEADER, MULTIPART_END, MULTIPART_TYPE, ROWS_HEADER, STREAM_TYPE
-from spill_format.errors import NotPartitionedError, SpillError
+from spill_format.errors import NotPartitionedError, SpillError, in_words
 
 _LOGGER = logging.getLogger("shuffle.serve")
 _PAGE_HEADERS = {
@@ -274,7 +274,7 @@ class Application:
         except (ConnectionError, TimeoutError):  # the client has gone, or takes nothing: that is its right
             pass
         except (SpillError, OSError) as error:
-            _LOGGER.warning("broken off: %s", error)
+            _LOGGER.warning("broken off: %s", in_words(error))
         finally:
             if not is_whole:
                 served.is_broken_off = True
@@ -351,7 +351,7 @@ class Application:
         except (ConnectionError, TimeoutError):
             served.is_broken_off = True
         except (SpillError, OSError) as error:
-            _LOGGER.warning("broken off: %s", error)
+            _LOGGER.warning("broken off: %s", in_words(error))
             served.is_broken_off = True
             if request.transport is not None:
                 request.transport.abort()

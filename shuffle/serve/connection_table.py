@@ -8,6 +8,7 @@ from collections import Counter
 
 from shuffle.http_options import ServeOptions
 from shuffle.serve.outlet import SocketOutlet
+from spill_format.errors import in_words
 
 _LOGGER = logging.getLogger("shuffle.serve")
 
@@ -63,7 +64,7 @@ class ConnectionTable:
             try:
                 self._outlets[protocol] = SocketOutlet(transport, self._options.idle_seconds)
             except OSError as error:
-                _LOGGER.warning("broken off: %s", error)
+                _LOGGER.warning("broken off: %s", in_words(error))
                 transport.abort()
         return self._outlets[protocol]
 

@@ -20,6 +20,7 @@ from shuffle.option_kinds import options_of
 from shuffle.serve.listening import listening_sockets, url_of
 from shuffle.serve.service import Service, loop_factory
 from shuffle.serve.systemd import notify, reloading, watchdog_seconds
+from spill_format.errors import in_words
 
 _LOGGER = logging.getLogger("shuffle.serve")
 
@@ -211,9 +212,9 @@ async def _reload(service: Service, tell: Callable[..., None]) -> None:
     tell(*reloading())
     try:
         await service.reload()
-        _LOGGER.warning("tokens and certificates were read again")
+        _LOGGER.info("tokens and certificates were read again")
     except (OSError, ValueError) as error:
-        _LOGGER.warning("all stays as it was: %s", error)
+        _LOGGER.warning("all stays as it was: %s", in_words(error))
     tell("READY=1")
 
 

@@ -22,6 +22,7 @@ from shuffle.serve.catalog import NO_DESCRIPTORS, Catalog
 from shuffle.serve.listening import BACKLOG
 from shuffle.serve.metrics import SHARED_DIRECTORY_VARIABLE
 from shuffle.serve.tokens import Tokens
+from spill_format.errors import in_words
 from spill_format.storage.local import open_regular
 
 _LOGGER = logging.getLogger("shuffle.serve")
@@ -136,7 +137,7 @@ class _Faults:
             loop.default_exception_handler(context)
         elif loop.time() >= self._silent_until:
             self._silent_until = loop.time() + _SILENT_SECONDS
-            _LOGGER.warning("connections have to wait: %s", error)
+            _LOGGER.warning("connections have to wait: %s", in_words(error))
 
 
 def _tls_context(options: ServeOptions) -> ssl.SSLContext | None:

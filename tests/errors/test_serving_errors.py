@@ -158,7 +158,7 @@ TABLE: list[Row] = [
     ),
     Raised(
         MemoryError,
-        "9000000000000000000 bytes do not fit into memory; save them into a file",
+        "8185452.3 TiB do not fit into memory; save them into a file",
         fetching(read, answer("200 OK", b"x", Content_Length=9 * 10**18)),
     ),
     Raised(

@@ -84,7 +84,7 @@ def test_a_merge_compacts_when_asked_to(tmp_path: Path, spills: list[Path]) -> N
     ("flags", "words"),
     [
         ("--memory 2MiB", "--memory is for --compact"),
-        ("--compact --memory 2KiB", "'2KiB' is too small: the least is 1048576 bytes"),
+        ("--compact --memory 2KiB", "'2KiB' is too small: the least is 1.0 MiB"),
         ("--compact --method gather", "a compacting merge decodes, so that nothing is copied with method gather"),
     ],
 )

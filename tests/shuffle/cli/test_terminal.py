@@ -106,6 +106,30 @@ def test_a_full_disk_behind_stdout_is_an_error(tmp_path: Path, spills: list[Path
     assert completed.stderr.splitlines() == ["shuffle: error: stdout: No space left on device"]
 
 
+def test_closed_streams_are_errors_where_they_are_needed_and_no_file_takes_their_place(
+    tmp_path: Path, spills: list[Path]
+) -> None:
+    for command, code in (
+        ("shuffle read spills/spill-0.spill.arrow", 2),
+        ("shuffle inspect spills", 2),
+        ("shuffle verify spills --json", 2),
+        ("shuffle-merge spills -o merged.arrow", 0),
+    ):
+        line = " ".join(command_line(command))
+        completed = run_shell(f"{line} >&-", tmp_path)
+        assert completed.returncode == code
+        assert completed.stderr.endswith("error: stdout: Bad file descriptor\n") == (code == 2)
+        (tmp_path / "merged.arrow").unlink(missing_ok=True)
+        assert run_shell(f"{line} <&- >&- 2>&-", tmp_path).returncode == code
+    program = "from shuffle import __main__ as m; m._commands('x'); print(open('a', 'w').fileno(), file=open('b', 'w'))"
+    run_shell(f'{sys.executable} -c "{program}" <&- >&- 2>&-', tmp_path)
+    assert int((tmp_path / "b").read_text()) > 2
+
+
+def run_shell(line: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["bash", "-c", line], cwd=directory, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.parametrize(
     ("command", "code"),
     [
@@ -134,8 +158,19 @@ def test_a_full_disk_under_the_log_is_one_warning(tmp_path: Path, spills: list[P
     )
     assert completed.returncode == 0
     assert completed.stderr.splitlines() == [
-        "shuffle-merge: warning: /dev/full: the log could not be written: [Errno 28] No space left on device"
+        "shuffle-merge: warning: /dev/full: the log could not be written: No space left on device"
     ]
+
+
+def test_names_are_escaped_in_csv_and_in_a_log(tmp_path: Path, spills: list[Path]) -> None:
+    spills[0].rename(tmp_path / "two\nlines\x1b[2J")
+    (tmp_path / "log").touch()
+    for command in ("shuffle inspect --csv", "shuffle-merge missing -o merged.arrow --log log"):
+        line = [*command_line(command), "two\nlines\x1b[2J"]
+        completed = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert "\x1b" not in completed.stdout + completed.stderr + (tmp_path / "log").read_text()
+        if "csv" in command:
+            assert completed.stdout.splitlines()[1].startswith(r"two\nlines\x1b[2J,0,")
 
 
 @pytest.mark.parametrize("format_name", ["arrow", "parquet"])

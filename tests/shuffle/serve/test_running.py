@@ -240,6 +240,23 @@ def test_sockets_that_systemd_opened_and_what_it_is_told(shared_root: Path, tmp_
             assert process.wait(BOUND_SECONDS) == 143
 
 
+def test_what_is_logged_is_one_line_that_no_terminal_obeys(shared_root: Path, tmp_path: Path) -> None:
+    tokens = tmp_path / "two\nlines\x1b[2J"
+    tokens.write_text("x")
+    with running(shared_root, "--token-file", str(tokens)) as server:
+        for content in ("y", ""):
+            tokens.write_text(content)
+            server.process.send_signal(signal.SIGHUP)
+            time.sleep(0.5)
+        server.stop()
+        assert server.process.stderr is not None
+        lines = server.process.stderr.read().splitlines()
+    said = f"shuffle: all stays as it was: {tmp_path}/two lines\\x1b[2J: there is no token in the file, "
+    assert lines[0] == "shuffle: tokens and certificates were read again"
+    assert lines[1].startswith(said)
+    assert lines[2:] == ["shuffle: terminated"]
+
+
 def test_who_serves_everybody_is_warned(shared_root: Path, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("x")
     token = ("--token-file", str(tmp_path / "token"))
