@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, get_args
 
@@ -107,6 +108,24 @@ class ServeOptions:
         return min(max(self.bytes_in_flight // (2 * self.sends), 1 << 10), 256 << 10)
 
 
+@contextmanager
+def certificates_in_use(*files: FilePath | None) -> Iterator[None]:
+    """Within this, OpenSSL reads files of certificates, keys and authorities; None stands for a file that is not given.
+
+    Raises:
+        OSError, SpillError: a file cannot be read, or is a device, pipe or socket.
+        ValueError: a file's content cannot be used.
+    """
+    given = [file for file in files if file is not None]
+    for file in given:
+        os.close(open_regular(file))  # OpenSSL would wait for the writer of a pipe
+    try:
+        yield
+    except OSError as error:  # OpenSSL's, since the files can be read
+        names = ", ".join(map(str, given))
+        raise ValueError(f"{names}: no certificate, key or authority that can be used: {error}") from error
+
+
 class FetchKeywords(TypedDict, total=False):
     """The keywords of ``FetchOptions``."""
 
@@ -170,6 +189,8 @@ class FetchOptions:
         check_options(self)
         if isinstance(self.token, str):
             clean_token(self.token)
+        if self.certificate is None and self.key is not None:
+            raise ValueError("a key is of no use without its certificate: give that, too")
 
     def current_token(self) -> bytes | None:
         """The token as it is now, or None.

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from shuffle.cli.command import Command
-from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Partitions, debug_option
+from shuffle.cli.options import CONTEXT_SETTINGS, PATH, SECONDS, Partitions, debug_option
 from shuffle.cli.secrets import token_option
 from shuffle.cli.terminal import say, standard_output
 from shuffle.http_options import FetchOptions
@@ -65,7 +65,7 @@ Examples:
 @click.option(
     "--timeout",
     "timeout_seconds",
-    type=float,
+    type=SECONDS,
     metavar="S",
     help=f"Seconds without a new byte after which a request has failed.  [default: {_DEFAULTS.timeout_seconds:g}]",
 )
@@ -97,6 +97,8 @@ def command(
     place = Place.parse(url)
     if (place is None) == (partitions is None):
         raise click.UsageError("name partitions either in the URL or with -p")
+    if overwrite and target is None:
+        raise click.UsageError("--overwrite is for -o", click.get_current_context())
     if place is None:
         assert partitions is not None  # by the line above
         place = Place.of(url, *partitions[0])

@@ -23,6 +23,9 @@ PATH = click.Path(readable=False)
 """Any path: what is wrong with a file is best said by whoever opens it."""
 
 
+SECONDS = click.FloatRange(min=0, min_open=True)
+
+
 class Size(click.ParamType[int]):
     """A number of bytes, as ``parse_size`` reads it: ``1048576``, ``1024KiB``, ``1 MiB``, ``64M``, ``0.5gib``."""
 

@@ -84,6 +84,8 @@ def command(  # noqa: PLR0913 (one argument an option)
     OUT appears whole or not at all. In JSON lines, values without a JSON type are text: dates, times, decimals, NaN;
     bytes are base64. In CSV, null is an empty field, and an empty text is quoted.
     """
+    if overwrite and target is None:
+        raise click.UsageError("--overwrite is for -o", click.get_current_context())
     if raw:
         if format_name is not None:
             raise click.UsageError("--raw or --format, not both", click.get_current_context())

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import Any, get_args
 
 import click
+from click.core import ParameterSource
 
 from shuffle.cli.command import Command
-from shuffle.cli.options import CONTEXT_SETTINGS, PATH, Function, Size, debug_option
+from shuffle.cli.options import CONTEXT_SETTINGS, PATH, SECONDS, Function, Size, debug_option
 from shuffle.cli.secrets import token_option
 from shuffle.cli.terminal import InterruptedBySignalError, log_format
 from shuffle.http_options import ServeOptions
@@ -41,7 +42,7 @@ _SECTIONS = {
 def _seconds(name: str, text: str) -> Callable[[Function], Function]:
     default = getattr(_DEFAULTS, name)
     option = f"--{name.replace('_', '-')}"
-    return click.option(option, name, type=float, metavar="S", help=f"{text}  [default: {default:g}]")
+    return click.option(option, name, type=SECONDS, metavar="S", help=f"{text}  [default: {default:g}]")
 
 
 def _count(name: str, text: str) -> Callable[[Function], Function]:
@@ -130,6 +131,12 @@ def command(root: str, *, host: str, port: int, unix_path: str | None, workers: 
     The first signal lets answers finish; a second one ends them. SIGHUP reads tokens and certificates again. Sockets
     that systemd opened are taken instead of --host and --port.
     """
+    context = click.get_current_context()
+    given = {name for name in context.params if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
+    if unix_path is not None and given & {"host", "port"}:
+        raise click.UsageError("--unix or --host and --port, not both", context)
+    if "access_log_format" in given and chosen["access_log"] is None:
+        raise click.UsageError("--access-log-format is for --access-log", context)
     chosen["allow_hosts"] = (host, *chosen["allow_hosts"])
     options = ServeOptions(**{name: value for name, value in chosen.items() if value is not None})
     try:

@@ -155,9 +155,9 @@ class Download:
             retry_after = ""
             try:
                 retry_after, failure = self._attempt()
-            except FetchError:
-                raise
             except OSError as error:
+                if isinstance(error, FetchError) or error.filename is not None:  # of a token or a certificate
+                    raise
                 failure = NetworkError(self.place.url, f"the network failed: {describe(error)}{self._progress_text()}")
             if self._crc32c is not None and self.sink.received > before:
                 patience.progress()

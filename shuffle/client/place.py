@@ -87,8 +87,12 @@ class Place(NamedTuple):
 @lru_cache(1024)
 def _split(url: str) -> tuple[Host, str]:
     parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"{url}: {error}") from error
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
         raise ValueError(f"{url}: not the URL of a server: it begins with http:// or https:// and a name")
     if not parts.path.isascii() or not parts.path.isprintable() or " " in parts.path:
         raise ValueError(f"{url}: a URL's path has other characters percent-encoded")
-    return Host(parts.scheme, parts.hostname, parts.port or _DEFAULT_PORTS[parts.scheme]), parts.path.rstrip("/")
+    return Host(parts.scheme, parts.hostname, port or _DEFAULT_PORTS[parts.scheme]), parts.path.rstrip("/")

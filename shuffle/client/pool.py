@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 import threading
 from collections import defaultdict
@@ -11,8 +10,7 @@ from collections.abc import Mapping
 from shuffle.client.deadline import NEVER, Deadline
 from shuffle.client.exchange import Answer, Connection
 from shuffle.client.place import Host
-from shuffle.http_options import FetchOptions
-from spill_format.storage.local import open_regular
+from shuffle.http_options import FetchOptions, certificates_in_use
 
 
 class ConnectionPool:
@@ -88,10 +86,10 @@ class ConnectionPool:
     def _tls_context(self) -> ssl.SSLContext:
         with self._lock:
             if self._tls is None:
-                for file in (self._options.authority, self._options.certificate, self._options.key):
-                    if file is not None:
-                        os.close(open_regular(file))  # OpenSSL would wait for the writer of a pipe
-                self._tls = ssl.create_default_context(cafile=self._options.authority)
-                if self._options.certificate is not None:
-                    self._tls.load_cert_chain(self._options.certificate, self._options.key)
+                options = self._options
+                with certificates_in_use(options.authority, options.certificate, options.key):
+                    context = ssl.create_default_context(cafile=options.authority)
+                    if options.certificate is not None:
+                        context.load_cert_chain(options.certificate, options.key)
+                self._tls = context
             return self._tls

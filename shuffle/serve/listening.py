@@ -33,14 +33,14 @@ def listening_sockets(host: str, port: int, *, shared: bool = False) -> list[soc
                 bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             if shared:
                 bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            try:
-                bound.bind((address[0], port, *address[2:]))
-            except OSError as error:
-                raise OSError(error.errno, f"cannot listen at {host}:{port}: {error.strerror}") from error
+            bound.bind((address[0], port, *address[2:]))
             port = bound.getsockname()[1]
-    except BaseException:
+    except BaseException as error:
         for bound in sockets:
             bound.close()
+        if isinstance(error, OSError | UnicodeError):  # the latter of a name that no host can have
+            reason = getattr(error, "strerror", None) or str(error)
+            raise OSError(errno.EADDRNOTAVAIL, f"cannot listen at {host}:{port}: {reason}") from error
         raise
     return sockets
 
@@ -57,7 +57,8 @@ def unix_socket(path: str) -> socket.socket:
             bound.bind(path)
         except OSError as error:
             if error.errno != errno.EADDRINUSE or not _is_left_over(path):
-                raise OSError(error.errno, f"cannot listen at the unix socket: {error.strerror}", path) from error
+                problem = f"cannot listen at the unix socket: {error.strerror or error}"  # a long path has none
+                raise OSError(error.errno or errno.ENAMETOOLONG, problem, path) from error
             os.unlink(path)
             bound.bind(path)
     except BaseException:

@@ -15,7 +15,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from shuffle.http_options import ServeOptions
+from shuffle.http_options import ServeOptions, certificates_in_use
 from shuffle.serve.acceptor import Acceptor
 from shuffle.serve.application import Application
 from shuffle.serve.catalog import NO_DESCRIPTORS, Catalog
@@ -23,7 +23,6 @@ from shuffle.serve.listening import BACKLOG
 from shuffle.serve.metrics import SHARED_DIRECTORY_VARIABLE
 from shuffle.serve.tokens import Tokens
 from spill_format.errors import in_words
-from spill_format.storage.local import open_regular
 
 _LOGGER = logging.getLogger("shuffle.serve")
 _SILENT_SECONDS = 10
@@ -144,18 +143,11 @@ def _tls_context(options: ServeOptions) -> ssl.SSLContext | None:
     if options.certificate is None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    files = [file for file in (options.certificate, options.key, options.client_authority) if file is not None]
-    for file in files:
-        os.close(open_regular(file))  # OpenSSL would wait for the writer of a pipe
-    try:
+    with certificates_in_use(options.certificate, options.key, options.client_authority):
         context.load_cert_chain(options.certificate, options.key)
         if options.client_authority is not None:
             context.load_verify_locations(options.client_authority)
             context.verify_mode = ssl.CERT_REQUIRED
-    except ssl.SSLError as error:
-        raise ValueError(
-            f"{', '.join(map(str, files))}: no certificate, key or authority that can be used: {error}"
-        ) from error
     return context
 
 

@@ -73,7 +73,8 @@ def running(
     root: Path, *options: str, prefix: Sequence[str] = (), port: int = 0, **environment: str
 ) -> Iterator[Server]:
     """Run ``shuffle serve`` on a directory."""
-    command = [*prefix, str(SCRIPTS / "shuffle"), "serve", str(root), "--port", str(port), *options]
+    place = () if "--unix" in options else ("--port", str(port))
+    command = [*prefix, str(SCRIPTS / "shuffle"), "serve", str(root), *place, *options]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment_with(**environment)
     ) as process:

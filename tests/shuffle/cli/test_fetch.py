@@ -13,6 +13,8 @@ from tests.helpers.commands import error_of, run, succeeded
 from tests.helpers.servers import running
 from tests.helpers.spills import random_spill
 
+FETCH = "shuffle fetch https://127.0.0.1:1/a.arrow -p 0"
+
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
@@ -47,6 +49,20 @@ def test_partitions_are_fetched_to_a_file_or_a_pipe(root: Path, tmp_path: Path, 
         ("shuffle serve . --key x", "of no use without a certificate"),
         ("shuffle serve . --certificate x", "No such file or directory"),
         ("shuffle serve . --token-file x", "x: No such file or directory"),
+        ("shuffle serve . --unix x --port 80", "--unix or --host and --port, not both"),
+        ("shuffle serve . --unix " + 120 * "x", "x: cannot listen at the unix socket: AF_UNIX path too long"),
+        ("shuffle serve . --host x..y --port 80", "cannot listen at x..y:80: "),
+        ("shuffle serve . --access-log-format json", "--access-log-format is for --access-log"),
+        ("shuffle serve . --queue-seconds -1", "Invalid value for '--queue-seconds'"),
+        (f"{FETCH} --timeout 0", "Invalid value for '--timeout'"),
+        (f"{FETCH} --overwrite", "--overwrite is for -o"),
+        ("shuffle read x --overwrite", "--overwrite is for -o"),
+        # Files here are not the network's fault, and are not tried again.
+        (f"{FETCH} --key x", "a key is of no use without its certificate: give that, too"),
+        (f"{FETCH} --token-file x", "x: No such file or directory"),
+        (f"{FETCH} --authority x", "x: No such file or directory"),
+        (f"{FETCH} --authority /etc/passwd", "/etc/passwd: no certificate, key or authority that can be used: "),
+        ("shuffle fetch http://h:99999/a.arrow -p 3", "http://h:99999/a.arrow: Port out of range 0-65535"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, command: str, error: str) -> None:
