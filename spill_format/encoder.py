@@ -32,7 +32,7 @@ from .messages import (
     seal_metadata,
 )
 from .partitioner import PartitionerDescription, check_description
-from .schemas import describe_difference, storage_schema, to_storage
+from .schemas import check_rows, describe_difference, storage_schema, to_storage
 from .serializer import Message, Serializer
 from .trailer import TrailerContent
 
@@ -127,11 +127,13 @@ class SpillEncoder:
         self._metadata_checksums = array("I")
         self._body_checksums = array("I")
 
-    def write(self, partition: int, rows: pa.RecordBatch | pa.Table) -> None:
+    def write(self, partition: int, rows: pa.RecordBatch | pa.Table, *, validate: bool = False) -> None:
         """Append rows to a partition; see ``SpillWriter.write``."""
         self._check_usable()
         try:
             partition = self._checked(partition, rows)
+            if validate:
+                check_rows(rows)
             for batch in rows.to_batches() if isinstance(rows, pa.Table) else (rows,):
                 self._write_batch(partition, batch)
         except BaseException as error:

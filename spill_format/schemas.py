@@ -248,3 +248,11 @@ def _with_children(
         return pa.MapArray.from_arrays(offsets, keys, items, data_type, mask=mask)
     values = convert(array.values.slice(start, stop - start), data_type.value_type)
     return type(array).from_arrays(offsets, values, type=data_type, mask=mask)
+
+
+def check_rows(rows: pa.RecordBatch | pa.Table) -> None:
+    """Raise ValueError unless every value is valid: offsets within their buffers, text that is UTF-8."""
+    try:
+        rows.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"the rows are not valid: {error}") from error

@@ -100,7 +100,7 @@ def _partition(
         progress(inputs.row_count(inputs.parts), " rows", "partitioning") as advance,
     ):
         for batch in inputs.batches(inputs.parts, read, advance, options.memory_bytes):
-            writer.write(batch if projection is None else projection.written(batch))
+            writer.write(batch if projection is None else projection.written(batch), validate=False)
     assert writer.report is not None  # it is closed
     return writer.report
 

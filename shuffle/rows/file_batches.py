@@ -67,6 +67,7 @@ def _of_parquet(
             for batch in file.iter_batches(rows, row_groups=[group.id], columns=columns):
                 if not batch.num_rows:
                     continue
+                batch.validate(full=True)  # Parquet's strings are whatever bytes its writer took for text
                 yield batch
                 row_bytes = max(plain_bytes(batch, most_bytes) / batch.num_rows, 1)
                 most_rows = max(min(_BATCH_ROWS, int(most_bytes / row_bytes)), 1)

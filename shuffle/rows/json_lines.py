@@ -53,6 +53,7 @@ def json_batches(file: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         with _opened(file, options) as reader:
             for batch in reader:
                 _check_integers(batch, own_schema)
+                batch.validate(full=True)  # Arrow takes any bytes for text
                 yield batch
     except pa.ArrowException as error:
         raise pa.ArrowInvalid(f"{error}; columns and types are those of the first 4 MiB of the inputs") from error

@@ -11,14 +11,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from shuffle import repair, verify
+from shuffle import HashPartitioner, MapWriter, partition_files, repair, verify
+from shuffle.rows.errors import InputError
 from shuffle.testing import write_spill
-from spill_format import CorruptError
+from spill_format import CorruptError, SpillWriter
 from spill_format.checksum import crc32c
 from spill_format.messages import metadata_length_of, seal_metadata
 from tests.helpers.anatomy import Anatomy
 from tests.helpers.commands import command_line, environment_with
 from tests.helpers.forgeries import range_forged
+from tests.helpers.input_files import INPUT_WRITERS
 
 
 @pytest.mark.parametrize(
@@ -85,3 +87,39 @@ def test_values_that_readers_would_follow_are_checked(
     assert "cannot be decoded" in (verdict.problem or "")
     with pytest.raises(CorruptError, match="no record batch is whole"):
         repair(path, tmp_path / "new.arrow")
+
+
+NO_TEXT = pa.array([b"a", b"\xff\xfe"]).view(pa.string())
+NO_ROWS = pa.record_batch({"key": pa.array([1, 2]), "text": NO_TEXT})
+
+
+def by_spill_writer(path: Path, *, validate: bool = True) -> None:
+    with SpillWriter(path, NO_ROWS.schema, 2) as writer:
+        writer.write(1, NO_ROWS, validate=validate)
+
+
+def by_map_writer(path: Path, *, validate: bool = True) -> None:
+    with MapWriter(path, NO_ROWS.schema, HashPartitioner("key", 2)) as writer:
+        writer.write(pa.table(NO_ROWS), validate=validate)
+
+
+@pytest.mark.parametrize("write", [by_spill_writer, by_map_writer])
+def test_nobody_writes_what_verify_would_call_damaged(tmp_path: Path, write: Callable[..., None]) -> None:
+    with pytest.raises(ValueError, match=r"the rows are not valid: .*Invalid UTF8 sequence"):
+        write(tmp_path / "a.arrow")
+    assert list(tmp_path.iterdir()) == []
+    write(tmp_path / "a.arrow", validate=False)  # who says that they are answers for them
+    assert verify(tmp_path / "a.arrow").state == "damaged"
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow", ".csv", ".jsonl"])
+def test_inputs_whose_text_is_none_are_named(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"rows{suffix}"
+    write_input = {
+        ".csv": lambda _rows, path: path.write_bytes(b'key,text\n1,a\n2,"\xff\xfe"\n'),
+        ".jsonl": lambda _rows, path: path.write_bytes(b'{"key":1,"text":"a"}\n{"key":2,"text":"\xff\xfe"}\n'),
+    }.get(suffix, INPUT_WRITERS[suffix])
+    write_input(pa.table(NO_ROWS), path)
+    with pytest.raises(InputError, match=rf"rows{suffix}: .*(UTF8|utf-8)"):
+        partition_files([path], tmp_path / "out.arrow", 2, by=["key"])
+    assert list(tmp_path.iterdir()) == [path]
