@@ -105,8 +105,8 @@ class MergeOptions:
         mix_partitioners: merge files whose rows different partitioners placed. Off: such a mixture is an error.
         partitions: numbers of the partitions to merge, in a list or as text such as ``"3,5,8-"``. The target has as
             many partitions as the sources; the others are empty. None is all.
-        skip_damaged: leave out sources whose structure is damaged, and name them in the report. Off: a damaged source
-            is an error, and nothing is written.
+        skip_damaged: leave out sources whose structure is damaged, and name them in the report. As many of the spills
+            that map tasks kept may be missing. Off: a damaged source is an error, and nothing is written.
         dry_run: look at sources, target and room, and report what would be done. Nothing is written.
         limit_rate: the most bytes to write each second, a number or text such as ``"200MiB"``; a compacting merge
             counts what it reads. None is no limit. Reading back for ``verify`` is not limited.

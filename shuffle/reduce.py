@@ -19,6 +19,7 @@ from spill_format.errors import MismatchError
 from spill_format.partitioner import check_partitioners, describe_separation
 from spill_format.reader import SpillFile
 from spill_format.schemas import describe_difference
+from spill_format.spill_set import find_missing
 
 AnyFile = SpillFile | str | PathLike[str]
 
@@ -50,7 +51,7 @@ def read_partition(
         ValueError: no files; a limit that is none; no such column.
         IndexError: a file has no such partition; while reading, if it is not the first file.
         MismatchError: a file's columns, number of partitions or partitioner are others than those of the first
-            file; while reading.
+            file; while reading. Or the files are some of the spills that a map task kept, and not all; in the end.
         SpillError, OSError: a file is damaged or cannot be read; while reading, if it is not the first one.
     """
     prefetch_bytes, threads = check_size("prefetch_bytes", prefetch_bytes), check_count("threads", threads)
@@ -62,16 +63,21 @@ def read_partition(
     schema = opened.batches(start, start, columns=columns).schema
     opened.range_of(start, stop)
 
+    members = [(opened.path, opened.spill_set)]
+
     def tasks() -> Iterator[Task[pa.Table]]:
         yield _task(opened, start, stop, columns)
         for file in remaining:
             other = _opened(file)
             _check_agreement(opened, other, mix_partitioners=mix_partitioners)
+            members.append((other.path, other.spill_set))
             yield _task(other, start, stop, columns)
 
     def batches() -> Iterator[pa.RecordBatch]:
         for table in in_order(tasks(), prefetch_bytes, threads):
             yield from table.to_batches()
+        for missing in find_missing(members):
+            raise missing.error()
 
     return pa.RecordBatchReader.from_batches(schema, batches())
 

@@ -29,6 +29,7 @@ from .messages import (
     read_seal,
     sealed_crc32c,
 )
+from .spill_set import SpillSet
 from .storage.local import read_around_faults
 from .undecodable import UNDECODABLE
 
@@ -42,10 +43,12 @@ class OldIndex:
     Attributes:
         index: what it says.
         is_in_place: it stands where it says that it does, so messages can be expected where it says, too.
+        spill_set: the set that the file belongs to, or None.
     """
 
     index: PartitionIndex
     is_in_place: bool
+    spill_set: SpillSet | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -217,7 +220,8 @@ def _find_index(file: _File, footer_offset: int | None) -> OldIndex | None:
         moved = stop - recorded_end
         read = partial(_read_moved, file, moved)
         try:
-            index = IndexReader.open(read, file.path, recorded_end).whole(read)
+            reader = IndexReader.open(read, file.path, recorded_end)
+            index = reader.whole(read)
         except VersionError:
             if crc32c(memoryview(raw)[:-4]) == int.from_bytes(raw[-4:], "little"):
                 raise
@@ -225,7 +229,7 @@ def _find_index(file: _File, footer_offset: int | None) -> OldIndex | None:
         except SpillError:
             continue
         if not moved or stop == footer_offset:
-            return OldIndex(index, is_in_place=not moved)
+            return OldIndex(index, is_in_place=not moved, spill_set=reader.spill_set)
     return None
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from .checksum import crc32c
-from .errors import REPAIR_ADVICE, ChecksumError, CorruptError
+from .errors import REPAIR_ADVICE, ChecksumError, CorruptError, MismatchError
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -44,6 +44,16 @@ class MissingSpills(NamedTuple):
     paths: list[str]
     total: int
     first_missing: int
+
+    def error(self) -> MismatchError:
+        """An error that names the first file: without the missing spills, rows of a map task would be lost."""
+        there = f"{len(self.paths)} {'is' if len(self.paths) == 1 else 'are'} here"
+        return MismatchError(
+            f"this file belongs to the {self.total} spills of a map task, of which {there}: "
+            f"number {self.first_missing} is missing, counted from 0",
+            path=self.paths[0],
+            advice="wait for the map task to end, or give all of its spills",
+        )
 
 
 def encode_membership(spill_set: SpillSet) -> bytes:

@@ -77,7 +77,7 @@ def inspect(paths: Paths, *, progress: Progress = lambda _count: None) -> Inspec
         What was found. A file that is damaged or cannot be read is no exception: it is in the result.
 
     Raises:
-        ValueError: a directory holds no file.
+        ValueError: there are no paths, or a directory holds no file.
         OSError: a directory cannot be listed.
     """
     return inspect_found(find(paths), progress)

@@ -104,11 +104,13 @@ def find(paths: Paths) -> list[Kind]:
     All of Spark's directories stand at the place of the first of them, since an output may lie in several.
 
     Raises:
-        ValueError: a directory holds no such file.
+        ValueError: there are no paths, or a directory holds no such file.
         SpillError: the same output is there twice.
         OSError: a directory cannot be listed.
     """
     listed = [os.fspath(paths)] if isinstance(paths, (str, PathLike)) else [os.fspath(path) for path in paths]
+    if not listed:
+        raise ValueError("no files: not a single path was given")
     roots = [path for path in listed if os.path.isdir(path) and looks_like_sparks(path)]
     found: list[Kind] = []
     for number, path in enumerate(listed):

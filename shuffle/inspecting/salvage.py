@@ -34,9 +34,11 @@ from spill_format.messages import (
 from spill_format.partitioner import PartitionerDescription, read_partitioner
 from spill_format.range_check import check_decodable
 from spill_format.salvage import Description, describe_damaged
+from spill_format.spill_set import SpillSet
 from spill_format.storage.local import open_regular, read_exactly
 from spill_format.storage.publication import PendingFile, open_pending
 from spill_format.undecodable import UNDECODABLE, is_lack_of_memory
+from spill_format.writer import write_membership
 
 _LISTED_LOSSES = 20
 
@@ -54,6 +56,7 @@ class Salvage:
         damaged_places: ``(start, stop)`` in bytes of what lies among the ranges and is no whole record batch.
         losses: which partitions lost what, ascending; empty where everything is known to be there.
         partitioner: what placed the rows, or None where it is lost or was never known.
+        spill_set: which of a map task's spills the file is, or None where that is lost or it is none.
         target: the new file, or None where none was made.
     """
 
@@ -67,6 +70,7 @@ class Salvage:
     damaged_places: tuple[tuple[int, int], ...]
     losses: tuple[Loss, ...]
     partitioner: PartitionerDescription | None = None
+    spill_set: SpillSet | None = None
     target: str | None = None
 
     @property
@@ -164,9 +168,10 @@ def _salvage(descriptor: int, path: str, progress: Progress) -> Salvage:
     partition_count = description.partition_count or 1 + max((m.partition for m in scan.messages), default=0)
     # Without an end everything up to the end of the file may have been record batches.
     places = gaps_between(messages, start, byte_count if scan.ranges_end is None else scan.ranges_end)
-    partitioner = None
+    partitioner = spill_set = None
     if description.old_index is not None:
         losses = losses_by_index(messages, description.old_index.index)
+        spill_set = description.old_index.spill_set
         if description.old_index.index.layout.partition_count == partition_count:
             partitioner = read_partitioner(description.old_index.index.partitioner, path)
     else:
@@ -182,6 +187,7 @@ def _salvage(descriptor: int, path: str, progress: Progress) -> Salvage:
         damaged_places=tuple(places),
         losses=tuple(losses),
         partitioner=partitioner,
+        spill_set=spill_set,
     )
 
 
@@ -246,3 +252,5 @@ def _write(found: Salvage, descriptor: int, target: PendingFile, progress: Progr
             encoder.write_message(message.partition, message.row_count, metadata[:-SEAL_LENGTH], body)
             progress(len(content))
         encoder.finish()
+        if found.spill_set is not None:
+            write_membership(target, found.spill_set)

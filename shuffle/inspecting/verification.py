@@ -12,11 +12,10 @@ from shuffle.inspecting.checking import Check, Company, Progress
 from shuffle.inspecting.kinds import Kind, Paths, find
 from shuffle.inspecting.results import FileResult, FileVerification, Problem, State, worst
 from shuffle.machine.ordered_threads import OrderedThreads
-from shuffle.merging.formats.arrow import incomplete_sets
 from shuffle.merging.sources import Source, check_partition_counts
 from shuffle.wording import counted
 from spill_format.errors import MismatchError
-from spill_format.spill_set import SpillSet
+from spill_format.spill_set import SpillSet, find_missing
 
 MAXIMUM_THREADS = 8
 """More gain nothing: few disks answer faster to more."""
@@ -73,7 +72,7 @@ def verify(
         The verdicts. A file that is damaged or cannot be read is no exception: it is in the result.
 
     Raises:
-        ValueError: a directory holds no file.
+        ValueError: there are no paths, or a directory holds no file.
         OSError: a directory cannot be listed.
     """
     return Verification(tuple(verify_each(find(paths), fast=fast, threads=threads, progress=progress)))
@@ -131,7 +130,7 @@ def _fitted(verdict: FileResult, company: Company | None, firsts: dict[tuple[obj
     sources = [firsts.setdefault(company.group, company.source), company.source]
     try:
         check_partition_counts(sources)
-        company.format.check_agreement(sources, whole_sets=False)
+        company.format.check_agreement(sources, missing_spills=None)
     except MismatchError as error:
         return replace(verdict, misfit=error)
     return verdict
@@ -157,7 +156,7 @@ def _with_sets(found: Iterable[tuple[FileResult, Company | None]]) -> Iterator[F
         if not begun:
             yield from held
             held.clear()
-    misfits = {error.path: error for error in incomplete_sets(members)}
+    misfits = {error.path: error for error in (each.error() for each in find_missing(members))}
     for verdict in held:
         error = misfits.get(verdict.path)
         is_misfit = error is not None and verdict.state == "ok"

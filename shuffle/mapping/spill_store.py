@@ -11,7 +11,6 @@ import errno
 import os
 import re
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,13 +24,11 @@ from shuffle.merging.verification import verify_written
 from shuffle.options import MapOptions
 from shuffle.report import MergeReport
 from shuffle.warning import warn
-from spill_format.encoder import write_pieces
 from spill_format.errors import TargetExistsError, naming
 from spill_format.layout import PartitionLayout
-from spill_format.spill_set import SpillSet, encode_membership
-from spill_format.storage.local import read_exactly
+from spill_format.spill_set import SpillSet
 from spill_format.storage.publication import PendingFile, open_pending
-from spill_format.structure import read_outline
+from spill_format.writer import write_membership
 
 # Each holds a descriptor, whose usual limit is 1,024 for the whole process, which is not a library's to raise. A name
 # instead would need the lock of an open file, too, or nobody could tell it from what a dead process left.
@@ -148,7 +145,7 @@ class SpillStore:
         identity = os.urandom(16)
         for number, (name, file) in enumerate(self._spills):
             with naming(name):
-                _write_membership(file, SpillSet(identity, number, len(self._spills)))
+                write_membership(file, SpillSet(identity, number, len(self._spills)))
         for name, file in self._spills:
             with naming(name):
                 # Noted before it exists, so that no interrupt in between makes remove_kept forget it.
@@ -248,11 +245,3 @@ def _earlier_spill(path: Path) -> TargetExistsError:
         path=path,
         advice="remove such spills, or let overwrite=True do it",
     )
-
-
-def _write_membership(file: PendingFile, spill_set: SpillSet) -> None:
-    """Write into a finished spill which one of its set it is."""
-    read = partial(read_exactly, file.descriptor, path=str(file.path))
-    outline = read_outline(read, str(file.path), os.fstat(file.descriptor).st_size)
-    os.lseek(file.descriptor, outline.index.summary.membership_offset, os.SEEK_SET)
-    write_pieces(file, [encode_membership(spill_set)])

@@ -180,7 +180,7 @@ def plan_sources(
         raise ValueError(f"there is nothing to merge{why}")
     check_partition_counts(sources)
     mix_partitioners = options is not None and options.mix_partitioners
-    merge_format.check_agreement(sources, mix_partitioners=mix_partitioners, whole_sets=not skipped)
+    merge_format.check_agreement(sources, mix_partitioners=mix_partitioners, missing_spills=len(skipped))
     header = merge_format.header(sources)
     chosen = None
     if options is not None and options.partitions is not None:

@@ -65,7 +65,8 @@ def verify_spills(directory: str | PathLike[str]) -> list[Path]:
     """Verify every partitioned file below a directory: structure, index and checksums.
 
     Returns:
-        The files verified, sorted. Arrow files without partitions are no concern of it, unless named as spills.
+        The files verified, sorted. Arrow files without partitions are no concern of it, unless named as spills. An
+        empty directory is no error, since a test may write nothing: check the list where files must be.
 
     Raises:
         SpillError: the first file, by name, that is damaged.

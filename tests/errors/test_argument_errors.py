@@ -15,6 +15,7 @@ from shuffle import (
     MergeOptions,
     ServeOptions,
     run_join,
+    verify,
 )
 from shuffle.reduce import read_partition
 from spill_format import SpillWriter
@@ -25,6 +26,7 @@ ROWS = pa.table({"key": [1, 2], "text": ["a", "b"]})
 
 
 TABLE: list[Row] = [
+    Raised(ValueError, "no files: not a single path was given", lambda _: verify([])),
     Raised(TypeError, "must be a number of seconds, not '1'", lambda _: FetchOptions(timeout_seconds=wrong("1"))),
     Raised(ValueError, "must be more than 0 and finite, not inf", lambda _: ServeOptions(idle_seconds=float("inf"))),
     Raised(TypeError, "verify must be True or False, not 1", lambda _: MergeOptions(verify=wrong(1))),

@@ -12,6 +12,7 @@ import pytest
 from shuffle import MergeOptions, ShuffleWarning, merge
 from shuffle.testing import Lie, Meanwhile, Real, ScriptedKernel, Step, Zero, Zeroes
 from spill_format import PositionError, SpillError
+from tests.helpers.spark_files import write_spark
 from tests.helpers.spills import merged_ranges, ranges_of
 
 
@@ -75,9 +76,8 @@ def test_a_source_that_changed_after_it_was_merged_stays(
     assert [spill.exists() for spill in spills] == [True, False, False]
 
 
-def test_sources_go_only_when_the_target_survives_a_power_cut(
-    spills: list[Path], target: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def noted_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the calls from now on that make files durable, publish them or remove them."""
     calls = list[str]()
 
     def note(name: str) -> None:
@@ -91,8 +91,26 @@ def test_sources_go_only_when_the_target_survives_a_power_cut(
 
     for name in ("fsync", "link", "unlink"):
         note(name)
+    return calls
+
+
+def test_sources_go_only_when_the_target_survives_a_power_cut(
+    spills: list[Path], target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = noted_calls(monkeypatch)
     merge(spills, target, delete_sources=True)
     assert calls == ["fsync", "link", "fsync", "fsync", "unlink", "unlink", "unlink"]
+
+
+def test_a_repeated_merge_lets_sources_go_only_when_the_target_survives_a_power_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_spark(tmp_path / "shuffle_0_0_0.data", [b"a", b"b"])
+    merge([source], tmp_path / "m.data")
+    calls = noted_calls(monkeypatch)
+    assert merge([source], tmp_path / "m.data", delete_sources=True).repeated
+    # Data, index and checksums of the target: each with its directory, and again. Then those of the source go.
+    assert calls == ["fsync"] * 9 + ["unlink"] * 3
 
 
 def write_count(spills: list[Path], target: Path) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from os import PathLike
 
 from shuffle.merging.arrow_target import target_header, target_index
@@ -14,7 +14,7 @@ from shuffle.options import MergeOptions
 from spill_format.errors import MismatchError, naming
 from spill_format.partitioner import check_partitioners
 from spill_format.range_checksums import CRC32C, RangeChecksums
-from spill_format.spill_set import SpillSet, find_missing
+from spill_format.spill_set import find_missing
 from spill_format.storage.identity import FileIdentity
 from spill_format.storage.local import LOCAL
 from spill_format.storage.publication import PendingFile
@@ -36,7 +36,7 @@ class ArrowFormat:
             return Source(file.path, structure.index.layout, file.identity, structure)
 
     def check_agreement(
-        self, sources: Sequence[Source], *, mix_partitioners: bool = False, whole_sets: bool = True
+        self, sources: Sequence[Source], *, mix_partitioners: bool = False, missing_spills: int | None = 0
     ) -> None:
         """Raise MismatchError where schemas or known partitioners differ, or spills of a map task are missing."""
         first, *others = _structures(sources)
@@ -48,8 +48,9 @@ class ArrowFormat:
                 and (difference := _schema_difference(first, structure)) is not None
             ]
         )
-        if whole_sets:
-            raise_bad(incomplete_sets((each.path, each.spill_set) for each in _structures(sources)))
+        missing = find_missing((each.path, each.spill_set) for each in _structures(sources))
+        if missing_spills is not None and sum(each.total - len(each.paths) for each in missing) > missing_spills:
+            raise_bad([each.error() for each in missing])
         if not mix_partitioners:
             check_partitioners((structure.path, structure.index.partitioner) for structure in _structures(sources))
 
@@ -95,22 +96,6 @@ def borrow_source(descriptor: int, name: str) -> Source:
         identity = FileIdentity.of(os.fstat(descriptor))
         structure = read_structure(descriptor, name)
     return Source(name, structure.index.layout, identity, structure, descriptor)
-
-
-def incomplete_sets(members: Iterable[tuple[str, SpillSet | None]]) -> list[MismatchError]:
-    """Return an error for each map task of whose kept spills some are missing: their rows would be lost in silence.
-
-    Members are paths and sets of all files that are there. Each error names the first spill of its set.
-    """
-    return [
-        MismatchError(
-            f"this file belongs to the {missing.total} spills of a map task, of which {len(missing.paths)} are "
-            f"here: number {missing.first_missing} is missing, counted from 0",
-            path=missing.paths[0],
-            advice="wait for the map task to end, or give all of its spills",
-        )
-        for missing in find_missing(members)
-    ]
 
 
 def _structures(sources: Sequence[Source]) -> list[FileStructure]:

@@ -53,9 +53,15 @@ class MergeFormat(Protocol):
         ...
 
     def check_agreement(
-        self, sources: Sequence[Source], *, mix_partitioners: bool = False, whole_sets: bool = True
+        self, sources: Sequence[Source], *, mix_partitioners: bool = False, missing_spills: int | None = 0
     ) -> None:
-        """Raise MismatchError unless sources of one partition count can become one file."""
+        """Raise MismatchError unless sources of one partition count can become one file.
+
+        Args:
+            sources: at least one.
+            mix_partitioners: whether their partitioners may differ.
+            missing_spills: how many of the spills that map tasks kept may be missing; None: any number.
+        """
         ...
 
     def header(self, sources: Sequence[Source]) -> bytes:

@@ -56,7 +56,7 @@ class SparkFormat:
         return search.open_all(found, lambda paths: _source(read_output(paths)))
 
     def check_agreement(
-        self, sources: Sequence[Source], *, mix_partitioners: bool = False, whole_sets: bool = True
+        self, sources: Sequence[Source], *, mix_partitioners: bool = False, missing_spills: int | None = 0
     ) -> None:
         """Nothing but the number of partitions can be compared: the bytes are opaque."""
 

@@ -17,9 +17,9 @@ from shuffle.inspecting.verification import verify, verify_each
 from spill_format import SpillFile, SpillWriter
 from spill_format.errors import CorruptError, NotPartitionedError, TruncatedError
 from spill_format.partitioner import PartitionerColumn, PartitionerDescription
-from spill_format.spill_set import SpillSet, encode_membership
 from tests.helpers.anatomy import Anatomy
 from tests.helpers.inspections import inspected, verified
+from tests.helpers.kept_spills import kept_spills, said_of
 from tests.helpers.spills import SCHEMA, batch_of, random_spill, random_spills
 
 
@@ -175,19 +175,12 @@ def test_spills_of_a_directory_that_a_merge_would_refuse_are_unfit(
 )
 def test_a_set_of_spills_that_is_not_whole_is_named_once(tmp_path: Path, given: list[int], unfit: int | None) -> None:
     """Of a directory, which a merge would take as it is; of files given by name, nobody knows what else there is."""
-    for number in given:
-        path = random_spill(tmp_path / f"{number}.spill.arrow", [3])
-        with SpillFile(path) as file:
-            place = file.membership_offset
-        with path.open("r+b") as writer:
-            writer.seek(place)
-            writer.write(encode_membership(SpillSet(b"a map task's set", number, 3)))
-    random_spill(tmp_path / "alone.spill.arrow", [3])
+    kept_spills(tmp_path, given)
+    random_spill(tmp_path / "alone.spill.arrow", [3, 0, 50])
     found = {Path(file.path).name: file for file in verify(tmp_path).files}
 
     bad = [name for name, file in found.items() if file.state != "ok"]
     assert bad == ([] if unfit is None else [f"{unfit}.spill.arrow"])
     if unfit is not None:
-        said = f"{len(given)} are here: number {min({0, 1, 2} - set(given))} is missing"
-        assert said in (found[f"{unfit}.spill.arrow"].problem or "")
+        assert said_of(given) in (found[f"{unfit}.spill.arrow"].problem or "")
     assert verify([tmp_path / f"{number}.spill.arrow" for number in given]).is_sound
