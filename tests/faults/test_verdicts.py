@@ -115,11 +115,12 @@ def test_nobody_writes_what_verify_would_call_damaged(tmp_path: Path, write: Cal
 @pytest.mark.parametrize("suffix", [".parquet", ".arrow", ".csv", ".jsonl"])
 def test_inputs_whose_text_is_none_are_named(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"rows{suffix}"
-    write_input = {
-        ".csv": lambda _rows, path: path.write_bytes(b'key,text\n1,a\n2,"\xff\xfe"\n'),
-        ".jsonl": lambda _rows, path: path.write_bytes(b'{"key":1,"text":"a"}\n{"key":2,"text":"\xff\xfe"}\n'),
-    }.get(suffix, INPUT_WRITERS[suffix])
-    write_input(pa.table(NO_ROWS), path)
+    if suffix == ".csv":
+        path.write_bytes(b'key,text\n1,a\n2,"\xff\xfe"\n')
+    elif suffix == ".jsonl":
+        path.write_bytes(b'{"key":1,"text":"a"}\n{"key":2,"text":"\xff\xfe"}\n')
+    else:
+        INPUT_WRITERS[suffix](pa.table(NO_ROWS), path)
     with pytest.raises(InputError, match=rf"rows{suffix}: .*(UTF8|utf-8)"):
         partition_files([path], tmp_path / "out.arrow", 2, by=["key"])
     assert list(tmp_path.iterdir()) == [path]
