@@ -4,9 +4,7 @@ import ast
 
 import pytest
 
-from tests.errors.messages import all_sites, is_said, makes_spill_errors, sites_of, words_of_tests
-
-SITES = all_sites()
+from tests.errors.messages import Site, all_sites, is_said, makes_spill_errors, sites_of, words_of_tests
 
 UNSAID = {
     "the sources' ranges changed while they were merged": "needs a range that heals while it is looked at again",
@@ -23,19 +21,24 @@ UNSAID = {
 """Messages that no test can wait for, and why."""
 
 
-def test_a_test_waits_for_each_message() -> None:
+@pytest.fixture(scope="module")
+def sites() -> list[Site]:
+    return all_sites()
+
+
+def test_a_test_waits_for_each_message(sites: list[Site]) -> None:
     words = words_of_tests()
-    unsaid = {site.text: f"{site.module}:{site.line}" for site in SITES if not is_said(site.text, words)}
+    unsaid = {site.text: f"{site.module}:{site.line}" for site in sites if not is_said(site.text, words)}
 
     assert unsaid == {}, "write a test that provokes each, and waits for three words of it"
 
 
-def test_what_no_test_waits_for_is_in_the_source() -> None:
-    assert UNSAID.keys() <= {site.text for site in SITES}
+def test_what_no_test_waits_for_is_in_the_source(sites: list[Site]) -> None:
+    assert UNSAID.keys() <= {site.text for site in sites}
 
 
-def test_every_error_about_a_file_names_it() -> None:
-    assert [site for site in SITES if makes_spill_errors(site) and "path" not in site.keywords] == []
+def test_every_error_about_a_file_names_it(sites: list[Site]) -> None:
+    assert [site for site in sites if makes_spill_errors(site) and "path" not in site.keywords] == []
 
 
 @pytest.mark.parametrize(

@@ -182,7 +182,15 @@ def test_every_compression_and_alignment_is_read_by_all(
 @each_reader
 @pytest.mark.parametrize(
     ("filled", "partition_count"),
-    [([], 1), ([], 5), ([0], 1), ([0], 5), ([4], 5), ([2], 5), (range(0, 100_000, 7), 100_000)],
+    [
+        ([], 1),
+        ([], 5),
+        ([0], 1),
+        ([0], 5),
+        ([4], 5),
+        ([2], 5),
+        pytest.param(range(0, 100_000, 7), 100_000, marks=pytest.mark.slow),
+    ],
     ids=["no rows", "no rows in five", "one", "first of five", "last of five", "middle of five", "hundred thousand"],
 )
 def test_every_shape_is_read_by_all(

@@ -69,7 +69,12 @@ def selected(table: pa.Table, condition: str) -> pa.Table:
 
 
 @pytest.mark.parametrize(
-    ("keys", "memory"), [("tailnum", "1MiB"), ("carrier,flight,dep_time", "8MiB"), ("arr_delay", "1GiB")]
+    ("keys", "memory"),
+    [
+        pytest.param("tailnum", "1MiB", marks=pytest.mark.slow),
+        ("carrier,flight,dep_time", "8MiB"),
+        ("arr_delay", "1GiB"),
+    ],
 )
 def test_every_flight_is_where_the_partitioner_names_it(
     inputs: Path, tmp_path: Path, table: pa.Table, keys: str, memory: str

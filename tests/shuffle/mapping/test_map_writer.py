@@ -37,7 +37,7 @@ def target(directory: Path) -> Path:
 
 
 # rows, rows of a batch, partitions, options
-CASES: dict[str, tuple[int, int, int, dict[str, Any]]] = {
+CASES: dict[str, Any] = {
     "no spill": (20_000, 3000, 7, {}),
     "one row": (1, 1, 5, {}),
     "one partition": (10_000, 999, 1, {"memory_bytes": MIB}),
@@ -47,7 +47,7 @@ CASES: dict[str, tuple[int, int, int, dict[str, Any]]] = {
     "batches of a row": (2000, 1, 20, {"memory_bytes": MIB}),
     "more partitions than rows": (1000, 100, 10_000, {"memory_bytes": MIB}),
     "many partitions, spilled": (100_000, 10_000, 5000, {"memory_bytes": 2 * MIB}),
-    "100,000 partitions": (150_000, 10_000, 100_000, {"memory_bytes": 8 * MIB}),
+    "100,000 partitions": pytest.param(150_000, 10_000, 100_000, {"memory_bytes": 8 * MIB}, marks=pytest.mark.slow),
     "lz4": (100_000, 10_000, 20, {"memory_bytes": 2 * MIB, "compression": "lz4"}),
     "zstd": (20_000, 10_000, 20, {"compression": "zstd"}),
     "alignment": (100_000, 10_000, 20, {"memory_bytes": 2 * MIB, "alignment": 4096}),
@@ -192,6 +192,7 @@ def test_kept_spills_merge_into_the_target(directory: Path, row_count: int) -> N
     assert sum(row_counts) == row_count
 
 
+@pytest.mark.slow
 def test_more_spills_than_descriptors_are_joined(target: Path) -> None:
     batches = list(batches_of(300_000, 10_000, text_length=200))
     partitioner = HashPartitioner(["key"], 3)

@@ -174,6 +174,7 @@ def test_a_spill_that_appears_meanwhile_is_kept_and_refused(target: Path, option
     assert other.read_bytes() == b"another task's"
 
 
+@pytest.mark.slow
 def test_more_spills_than_may_be_open_are_merged_into_fewer(target: Path, tmp_path: Path) -> None:
     batches = [pa.record_batch([[n], [n], ["x" * MIB]], SCHEMA) for n in range(200)]
     report, _ = write_all(target, batches, PARTITIONER, memory_bytes=MIB, spills_only=True, threads=1)

@@ -320,6 +320,7 @@ def test_batches_are_row_groups_or_equal_parts_of_them(tmp_path: Path, group_row
     assert all(most - 1024 <= batch.num_rows <= most for batch in batches[1:])
 
 
+@pytest.mark.slow
 def test_rows_that_become_wide_make_batches_small_again(tmp_path: Path) -> None:
     width, count = 20_000, 30_000
     words = [f"{n:04}" * (width // 4) for n in range(40)]
