@@ -192,7 +192,7 @@ CASES = {
         ["--verify reads OUT again, and --spills-only makes"],
     ),
     "partition with a bad size": (f"{PARTITION} --memory 1GB", ["--memory", "1GB", "GiB"]),
-    "partition with too little memory": (f"{PARTITION} --memory 10KiB", ["--memory", "1048576 bytes"]),
+    "partition with too little memory": (f"{PARTITION} --memory 10KiB", ["--memory", "the least is 1.0 MiB"]),
     "partition with a bad alignment": (f"{PARTITION} --alignment 100", ["alignment", "power of two", "100"]),
     "partition with a bad spill directory": (f"{PARTITION} --spill-dir gone --keep-spills", ["gone", "No such file"]),
     "inspect of a missing file": ("shuffle inspect gone.arrow", ["gone.arrow: No such file or directory"]),
