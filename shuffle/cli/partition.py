@@ -121,7 +121,7 @@ Examples:
     "executor_url",
     metavar="URL",
     help="Read with the workers of a cluster, one task a file: dask://HOST:PORT or ray://HOST:PORT. All workers must "
-    "see the inputs and OUT's directory. Rows are placed with --by only.",
+    "see the inputs and OUT's directory. Rows are placed with --by or --range.",
 )
 @click.option("--keep-spills", is_flag=True, help="Keep the spills under OUT's name with a number and .spill.arrow.")
 @click.option(
@@ -222,7 +222,7 @@ def _partitioned(
     from shuffle.jobs.partitioning import executor_of, partition_files_on
     from shuffle.options import MapOptions
 
-    wanted = {name: rows[name] for name in ("by", "columns", "where", "csv")}
+    wanted = {name: rows[name] for name in ("by", "range", "columns", "where", "csv")}
     with executor_of(executor_url) as executor:
         return partition_files_on(executor, inputs, target, count, options=MapOptions(**options), **wanted)
 
@@ -237,8 +237,11 @@ def _check_usage(ways: Sequence[str], chosen: Mapping[str, Any]) -> None:
     if len(ways) != 1:
         problem = "one of --by, --range, --round-robin is needed"
         raise click.UsageError(f"{problem}, not {' and '.join(ways)}" if ways else problem, context)
-    if chosen["executor_url"] and (ways != ["--by"] or chosen["keep_spills"] or chosen["spills_only"]):
-        raise click.UsageError("--executor takes --by, and neither --keep-spills nor --spills-only", context)
+    if chosen["executor_url"] and ways == ["--round-robin"]:
+        problem = "--executor takes --by or --range: a task does not know how many rows are before its own"
+        raise click.UsageError(f"{problem}, which --round-robin would need", context)
+    if chosen["executor_url"] and (chosen["keep_spills"] or chosen["spills_only"]):
+        raise click.UsageError("--executor takes neither --keep-spills nor --spills-only", context)
     if chosen["spills_only"] and chosen["verify"]:
         raise click.UsageError("--verify reads OUT again, and --spills-only makes none", context)
     if chosen["spills_only"] and chosen["method"] not in {None, "auto"}:

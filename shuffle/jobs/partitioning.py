@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 import secrets
 from collections.abc import Iterator, Sequence
@@ -25,16 +26,18 @@ from shuffle.jobs.progress import Progress
 from shuffle.jobs.report import JobReport
 from shuffle.merging.merge import merge
 from shuffle.options import MapOptions
-from shuffle.partitioners import HashPartitioner
+from shuffle.partitioners import HashPartitioner, Partitioner
 from shuffle.report import MergeReport
+from shuffle.rows.bounds import range_partitioner
 from shuffle.rows.csv_options import CsvOptions
 from shuffle.rows.errors import InputError
 from shuffle.rows.inputs import Inputs
+from shuffle.rows.placement import SortKey
 
 
 @contextmanager
 def executor_of(url: str) -> Iterator[Executor]:
-    """The executor of a cluster: ``dask://HOST:PORT`` is a Dask scheduler, ``ray://HOST:PORT`` a Ray cluster.
+    """The executor of a cluster: ``dask://HOST:PORT`` is a Dask scheduler, ``ray://HOST:PORT`` a Ray Client server.
 
     Raises:
         ValueError: the URL is of neither.
@@ -53,7 +56,7 @@ def executor_of(url: str) -> Iterator[Executor]:
 
         from shuffle.jobs.ray import RayExecutor
 
-        ray.init(parts.netloc, log_to_driver=False)
+        ray.init(url, log_to_driver=False)
         try:
             yield RayExecutor()
         finally:
@@ -68,7 +71,8 @@ def partition_files_on(  # noqa: PLR0913 (as partition_files)
     target: str | PathLike[str],
     partitions: int,
     *,
-    by: Sequence[str],
+    by: Sequence[str] = (),
+    range: Sequence[SortKey] = (),  # noqa: A002 (the command's name for it)
     columns: Sequence[str] | None = None,
     where: str | None = None,
     csv: CsvOptions | None = None,
@@ -82,8 +86,8 @@ def partition_files_on(  # noqa: PLR0913 (as partition_files)
 
     Args:
         executor: the engine.
-        inputs, target, partitions, by, columns, where, csv: as for ``shuffle.partition_files``; ``columns`` must name
-            those of ``by``, too.
+        inputs, target, partitions, by, range, columns, where, csv: as for ``shuffle.partition_files``; ``columns`` must
+            name those of ``by`` or ``range``, too. The driver takes the sample for ``range``.
         progress: is told of map tasks.
         options: of each map task; ``merge`` of the last merge.
 
@@ -93,10 +97,15 @@ def partition_files_on(  # noqa: PLR0913 (as partition_files)
     """
     options = options or MapOptions()
     paths = tuple(os.path.abspath(path) for path in inputs)
-    if columns is not None and (missing := [name for name in by if name not in columns]):
-        raise InputError(f"on an engine, the columns to write must include those of by: {', '.join(missing)}")
+    placing = [*by, *(key.column for key in range)]
+    if columns is not None and (missing := [name for name in placing if name not in columns]):
+        raise InputError(f"on an engine, the columns to write must include those that place rows: {', '.join(missing)}")
     rows = _inputs(paths, where, csv)
-    partitioner = HashPartitioner(by, partitions)
+    partitioner: Partitioner
+    if by:
+        partitioner = HashPartitioner(by, partitions)
+    else:
+        partitioner = range_partitioner(rows, range, partitions, options.memory_bytes)
     partitioner.check_schema(rows.schema)
     read = partial(_read_part, paths, where, csv, None if columns is None else tuple(columns), options.memory_bytes)
     engine = Engine(executor)
@@ -104,7 +113,7 @@ def partition_files_on(  # noqa: PLR0913 (as partition_files)
         [len(rows.parts)], partitions, Rules(slots=engine.slots, running=engine.queued, merges="never"), reduces=False
     )
     name = secrets.token_hex(6)
-    sides = [JoinSide(range(len(rows.parts)), read, partitioner)]
+    sides = [JoinSide(builtins.range(len(rows.parts)), read, partitioner)]
     loop = Loop(plan, engine, sides, _nothing, JobOptions(map=options), JobReport(name, partitions))
     merged: list[MergeReport] = []
 
