@@ -34,6 +34,7 @@ COMMON = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.memory": "512m",
     "spark.log.level": "ERROR",
+    "spark.cleaner.referenceTracking": "false",  # or files of a job are gone once the JVM has collected its garbage
     "spark.sql.adaptive.enabled": "false",
     "spark.shuffle.sort.bypassMergeThreshold": "1",
     "spark.shuffle.spill.numElementsForceSpillThreshold": "100",

@@ -14,6 +14,7 @@ from shuffle.merging.push_merge import merge_pushed
 from shuffle.merging.sources import BadSourcesError
 from spill_format import TargetExistsError
 from spill_format.spark.pushed import read_pushed
+from spill_format.storage.identity import FileIdentity
 from tests.helpers.commands import json_of
 from tests.helpers.spark_files import write_spark
 
@@ -75,10 +76,10 @@ def test_of_a_map_that_comes_twice_the_first_counts(roots: list[Path], out: Path
 
 def test_the_same_merge_again_succeeds_and_changes_nothing(roots: list[Path], out: Path) -> None:
     merge_pushed(roots, out, application="a")
-    before = {path: path.stat() for path in out.iterdir()}
+    before = {path: FileIdentity.of(path.stat()) for path in out.iterdir()}
 
     assert merge_pushed(roots, out, application="a").repeated_count == 2
-    assert {path: path.stat() for path in out.iterdir()} == before
+    assert {path: FileIdentity.of(path.stat()) for path in out.iterdir()} == before
 
 
 def test_a_merge_that_was_interrupted_goes_on_where_it_was(roots: list[Path], out: Path) -> None:
