@@ -120,6 +120,7 @@ class SpillEncoder:
         self._partition = 0  # of the last call
         self._last: Message | None = None  # its padding is not yet known
         self._last_partition = 0
+        self._last_checksum: int | None = None  # of its body, if known
         self._rows = np.zeros(self.partition_count, dtype=np.int64)
         self._partitions = array("q")  # one element a message, like the four arrays below
         self._metadata_lengths = array("i")
@@ -140,15 +141,24 @@ class SpillEncoder:
             self._unusable = _reason(error)
             raise
 
-    def write_message(self, partition: int, row_count: int, metadata: Bytes, body: Bytes) -> None:
+    def write_message(
+        self,
+        partition: int,
+        row_count: int,
+        metadata: Bytes,
+        body: tuple[Bytes, ...],
+        body_checksum: int | None = None,
+    ) -> None:
         """Append a record batch of the stored schema that is serialized already: metadata without its seal, and body.
 
-        The caller answers for partitions in non-decreasing order. Both are borrowed until the next call.
+        The caller answers for partitions in non-decreasing order, and for the body's CRC-32C where it gives one. The
+        metadata is borrowed until the next call, the body until it is written.
         """
         self._check_usable()
         try:
             self._flush_last(next_partition=partition)
-            self._last, self._last_partition = Message(memoryview(metadata), (memoryview(body),)), partition
+            self._last, self._last_partition = Message(memoryview(metadata), body), partition
+            self._last_checksum = body_checksum
             self._rows[partition] += row_count
         except BaseException as error:
             self._unusable = _reason(error)
@@ -204,6 +214,7 @@ class SpillEncoder:
         if self._stored_schema is not self.schema:
             batch = to_storage(batch, self._stored_schema)
         self._last, self._last_partition = self._serializer.serialize(batch), partition
+        self._last_checksum = None
         self._rows[partition] += batch.num_rows
 
     def _flush_last(self, next_partition: int | None) -> None:
@@ -211,9 +222,11 @@ class SpillEncoder:
         if self._last is None:
             return
         (metadata, body), partition = self._last, self._last_partition
-        body_length, body_checksum = sum(map(len, body)), 0
-        for piece in body:
-            body_checksum = crc32c(piece, body_checksum)
+        body_length, body_checksum = sum(map(len, body)), self._last_checksum
+        if body_checksum is None:
+            body_checksum = 0
+            for piece in body:
+                body_checksum = crc32c(piece, body_checksum)
         end = self._position + len(metadata) + SEAL_LENGTH + body_length
         padding = padding_to(8 if partition == next_partition else self.alignment, end)
         sealed = seal_metadata(metadata, partition, body_checksum, padding)

@@ -32,11 +32,11 @@ MESSAGE_SEAL_MAGIC = b"SEAL"
 PREFIX_LENGTH = _MESSAGE_PREFIX.size
 SEAL_LENGTH = _SEAL.size
 SMALLEST_METADATA_LENGTH = PREFIX_LENGTH + 8 + SEAL_LENGTH  # the least that a flatbuffer takes is eight bytes
-_MESSAGE_HEADER_SLOT = 2  # of Arrow's Message table (Message.fbs)
-_MESSAGE_BODY_LENGTH_SLOT = 3
-_BATCH_ROWS_SLOT = 0  # of its RecordBatch table
-_BATCH_NODES_SLOT = 1
-_BATCH_BUFFERS_SLOT = 2
+MESSAGE_HEADER_SLOT = 2  # of Arrow's Message table (Message.fbs)
+MESSAGE_BODY_LENGTH_SLOT = 3
+BATCH_ROWS_SLOT = 0  # of its RecordBatch table
+BATCH_NODES_SLOT = 1
+BATCH_BUFFERS_SLOT = 2
 _BATCH_COMPRESSION_SLOT = 3
 _COMPRESSION_CODEC_SLOT = 0  # of its BodyCompression table
 _CODECS = {0: "lz4", 1: "zstd"}  # its enumeration CompressionType
@@ -222,7 +222,7 @@ def read_codec(metadata: bytes | memoryview) -> str | None:
     """
     flatbuffer = bytes(metadata[PREFIX_LENGTH:])
     try:
-        header = field_position(flatbuffer, _MESSAGE_HEADER_SLOT)
+        header = field_position(flatbuffer, MESSAGE_HEADER_SLOT)
         if header is None:
             raise ValueError("the message has no header")
         batch = header + unsigned(flatbuffer, header)
@@ -247,13 +247,13 @@ def read_batch_size(metadata: bytes | memoryview) -> BatchSize:
     """
     flatbuffer = bytes(metadata[PREFIX_LENGTH:])
     try:
-        header = field_position(flatbuffer, _MESSAGE_HEADER_SLOT)
+        header = field_position(flatbuffer, MESSAGE_HEADER_SLOT)
         if header is None:
             raise ValueError("the message has no header")
         batch = header + unsigned(flatbuffer, header)
-        rows = field_position(flatbuffer, _BATCH_ROWS_SLOT, batch)
-        nodes = field_position(flatbuffer, _BATCH_NODES_SLOT, batch)
-        body_length = field_position(flatbuffer, _MESSAGE_BODY_LENGTH_SLOT)
+        rows = field_position(flatbuffer, BATCH_ROWS_SLOT, batch)
+        nodes = field_position(flatbuffer, BATCH_NODES_SLOT, batch)
+        body_length = field_position(flatbuffer, MESSAGE_BODY_LENGTH_SLOT)
         # A flatbuffer leaves out a field that has its default.
         size = BatchSize(
             row_count=0 if rows is None else signed(flatbuffer, rows),
@@ -278,9 +278,9 @@ def decompressed_bytes(message: memoryview, metadata_length: int) -> int:
         return len(body)
     flatbuffer = bytes(metadata[PREFIX_LENGTH:])
     try:
-        header = field_position(flatbuffer, _MESSAGE_HEADER_SLOT)
+        header = field_position(flatbuffer, MESSAGE_HEADER_SLOT)
         assert header is not None  # it has a codec
-        buffers = field_position(flatbuffer, _BATCH_BUFFERS_SLOT, header + unsigned(flatbuffer, header))
+        buffers = field_position(flatbuffer, BATCH_BUFFERS_SLOT, header + unsigned(flatbuffer, header))
         places = b"" if buffers is None else flatbuffer[vector(flatbuffer, buffers, 16)]
         total = 0
         for offset, length in struct.iter_unpack("<qq", places):

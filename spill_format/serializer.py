@@ -22,7 +22,7 @@ class Message(NamedTuple):
     """A serialized record batch: metadata with its prefix, and the body in pieces."""
 
     metadata: memoryview
-    body: tuple[memoryview, ...]
+    body: tuple[bytes | memoryview, ...]
 
 
 class Serializer:

@@ -249,7 +249,7 @@ def _write(found: Salvage, descriptor: int, target: PendingFile, progress: Progr
                     offset=message.start,
                     advice="repair a copy that nobody writes to",
                 )
-            encoder.write_message(message.partition, message.row_count, metadata[:-SEAL_LENGTH], body)
+            encoder.write_message(message.partition, message.row_count, metadata[:-SEAL_LENGTH], (body,))
             progress(len(content))
         encoder.finish()
         if found.spill_set is not None:

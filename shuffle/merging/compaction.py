@@ -89,7 +89,7 @@ class _Encoded(NamedTuple):
     partition: int
     row_count: int
     metadata: memoryview
-    body: bytes | memoryview
+    body: tuple[bytes | memoryview, ...]
 
 
 class _Decoded(NamedTuple):
@@ -182,7 +182,7 @@ class _Compactor:
             rows = from_sortable(group.joined(), self._stored_schema)
             metadata, pieces = serializer.serialize(rows)
             body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-            encoded.append(_Encoded(group.partition, rows.num_rows, metadata, body))
+            encoded.append(_Encoded(group.partition, rows.num_rows, metadata, (body,)))
         return encoded
 
 
