@@ -52,9 +52,11 @@ class MapReport:
         spilled_bytes: their sizes together.
         merge: what merging them did; None where there was nothing to merge.
         layout: offsets, rows and CRC-32C of each partition of the target; None without a target. Not in ``as_dict``.
+        native: whether compiled functions took the rows apart (``shuffle.native``).
+        page_faults: of the process meanwhile, without reading from a disk: pieces of memory that were new to it.
         seconds_partitioning: computing partition numbers.
-        seconds_sorting: bringing rows into partition order, summed over the threads that do.
-        seconds_writing: joining rows into record batches, serializing and writing them, spills and output alike.
+        seconds_sorting: bringing rows into partition order and encoding them, summed over the threads that do.
+        seconds_writing: writing what was encoded, spills and output alike.
         seconds_merging: merging spills.
         seconds: from the making of the writer to publication.
     """
@@ -70,6 +72,8 @@ class MapReport:
     spilled_bytes: int = 0
     merge: MergeReport | None = None
     layout: PartitionLayout | None = None
+    native: bool = False
+    page_faults: int = 0
     seconds_partitioning: float = 0.0
     seconds_sorting: float = 0.0
     seconds_writing: float = 0.0

@@ -50,6 +50,7 @@ def _text(diagnosis: Diagnosis) -> str:
         ("sendfile", _said(diagnosis.methods["sendfile"])),
         ("open sources", f"{diagnosis.descriptors:,} at the same time (ulimit -n)"),
         ("threads", counted(diagnosis.cores, "core")),
+        ("map tasks", "compiled functions" if diagnosis.native else "functions in numpy, slower (see the guide)"),
     ]
     return "\n\n".join((aligned(facts, left=(0, 1)), _rates(diagnosis)))
 

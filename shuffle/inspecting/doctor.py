@@ -27,6 +27,7 @@ from shuffle.merging.copy.ladder import METHODS
 from shuffle.merging.copy.workers import copy_spans
 from shuffle.merging.plan import MergePlan, plan_merge
 from shuffle.merging.sources import Source, SourceDescriptors, descriptor_limit
+from shuffle.native import is_native
 from shuffle.options import METHOD_NAMES, MergeOptions, MethodName
 from spill_format.layout import PartitionLayout
 from spill_format.storage.identity import FileIdentity
@@ -79,6 +80,7 @@ class Diagnosis:
         methods: whether the kernel copies between files of this directory, by method.
         descriptors: how many sources can be open at the same time.
         cores: that this process may run on.
+        native: whether map tasks use compiled functions (``shuffle.native``).
         rates: every method with every range size.
         choices: of ``auto``, by range size.
     """
@@ -92,6 +94,7 @@ class Diagnosis:
     methods: Mapping[MethodName, Trial]
     descriptors: int
     cores: int
+    native: bool
     rates: tuple[Rate, ...]
     choices: tuple[Choice, ...]
 
@@ -141,6 +144,7 @@ def doctor(directory: str | PathLike[str], *, progress: Callable[[int], None] = 
         methods=trials,
         descriptors=descriptor_limit(1),
         cores=usable_cores(),
+        native=is_native(),
         rates=tuple(rates),
         choices=tuple(_choice(range_bytes, system, trials["clone"].works, rates) for range_bytes in RANGE_BYTES),
     )

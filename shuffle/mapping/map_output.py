@@ -24,13 +24,14 @@ class MapOutput:
     Args:
         path: the target's name, after which spills are named, too.
         options: of the map task.
+        partition_count: P.
 
     Raises:
         TargetExistsError: the target is there, or a spill that would be kept, and ``overwrite`` is off.
         OSError: target or spill directory cannot be written.
     """
 
-    def __init__(self, path: Path, options: MapOptions) -> None:
+    def __init__(self, path: Path, options: MapOptions, partition_count: int) -> None:
         self.layout: PartitionLayout | None = None
         """Of the target, once it is published."""
         self.byte_count: int = 0
@@ -44,7 +45,7 @@ class MapOutput:
             None if options.spills_only else open_pending(path, overwrite=merge.overwrite, durable=merge.durable)
         )
         try:
-            self.spills: SpillStore = SpillStore(path, options)
+            self.spills: SpillStore = SpillStore(path, options, partition_count)
         except BaseException:
             if self._target is not None:
                 self._target.discard()

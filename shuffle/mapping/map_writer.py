@@ -7,6 +7,7 @@ threads: cuts and spills follow from the rows alone.
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Iterable
 from os import PathLike
@@ -15,13 +16,14 @@ from typing import Any, Self, Unpack
 
 import pyarrow as pa
 
-from shuffle.arrays.sortable import from_sortable
+from shuffle.arrays.stand_ins import with_types_of
 from shuffle.machine.ordered_threads import OrderedThreads
+from shuffle.mapping.block_encoders import block_encoder
 from shuffle.mapping.held_blocks import HeldBlocks
 from shuffle.mapping.map_output import MapOutput
-from shuffle.mapping.sorted_block import Piece, plan_windows, window_batches
 from shuffle.mapping.spill_store import Written
 from shuffle.mapping.write_behind import WriteBehind
+from shuffle.native import is_native
 from shuffle.option_kinds import options_of
 from shuffle.options import MapKeywords, MapOptions
 from shuffle.partitioners import Partitioner
@@ -73,7 +75,7 @@ class MapWriter:
         options: MapOptions | None = None,
         **keywords: Unpack[MapKeywords],
     ) -> None:
-        self._started = time.perf_counter()
+        self._started, self._faults_before = time.perf_counter(), _page_faults()
         self._options = options_of(MapOptions, options, keywords)
         if not isinstance(schema, pa.Schema):
             raise TypeError(f"schema must be a pyarrow.Schema, not {schema!r}")
@@ -85,11 +87,12 @@ class MapWriter:
         partitioner.check_schema(schema)
         self._described_partitioner = describe(partitioner, schema)
         self._target = Path(target)
-        self._output = MapOutput(self._target, self._options)
+        self._output = MapOutput(self._target, self._options, partitioner.partition_count)
         self._alignment: int | None = None  # of all files, chosen when the first one is written
         self._threads = OrderedThreads(self._options.threads)
+        encoder = block_encoder(self._stored_schema, self._options.compression)
         self._held = HeldBlocks(
-            self._stored_schema, partitioner, self._options.memory_bytes, self._threads, self._spill
+            encoder, partitioner, self._options.memory_bytes, self._threads, self._spill, self._join_spills
         )
         self._seconds_writing = 0.0
         self._closed = self._failed = False
@@ -119,7 +122,7 @@ class MapWriter:
         if self._closed:
             raise ValueError(f"{self._target}: the writer is closed")
         schema, batches = _schema_and_batches(rows)
-        if (difference := describe_difference(self._schema, schema)) is not None:
+        if (difference := describe_difference(self._schema, with_types_of(schema, self._schema))) is not None:
             raise ValueError(f"the rows have another schema than the writer: {difference}")
         was_failed, self._failed = self._failed, True
         for batch in batches:
@@ -165,21 +168,26 @@ class MapWriter:
 
     def _finish(self) -> None:
         """Publish what was asked for, from the rows in memory or from spills."""
-        self._held.sort_gathered()
+        self._held.encode_gathered()
         if not self._output.is_spilled:
             self._output.publish_rows(self._write_blocks)
             return
-        if self._held.has_blocks or self._output.spills.count == 0:
+        if self._held.has_rows or self._output.spills.count == 0:
             self._held.spill_all()
         self._threads.close()  # what their memory holds can be given back once they are gone
+        self._held.discard()
         self._output.publish_spills()
 
     def _spill(self) -> None:
         self._output.spills.add(self._write_blocks)
 
+    def _join_spills(self) -> None:
+        if self._output.spills.are_many:
+            self._held.release()
+            self._output.spills.join()
+
     def _write_blocks(self, file: PendingFile) -> Written:
         """Write a whole partitioned file of the blocks."""
-        blocks = self._held.blocks()
         partition_count = self._partitioner.partition_count
         if self._alignment is None:
             self._alignment = self._output.chosen_alignment(self._held.row_bytes, partition_count)
@@ -195,16 +203,12 @@ class MapWriter:
                     behind.write if self._threads.threads > 1 else None,
                     partitioner=self._described_partitioner,
                 )
-                for batches in self._threads.map(self._stored_batches, plan_windows(blocks, partition_count)):
-                    for partition, batch in batches:
-                        encoder.write(partition, batch)
+                for message in self._held.encoded():
+                    encoder.write_message(*message)
                 layout = encoder.finish()
         finally:
             self._seconds_writing += time.perf_counter() - started
         return Written(encoder.byte_count, layout)
-
-    def _stored_batches(self, window: list[Piece]) -> list[tuple[int, pa.RecordBatch]]:
-        return [(partition, from_sortable(rows, self._stored_schema)) for partition, rows in window_batches(window)]
 
     def _reported(self) -> MapReport:
         held, output, spills = self._held, self._output, self._output.spills
@@ -220,6 +224,8 @@ class MapWriter:
             spilled_bytes=spills.byte_count,
             merge=output.merged,
             layout=output.layout,
+            native=is_native(),
+            page_faults=_page_faults() - self._faults_before,
             seconds_partitioning=held.seconds["partitioning"],
             seconds_sorting=held.seconds["sorting"],
             seconds_writing=self._seconds_writing,
@@ -233,6 +239,10 @@ class MapWriter:
         self._threads.close()
         self._output.close()
         self._held.discard()
+
+
+def _page_faults() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
 def _schema_and_batches(rows: Any) -> tuple[pa.Schema, Iterable[pa.RecordBatch]]:

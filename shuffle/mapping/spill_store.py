@@ -14,8 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import pyarrow as pa
-
+from shuffle.machine.free_memory import give_back_memory
 from shuffle.merging.formats.arrow import ARROW, borrow_source
 from shuffle.merging.merge import plan_sources
 from shuffle.merging.sources import SPILL_PATTERN, Source
@@ -33,6 +32,9 @@ from spill_format.writer import write_membership
 # Each holds a descriptor, whose usual limit is 1,024 for the whole process, which is not a library's to raise. A name
 # instead would need the lock of an open file, too, or nobody could tell it from what a dead process left.
 _MAXIMUM_SPILLS = 128
+
+_RANGE_BYTES = 100  # what planning and copying takes for a partition of a spill: offset, rows, checksum, place
+_FEWEST_SPILLS = 8  # worth joining
 
 
 def spill_directories(target: Path, options: MapOptions) -> list[Path]:
@@ -67,12 +69,14 @@ def _stem(target: Path) -> str:
 class SpillStore:
     """The spills of the map output ``target``, in the order in which they were written.
 
+    When merging them would take half of the task's memory, or too many descriptors, they are joined into one.
+
     Raises:
         TargetExistsError: spills are to be kept, earlier ones are there, and ``overwrite`` is off.
         OSError: no spill directory can be written.
     """
 
-    def __init__(self, target: Path, options: MapOptions) -> None:
+    def __init__(self, target: Path, options: MapOptions, partition_count: int) -> None:
         self.count: int = 0
         """How many spills were written; joining them does not lessen it."""
         self.byte_count: int = 0
@@ -88,6 +92,8 @@ class SpillStore:
         self._spills: list[_Spill] = []
         self._linked: list[tuple[Path, os.stat_result]] = []  # names that are taken, or about to be, and by which file
         self._last_layout: PartitionLayout | None = None
+        range_count = options.memory_bytes // 2 // _RANGE_BYTES
+        self._most_spills = min(max(range_count // partition_count, _FEWEST_SPILLS), _MAXIMUM_SPILLS)
         for _ in range(len(self._directories)):
             self._in_some_directory(self._try)
 
@@ -99,8 +105,33 @@ class SpillStore:
         """
         self._in_some_directory(lambda directory: self._add(directory, write))
         self.count += 1
-        if len(self._spills) == _MAXIMUM_SPILLS:
-            self._join()
+
+    @property
+    def are_many(self) -> bool:
+        """Whether there are so many that merging them will take memory or descriptors that others need."""
+        return len(self._spills) >= self._most_spills
+
+    def join(self) -> None:
+        """Merge the spills so far into one.
+
+        Raises:
+            SpillError, OSError: as merging does; no directory is left that takes it.
+        """
+
+        def join(directory: Path) -> None:
+            name = self._path(directory, 0)
+            joined = self._open(name, directory)
+            try:
+                report, _ = self.merge_into(joined)
+            except BaseException:
+                joined.discard()
+                raise
+            self.seconds_joining += report.seconds
+            self.close()
+            self._spills = [_Spill(name, joined)]
+            give_back_memory()
+
+        self._in_some_directory(join)
 
     def publish_only_one(self) -> PartitionLayout | None:
         """Give the only spill the target's name, without copying, and return its layout.
@@ -127,7 +158,7 @@ class SpillStore:
     def merge_into(self, output: PendingFile) -> tuple[MergeReport, PartitionLayout]:
         """Write the merge of all spills into ``output``."""
         # What the rows of the last spill took is free, but still the process's; planning needs memory of its own.
-        pa.system_memory_pool().release_unused()
+        give_back_memory()
         sources: list[Source] = [
             borrow_source(spill.file.descriptor, f"spill {number} of {self._target}")
             for number, spill in enumerate(self._spills)
@@ -205,23 +236,6 @@ class SpillStore:
         self._spills.append(_Spill(name, file))
         self.byte_count += written.byte_count
         self._last_layout = written.layout
-
-    def _join(self) -> None:
-        """Merge the spills so far into one, so that there are never too many descriptors."""
-
-        def join(directory: Path) -> None:
-            name = self._path(directory, 0)
-            joined = self._open(name, directory)
-            try:
-                report, _ = self.merge_into(joined)
-            except BaseException:
-                joined.discard()
-                raise
-            self.seconds_joining += report.seconds
-            self.close()
-            self._spills = [_Spill(name, joined)]
-
-        self._in_some_directory(join)
 
     def _path(self, directory: Path, number: int | None = None) -> Path:
         """The name of a spill, by default the next; if none is kept, the target's, in case that there is no other."""

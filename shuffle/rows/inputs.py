@@ -115,6 +115,8 @@ class Inputs:
         columns: Sequence[str] | None,
         progress: Callable[[int], None],
         memory_bytes: int,
+        *,
+        plain: bool = True,
     ) -> Iterator[pa.RecordBatch]:
         """The rows for which the condition is true, part after part, in order.
 
@@ -124,6 +126,8 @@ class Inputs:
             progress: is told how many rows more were dealt with or passed over; in the end, ``row_count`` together.
             memory_bytes: the budget beside which they are read. Three batches are there at once, each of at most a
                 sixteenth of it, from 1 to 24 MiB.
+            plain: whether columns have the schema's types; else they may be dictionary-encoded, and texts be views, as
+                they were read.
 
         Raises:
             InputError: a file cannot be read; it names the file.
@@ -136,7 +140,7 @@ class Inputs:
         for part in parts:
             dealt_with = 0
             try:
-                for read_count, rows in self._rows_of(part, wanted, most_bytes):
+                for read_count, rows in self._rows_of(part, wanted, most_bytes, plain):
                     if rows.num_rows:
                         yield rows
                     dealt_with += read_count
@@ -148,7 +152,7 @@ class Inputs:
                 raise InputError(f"{part.path}: {error}") from error
 
     def _rows_of(
-        self, part: ds.Fragment, columns: Sequence[str], most_bytes: int
+        self, part: ds.Fragment, columns: Sequence[str], most_bytes: int, plain: bool
     ) -> Iterator[tuple[int, pa.RecordBatch]]:
         """How many rows of a part were read, and those of them for which the condition is true, again and again.
 
@@ -172,7 +176,7 @@ class Inputs:
         tasks = itertools.repeat(Task(most_bytes, partial(next, pieces, None)))
         with closing(in_order(tasks, _BATCHES_AT_ONCE * most_bytes, threads=1)) as ahead:
             for piece in itertools.takewhile(lambda piece: piece is not None, ahead):
-                rows = _formed(piece, read, constants)
+                rows = _formed(piece, read, constants, read.names if plain else self._filter_columns)
                 kept = rows if self._filter is None else _filtered(rows, self._filter)
                 yield piece.num_rows, kept.select(list(columns))
 
@@ -287,21 +291,25 @@ def _unencoded(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
-def _formed(rows: pa.RecordBatch, schema: pa.Schema, constants: Mapping[str, Any]) -> pa.RecordBatch:
-    """Rows with the columns of a schema, and in its types; those that are constant are not among them."""
+def _formed(
+    rows: pa.RecordBatch, schema: pa.Schema, constants: Mapping[str, Any], plain: Sequence[str]
+) -> pa.RecordBatch:
+    """Rows with the columns of a schema; those that are constant are not among them. Columns are of its types, or, but
+    for those that must be plain, stand for them."""
     import pyarrow as pa
 
-    columns = [
-        pa.repeat(pa.scalar(constants[field.name], field.type), rows.num_rows)
+    from shuffle.arrays.stand_ins import stands_for
+
+    columns = {
+        field.name: pa.repeat(pa.scalar(constants[field.name], field.type), rows.num_rows)
         if field.name in constants
-        else _cast(rows[field.name], field.type)
+        else rows[field.name]
+        if field.name not in plain and stands_for(rows.schema.field(field.name).type, field.type)
+        else rows[field.name].cast(field.type)
         for field in schema
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
-    return column if column.type.equals(kind) else column.cast(kind)
+    }
+    kinds = [field.with_type(columns[field.name].type) for field in schema]
+    return pa.RecordBatch.from_arrays(list(columns.values()), schema=pa.schema(kinds, metadata=schema.metadata))
 
 
 def _filtered(rows: pa.RecordBatch, condition: pc.Expression) -> pa.RecordBatch:

@@ -26,11 +26,14 @@ def test_the_caller_goes_on_while_pieces_are_written() -> None:
         assert reader.read(len(more_than_a_pipe_holds)) == more_than_a_pipe_holds
 
 
-def test_an_error_is_raised_by_the_next_call() -> None:
-    with Path("/dev/full").open("wb") as full, WriteBehind(full) as behind:
-        behind.write([b"lost"])
-        with pytest.raises(OSError, match="No space left"):
-            behind.write([b"not even tried"])
+def test_an_error_is_raised_by_a_call_that_follows() -> None:
+    def write_on(full: BinaryIO) -> None:
+        with WriteBehind(full) as behind:
+            while True:
+                behind.write([b"lost, or not even tried"])
+
+    with Path("/dev/full").open("wb") as full, pytest.raises(OSError, match="No space left"):
+        write_on(full)
 
 
 def test_an_error_of_the_last_call_is_raised_by_the_end() -> None:
