@@ -345,6 +345,18 @@ def test_an_error_of_writing_names_the_file(tmp_path: Path, command: str, name: 
     assert f"{name}: File too large" in line
 
 
+def test_a_command_starts_without_pandas_which_takes_long(tmp_path: Path) -> None:
+    code = "import sys; sys.argv = ['shuffle', '--version']; from shuffle.__main__ import main; main()"
+    completed = subprocess.run(
+        [sys.executable, "-c", f"import atexit; atexit.register(lambda: __import__('pandas')); {code}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "ModuleNotFoundError: commands do without pandas" in completed.stderr
+
+
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
