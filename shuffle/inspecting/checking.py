@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from itertools import pairwise
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,20 +22,23 @@ Progress = Callable[[int], None]
 _TASK_BYTES = 16 << 20  # what one thread checks at a time: much beside what it takes to ask it
 
 
-class Check(Protocol):
+class Check(ABC):
     """The checking of one file, which stays open until it is closed."""
 
     def tasks(self) -> Iterator[Callable[[], list[Problem]]]:
         """Open the file and cut the work into tasks, which may run in any thread and return what is wrong."""
+        return iter(())
 
+    @abstractmethod
     def verdict(self, findings: list[Problem]) -> FileResult:
         """Return the verdict that follows from what all tasks returned."""
 
     def company(self) -> Company | None:
         """Return the files that a merge would take together with this one, and how it compares them; None if nothing
         tells."""
+        return None
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (a check need not keep anything open)
         """Close the file."""
 
 
@@ -55,7 +58,7 @@ class Company(NamedTuple):
     is_listed: bool = False
 
 
-class RangesCheck(ABC):
+class RangesCheck(Check):
     """The check of a file whose ranges can be looked at one by one.
 
     Args:
@@ -105,10 +108,6 @@ class RangesCheck(ABC):
         damages = [error for error in findings if isinstance(error, CorruptError)]
         hindrances = [error for error in (self._broken, *findings) if error is not None and error not in damages]
         return Failure(self._path, hindrances[0]) if hindrances else self.outcome(damages)
-
-    def company(self) -> Company | None:
-        """See ``Check``."""
-        return None
 
     def close(self) -> None:
         """See ``Check``."""

@@ -7,7 +7,7 @@ damage is. A repair makes new files of the chunks that are whole.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -228,24 +228,15 @@ class PushedInspection:
         return f"{self.path}: ok ({facts}, no checksums to compare, {sized(self.byte_count)})"
 
 
-class _PushedCheck:
+class _PushedCheck(Check):
     def __init__(self, files: PushedFiles) -> None:
         self._files = files
-
-    def tasks(self) -> Iterator[Callable[[], list[Problem]]]:
-        return iter(())
 
     def verdict(self, findings: list[Problem]) -> FileResult:  # noqa: ARG002 (see Check)
         try:
             return self._files.inspect()
         except PROBLEMS as error:
             return Failure(self._files.path, error)
-
-    def company(self) -> None:
-        """None: nothing is merged with pushed partitions."""
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 def _summary(group: tuple[str | None, int | None, int | None], members: Sequence[PushedInspection]) -> dict[str, Any]:
