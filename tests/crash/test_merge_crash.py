@@ -4,29 +4,22 @@ Kills at every call are in ``tests/faults/test_every_call.py``.
 """
 
 import os
-import re
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
-from itertools import dropwhile, takewhile
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.spark_files import write_spark
 from tests.helpers.spills import assert_merge_of, random_spills
+from tests.helpers.strace import FIRST, LAST, ROOT, calls_in, needs_strace, traced
 
-ROOT = Path(__file__).parents[2]
-STRACE = shutil.which("strace")
-needs_strace = pytest.mark.skipif(STRACE is None, reason="needs strace")
-
-# Every call with which a merge changes anything or copies. FIRST and LAST are found in a trace.
+# Every call with which a merge changes anything or copies.
 CALLS = (
     "openat,access,lseek,preadv,preadv2,pwrite64,pwritev,pwritev2,writev,copy_file_range,sendfile,ioctl,"
     "ftruncate,link,linkat,unlink,rename,fsync"
 )
-FIRST, LAST = "/merge-begins", "/merge-ends"
 
 MERGER = f"""
 import os, sys
@@ -39,15 +32,6 @@ os.access("{FIRST}", os.F_OK)
 merge([directory], target, options)
 os.access("{LAST}", os.F_OK)
 """
-
-
-@dataclass(frozen=True)
-class Call:
-    """The n-th use of a system call in a process, counted from 1 as strace does."""
-
-    name: str
-    ordinal: int
-    line: str
 
 
 @dataclass(frozen=True)
@@ -69,42 +53,14 @@ def place(tmp_path: Path) -> Place:
 def merge_under_strace(
     place: Place, trace: Path, options: list[str], *injections: str
 ) -> subprocess.CompletedProcess[str]:
-    assert STRACE is not None
-    # Not --seccomp-bpf, with which strace does not deliver the signals that it is to inject.
-    command = [STRACE, "-f", "-qq", "-o", str(trace), "-e", f"trace={CALLS}"]
-    for injection in injections:
-        command += ["-e", f"inject={injection}"]
-    # The first of two runs must not write byte code and so make other calls than the second; numpy needs no threads.
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "OPENBLAS_NUM_THREADS": "1"}
-    return subprocess.run(
-        [*command, sys.executable, "-c", MERGER, str(place.spills[0].parent), str(place.target), *options],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def calls_of_merge(trace: Path) -> list[Call]:
-    """The calls between FIRST and LAST, or the end of the process."""
-    counts: dict[str, int] = {}
-    calls = []
-    for line in trace.read_text().splitlines():
-        if (match := re.match(r"\d+ +(\w+)\(", line)) is None:
-            continue
-        name = match[1]
-        counts[name] = counts.get(name, 0) + 1
-        calls.append(Call(name, counts[name], line))
-    during = dropwhile(lambda call: FIRST not in call.line, calls)
-    return list(takewhile(lambda call: LAST not in call.line, during))[1:]
+    return traced(trace, CALLS, ["-c", MERGER, place.spills[0].parent, place.target, *options], *injections)
 
 
 @needs_strace
 def test_off_makes_no_call_that_copies_inside_the_kernel(place: Place, tmp_path: Path) -> None:
     completed = merge_under_strace(place, tmp_path / "trace", ["transfer_to=off"])
     assert (completed.returncode, completed.stderr) == (0, "")
-    names = {call.name for call in calls_of_merge(tmp_path / "trace")}
+    names = {call.name for call in calls_in(tmp_path / "trace")}
     assert {"linkat", "preadv2", "pwritev2"} <= names or {"linkat", "preadv", "pwritev"} <= names
     assert not names & {"copy_file_range", "sendfile", "ioctl"}
     assert_merge_of(place.spills, place.target)
@@ -117,7 +73,7 @@ def test_a_durable_merge_of_sparks_files_syncs_each_before_it_appears_and_the_di
     maps = [write_spark(tmp_path / "maps" / f"shuffle_0_{number}_0.data", [b"x", b"y"]) for number in range(2)]
     completed = merge_under_strace(Place(maps, tmp_path / "outputs" / "merged.data"), tmp_path / "trace", ["durable"])
     assert (completed.returncode, completed.stderr) == (0, "")
-    calls = [call.name for call in calls_of_merge(tmp_path / "trace") if call.name in {"fsync", "linkat"}]
+    calls = [call.name for call in calls_in(tmp_path / "trace") if call.name in {"fsync", "linkat"}]
     assert calls == ["fsync", "linkat", "fsync", "fsync"] * 3  # data, checksums, index
 
 
@@ -158,7 +114,7 @@ def test_a_real_call_that_lies_is_caught(
     trace = tmp_path / "trace"
     options = [f"method={method}", f"transfer_to={transfer_to}"]
     merge_under_strace(place, trace, options)
-    seeks = [call.ordinal for call in calls_of_merge(trace) if call.name == "lseek"]
+    seeks = [call.ordinal for call in calls_in(trace) if call.name == "lseek"]
     place.target.unlink()
     injection = injection.format(last=seeks[-1] if seeks else 0)
     completed = merge_under_strace(place, trace, options, injection)

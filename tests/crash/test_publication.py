@@ -1,14 +1,11 @@
 """A publication that is killed, refused, raced or cut off from power at any step: real processes, real kernel."""
 
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -17,16 +14,13 @@ import pytest
 import spill_format
 from spill_format.storage.publication import open_pending
 from tests.crash.test_publication_races import race
+from tests.helpers.strace import FIRST, LAST, STRACE, Call, calls_in, needs_strace, traced
 
 OLD = b"old" * 100
 NEW = b"new" * 30_000
 
-STRACE = shutil.which("strace")
-needs_strace = pytest.mark.skipif(STRACE is None, reason="needs strace")
-
-# Every call with which a publication changes anything. FIRST and LAST are found in a trace.
+# Every call with which a publication changes anything.
 CALLS = "openat,flock,write,fcntl,close,linkat,unlink,renameat,renameat2,fsync,access"
-FIRST, LAST = "/publication-begins", "/publication-ends"
 
 # The package is entered by its path alone: importing numpy, traced, would take most of the time of these tests.
 PUBLISHER = f"""
@@ -45,30 +39,12 @@ os.access("{LAST}", os.F_OK)
 """
 
 
-@dataclass(frozen=True)
-class Call:
-    """The n-th use of a system call in a process, counted from 1 as strace does."""
-
-    name: str
-    ordinal: int
-    line: str
+def trace_of(target: Path) -> Path:
+    return Path(f"{target.parent}.trace")
 
 
 def publish_under_strace(target: Path, options: list[str], *injections: str) -> subprocess.CompletedProcess[str]:
-    assert STRACE is not None
-    # Not --seccomp-bpf, with which strace does not deliver the signals that it is to inject.
-    command = [STRACE, "-f", "-qq", "-o", f"{target.parent}.trace", "-e", f"trace={CALLS}"]
-    for injection in injections:
-        command += ["-e", f"inject={injection}"]
-    # The first of two runs must not write byte code, and so make other calls than the second.
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run(
-        [*command, sys.executable, "-S", "-c", PUBLISHER, target, *options],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return traced(trace_of(target), CALLS, ["-S", "-c", PUBLISHER, target, *options], *injections)
 
 
 def calls_of_publication(target: Path, options: list[str], *injections: str) -> list[Call]:
@@ -76,14 +52,7 @@ def calls_of_publication(target: Path, options: list[str], *injections: str) -> 
     completed = publish_under_strace(target, options, *injections)
     assert (completed.returncode, completed.stderr) == (0, "")
     assert target.read_bytes() == NEW
-    counts: dict[str, int] = {}
-    calls = []
-    for line in Path(f"{target.parent}.trace").read_text().splitlines():
-        name = re.sub(r"^\d+ +(\w+)\(.*", r"\1", line)
-        counts[name] = counts.get(name, 0) + 1
-        calls.append(Call(name, counts[name], line))
-    during = dropwhile(lambda call: FIRST not in call.line, calls)
-    return list(takewhile(lambda call: LAST not in call.line, during))[1:]
+    return calls_in(trace_of(target))
 
 
 def fresh(target: Path, *, existing: bool) -> None:
@@ -289,7 +258,6 @@ def test_without_locks_publication_works_and_sweeps_nothing(target: Path, error:
 @needs_strace
 def test_a_living_overwriter_s_temporary_name_is_not_swept(target: Path) -> None:
     fresh(target, existing=True)
-    assert STRACE is not None
     # The second link gives the temporary name; the process stops on leaving that call.
     command = [STRACE, "-f", "-qq", "-o", os.devnull, "-e", "inject=linkat:signal=SIGSTOP:when=2"]
     with subprocess.Popen([*command, sys.executable, "-S", "-c", PUBLISHER, str(target), "overwrite"]) as tracer:
