@@ -9,10 +9,7 @@ import pyarrow as pa
 from shuffle import HashPartitioner, MapOptions, MapWriter, merge
 from shuffle.merging.verification import verify_target
 from shuffle.testing.opaque import OpaqueSources
-from spill_format import (
-    ChecksumError,
-    TargetExistsError,
-)
+from spill_format import ChecksumError, TargetExistsError
 from tests.errors.rows import Raised, Row, each_row
 from tests.helpers.spills import random_spills
 

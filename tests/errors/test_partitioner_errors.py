@@ -5,12 +5,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from shuffle import (
-    HashPartitioner,
-    MapWriter,
-    RangePartitioner,
-    run,
-)
+from shuffle import HashPartitioner, MapWriter, RangePartitioner, run
 from shuffle.partitioners.callable import CallablePartitioner
 from shuffle.partitioners.spark_hash import hash_node
 from tests.errors.rows import Raised, Row, each_row, wrong

@@ -72,12 +72,7 @@ STRUCTURE: list[tuple[str, Damage, type[SpillError], list[str]]] = [
     ("footer length absurd", lambda s: s.patched(-10, u32(2**31 - 1)), CorruptError, ["found 2147483647"]),
     ("footer shorter", lambda s: s.patched(-10, u32(8)), CorruptError, ["footer is not a readable flatbuffer"]),
     ("footer of 1 byte", lambda s: s.patched(-10, u32(1)), CorruptError, ["footer is not a readable flatbuffer"]),
-    (
-        "footer root far out",
-        lambda s: s.patched(s.footer, u32(2**32 - 1)),
-        CorruptError,
-        ["not the one that the"],
-    ),
+    ("footer root far out", lambda s: s.patched(s.footer, u32(2**32 - 1)), CorruptError, ["not the one that the"]),
     ("footer all ones", lambda s: footer_replaced(s, b"\xff" * 400), CorruptError, ["length of the Arrow footer that"]),
     ("footer metadata far out", lambda s: s.patched(footer_field(s, 4), u32(2**32 - 8)), CorruptError, ["not the one"]),
     (
@@ -266,12 +261,7 @@ STRUCTURE: list[tuple[str, Damage, type[SpillError], list[str]]] = [
         ["end-of-stream marker", "ff ff ff ff 01 00 00 00"],
     ),
     ("bytes before the index", index_pushed, CorruptError, ["does not follow the ranges"]),
-    (
-        "bytes before the footer",
-        lambda s: s.spliced(s.footer, s.footer, bytes(8)),
-        CorruptError,
-        ["magic of"],
-    ),
+    ("bytes before the footer", lambda s: s.spliced(s.footer, s.footer, bytes(8)), CorruptError, ["magic of"]),
     # schema message
     ("schema prefix", lambda s: s.patched(8, b"\0"), CorruptError, ["schema message cannot be read", "offset 8"]),
     ("schema length 0", lambda s: s.patched(12, u32(0)), CorruptError, ["schema message cannot be read"]),
@@ -285,12 +275,7 @@ STRUCTURE: list[tuple[str, Damage, type[SpillError], list[str]]] = [
     ("schema damaged", lambda s: s.patched(40, b"\x55"), ChecksumError, ["CRC-32C of the schema message"]),
     ("header seal's magic", lambda s: s.patched(s.offsets[0] - 16, b"h"), CorruptError, ["has no seal"]),
     ("header seal's checksum", lambda s: s.patched(s.offsets[0] - 4, b"1234"), ChecksumError, ["schema message"]),
-    (
-        "header's partitions",
-        lambda s: header_resealed(s, 5, 64),
-        CorruptError,
-        ["seal and the index disagree on"],
-    ),
+    ("header's partitions", lambda s: header_resealed(s, 5, 64), CorruptError, ["seal and the index disagree on"]),
     ("header's alignment", lambda s: header_resealed(s, 4, 128), CorruptError, ["alignment", "64, found 128"]),
 ]
 

@@ -49,13 +49,7 @@ def test_a_report_is_json() -> None:
     decoded = json.loads(json.dumps(report.as_dict()))
     assert decoded["methods"] == {"sendfile": {"byte_count": 8 << 20, "system_calls": 11}}
     assert decoded["fallbacks"] == [
-        {
-            "method": "copy_file_range",
-            "position": 64,
-            "partition": 0,
-            "reason": "different file systems",
-            "errno": 18,
-        }
+        {"method": "copy_file_range", "position": 64, "partition": 0, "reason": "different file systems", "errno": 18}
     ]
     assert decoded["rebuilt"] is None
 

@@ -32,14 +32,8 @@ CASES = {
     "even and large": ([file_of([MIB] * 10)], []),
     "tiny": ([file_of([KIB] * 10)], []),
     "nothing": ([file_of([0] * 10)], []),
-    "one skewed": (
-        [file_of([MIB] * 9 + [50 * MIB])],
-        ["skew: 1 partition of 5 times the median or more (9) has 85%"],
-    ),
-    "many skewed": (
-        [file_of([MIB] * 20 + [9 * MIB] * 5)],
-        ["skew: 5 partitions of 5 times the median"],
-    ),
+    "one skewed": ([file_of([MIB] * 9 + [50 * MIB])], ["skew: 1 partition of 5 times the median or more (9) has 85%"]),
+    "many skewed": ([file_of([MIB] * 20 + [9 * MIB] * 5)], ["skew: 5 partitions of 5 times the median"]),
     "small ranges of one file": ([file_of([10 * KIB] * 1000)], ["small ranges: 1,000 of 10.0 KiB on average"]),
     "small ranges of many files": ([file_of([10 * KIB] * 1000)] * 3, ["merge them before they are read"]),
     "mostly empty": ([file_of([MIB] * 4 + [0] * 16)], ["empty partitions: 16 of 20"]),

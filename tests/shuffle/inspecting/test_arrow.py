@@ -45,12 +45,7 @@ def test_an_inspection_says_what_the_file_holds(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("codecs", "found"),
-    [
-        ([None], ("none",)),
-        (["lz4"], ("lz4",)),
-        (["zstd"], ("zstd",)),
-        (["zstd", None, "lz4"], ("none", "lz4", "zstd")),
-    ],
+    [([None], ("none",)), (["lz4"], ("lz4",)), (["zstd"], ("zstd",)), (["zstd", None, "lz4"], ("none", "lz4", "zstd"))],
 )
 def test_codecs_are_told_also_of_a_merge_of_different_ones(
     tmp_path: Path, codecs: list[Literal["lz4", "zstd"] | None], found: tuple[str, ...]

@@ -38,14 +38,7 @@ def test_order_is_by_number_or_the_largest_first_and_stable() -> None:
 
 @pytest.mark.parametrize(
     ("byte_counts", "gini"),
-    [
-        ([7], 0),
-        ([7, 7, 7, 7], 0),
-        ([0, 0, 0, 8], 3 / 4),
-        ([1, 3], 1 / 4),
-        ([0, 0], None),
-        ([2**55] * 100, 0),
-    ],
+    [([7], 0), ([7, 7, 7, 7], 0), ([0, 0, 0, 8], 3 / 4), ([1, 3], 1 / 4), ([0, 0], None), ([2**55] * 100, 0)],
 )
 def test_gini_is_0_where_all_are_alike_and_near_1_where_one_has_everything(
     byte_counts: list[int], gini: float | None
@@ -55,12 +48,7 @@ def test_gini_is_0_where_all_are_alike_and_near_1_where_one_has_everything(
 
 @pytest.mark.parametrize(
     ("byte_counts", "skewed"),
-    [
-        ([10, 10, 10, 49], []),
-        ([10, 50, 10, 10, 90], [4, 1]),
-        ([0, 0, 0, 10, 10, 50, 10], [5]),
-        ([0, 0], []),
-    ],
+    [([10, 10, 10, 49], []), ([10, 50, 10, 10, 90], [4, 1]), ([0, 0, 0, 10, 10, 50, 10], [5]), ([0, 0], [])],
 )
 def test_skewed_is_what_has_five_times_the_median_of_those_with_rows(byte_counts: list[int], skewed: list[int]) -> None:
     assert sizes_of(*byte_counts).skewed_partitions.tolist() == skewed

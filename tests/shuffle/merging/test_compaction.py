@@ -140,12 +140,7 @@ def test_the_bytes_depend_neither_on_threads_nor_on_memory(
 class TestWhatIsTakenFromTheSources:
     @pytest.mark.parametrize(
         ("compressions", "expected"),
-        [
-            ([None, None], None),
-            (["lz4", "lz4"], "lz4"),
-            (["zstd", None], "zstd"),
-            ([None, "zstd"], None),
-        ],
+        [([None, None], None), (["lz4", "lz4"], "lz4"), (["zstd", None], "zstd"), ([None, "zstd"], None)],
     )
     def test_the_first_batch_decides_on_the_codec_of_all(
         self, tmp_path: Path, target: Path, compressions: list[str | None], expected: str | None

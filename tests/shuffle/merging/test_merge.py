@@ -15,14 +15,7 @@ from shuffle.merging.copy.ladder import METHODS
 from shuffle.options import MethodName
 from shuffle.testing import Fail, Meanwhile, ScriptedKernel
 from spill_format import MismatchError, SpillError, SpillFile, TargetExistsError
-from tests.helpers.spills import (
-    SCHEMA,
-    assert_merge_of,
-    merged_ranges,
-    random_spill,
-    random_spills,
-    ranges_of,
-)
+from tests.helpers.spills import SCHEMA, assert_merge_of, merged_ranges, random_spill, random_spills, ranges_of
 
 each_method = pytest.mark.parametrize("method", METHODS)
 
@@ -263,10 +256,7 @@ def open_directory() -> Iterator[Path]:
 def test_what_a_user_may_not_enter_is_named(open_directory: Path) -> None:
     closed = open_directory / "closed"
     closed.mkdir(mode=0o700)
-    unreadable, readable = (
-        random_spills(closed, [3, 4], [5, 6])[0],
-        random_spills(open_directory, [3, 4])[0],
-    )
+    unreadable, readable = (random_spills(closed, [3, 4], [5, 6])[0], random_spills(open_directory, [3, 4])[0])
     cases = [
         (open_directory / "merged.arrow", closed, closed),
         (open_directory / "merged.arrow", unreadable, unreadable),

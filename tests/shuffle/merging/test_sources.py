@@ -10,13 +10,7 @@ import pyarrow as pa
 import pytest
 
 from shuffle.merging.formats.arrow import ARROW, borrow_source
-from shuffle.merging.sources import (
-    Source,
-    SourceDescriptors,
-    check_partition_counts,
-    descriptor_limit,
-    find_sources,
-)
+from shuffle.merging.sources import Source, SourceDescriptors, check_partition_counts, descriptor_limit, find_sources
 from spill_format import MismatchError, NotPartitionedError, SpillError
 from tests.helpers.spills import SCHEMA, random_spill, random_spills
 
@@ -92,10 +86,7 @@ class TestFinding:
 
 class TestAgreement:
     def test_the_partition_counts_and_both_files_are_named(self, tmp_path: Path) -> None:
-        first, second = (
-            random_spill(tmp_path / "first", [1, 2]),
-            random_spill(tmp_path / "second", [1, 2, 3]),
-        )
+        first, second = (random_spill(tmp_path / "first", [1, 2]), random_spill(tmp_path / "second", [1, 2, 3]))
         with pytest.raises(MismatchError) as raised:
             check_partition_counts([ARROW.open_source(first), ARROW.open_source(first), ARROW.open_source(second)])
         assert str(raised.value) == f"{second}: another number of partitions than {first}: expected 2, found 3"
@@ -114,10 +105,7 @@ class TestAgreement:
     def test_the_difference_of_schemas_and_both_files_are_named(
         self, tmp_path: Path, schema: pa.Schema, difference: str
     ) -> None:
-        first, second = (
-            random_spill(tmp_path / "first", [0]),
-            random_spill(tmp_path / "second", [0], schema=schema),
-        )
+        first, second = (random_spill(tmp_path / "first", [0]), random_spill(tmp_path / "second", [0], schema=schema))
         with pytest.raises(MismatchError, match=f"^{second}: another schema than {first}: .*({difference})"):
             ARROW.check_agreement([ARROW.open_source(first), ARROW.open_source(second)])
 

@@ -10,13 +10,7 @@ import pytest
 from hypothesis import given
 
 from shuffle import CallablePartitioner, HashPartitioner, MapWriter, RangePartitioner, RoundRobinPartitioner, merge
-from shuffle.testing import (
-    assert_layout,
-    assert_partitioned_by,
-    assert_rows_conserved,
-    assert_same_rows,
-    write_spill,
-)
+from shuffle.testing import assert_layout, assert_partitioned_by, assert_rows_conserved, assert_same_rows, write_spill
 from shuffle.testing.strategies import tables
 
 
@@ -52,19 +46,10 @@ class TestLayout:
     @pytest.mark.parametrize(
         ("row_counts", "message"),
         [
-            (
-                {0: 2, 2: 1},
-                "a.arrow: partition 2 has 3 rows, not 1\n  its first row too many, row 1: {'n': 4}",
-            ),
-            (
-                {0: 4, 2: 3},
-                "a.arrow: partition 0 has 2 rows, not 4\n  its last row, row 1: {'n': 2}",
-            ),
+            ({0: 2, 2: 1}, "a.arrow: partition 2 has 3 rows, not 1\n  its first row too many, row 1: {'n': 4}"),
+            ({0: 4, 2: 3}, "a.arrow: partition 0 has 2 rows, not 4\n  its last row, row 1: {'n': 2}"),
             ({0: 2, 1: 1, 2: 3}, "a.arrow: partition 1 has 0 rows, not 1"),
-            (
-                {0: 2},
-                "a.arrow: partition 2 has 3 rows, not 0\n  its first row too many, row 0: {'n': 3}",
-            ),
+            ({0: 2}, "a.arrow: partition 2 has 3 rows, not 0\n  its first row too many, row 0: {'n': 3}"),
             (
                 {0: 1, 1: 1, 7: 1},
                 (
@@ -310,10 +295,7 @@ class TestRowsConserved:
                     "  once in the inputs, 3 times in the outputs"
                 ),
             ),
-            (
-                [pa.table({"m": [1]})],
-                "output 0 has another schema than a.arrow: no column n and a further column m",
-            ),
+            ([pa.table({"m": [1]})], "output 0 has another schema than a.arrow: no column n and a further column m"),
         ],
     )
     def test_the_first_row_lost_or_added_is_shown(self, a: Path, outputs: Any, message: str) -> None:
