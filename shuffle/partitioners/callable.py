@@ -28,10 +28,10 @@ class CallablePartitioner:
         return f"CallablePartitioner({self.function!r}, {self.partition_count})"
 
     def check_schema(self, schema: pa.Schema) -> None:
-        """What columns the function needs is known to it alone."""
+        """Accept any schema: only the function knows which columns it needs."""
 
     def partition_numbers(self, batch: pa.RecordBatch) -> PartitionNumbers:
-        """The function's answer, copied and checked.
+        """Call the function, and return its answer, copied and checked.
 
         TypeError if it is not of an integer type; ValueError, naming the first such row, if its length is not
         ``batch.num_rows``, or a number is null or outside ``0 … partition_count - 1``.

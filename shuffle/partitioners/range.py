@@ -31,7 +31,7 @@ Bounds: TypeAlias = pa.Table | pa.RecordBatch | pa.Array | pa.ChunkedArray | Seq
 
 
 class RangePartitioner:
-    """Places each row in the first partition whose bound does not sort before it, and in the last if there is none.
+    """Places each row in the first partition whose bound does not sort before the row; the last partition has no bound.
 
     Partition p holds the rows after bound p - 1, up to and including bound p, as Spark's ``repartitionByRange``:
     sorting each partition then sorts everything.

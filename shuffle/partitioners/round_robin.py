@@ -30,7 +30,7 @@ class RoundRobinPartitioner:
         return f"RoundRobinPartitioner({self.partition_count}, start={self._next})"
 
     def check_schema(self, schema: pa.Schema) -> None:
-        """Rows of any schema can be dealt out."""
+        """Accept any schema: the turn of a row does not depend on its values."""
 
     def describe(self, schema: pa.Schema) -> PartitionerDescription:  # noqa: ARG002 -- see DescribingPartitioner
         """The partitioner as it places rows of any schema."""
