@@ -48,7 +48,7 @@ class ServeOptions:
         transfer_to: ``"auto"``: sendfile, and a buffer where the kernel has no sendfile for a file; ``"on"``: sendfile,
             and an error where there is none; ``"off"``: always a buffer. TLS always takes a buffer. The default is
             the environment variable ``SHUFFLE_TRANSFER_TO``, else ``"auto"``.
-        token: bearer token that requests must have, or None. Without TLS it crosses the network readably.
+        token: bearer token that requests must have, or None. Without TLS it is sent unencrypted.
         token_file: path of a file with tokens, one a line, each for all files or, with paths behind it, for the files
             below these. All tokens of the file, and ``token``, hold at once.
         certificate, key: paths of PEM files for TLS. The certificate's file may hold the key, too.

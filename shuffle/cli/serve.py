@@ -79,7 +79,7 @@ Examples:
     show_default=True,
     type=click.IntRange(1, 256),
     metavar="N",
-    help="Processes that share the address.",
+    help="Processes that share the address; each has its own limits.",
 )
 @click.option(
     "--transfer-to",
@@ -87,38 +87,41 @@ Examples:
     help="Send inside the kernel (sendfile). auto: where the kernel can; on: always, or report an error; off: never.  "
     "[default: $SHUFFLE_TRANSFER_TO, or auto]",
 )
-@token_option("File of bearer tokens, one a line; paths after a token limit it to the files below them.")
+@token_option("File of bearer tokens, one a line; paths after a token limit the token to files below these paths.")
 @click.option(
     "--allow-host",
     "allow_hosts",
     multiple=True,
     metavar="NAME",
-    help="A name by which clients call this server, beside this machine's own; * is any. May be repeated.",
+    help="Host name by which clients may call this server, besides this machine's own; * is any. May be repeated.",
 )
 @click.option(
-    "--certificate", type=PATH, metavar="PEM", help="Use TLS, with this certificate; PEM may hold its key, too."
+    "--certificate", type=PATH, metavar="PEM", help="Use TLS with this certificate; the file may contain its key, too."
 )
 @click.option("--key", type=PATH, metavar="PEM", help="The certificate's key.")
 @click.option(
-    "--client-authority", type=PATH, metavar="PEM", help="CA certificates; clients need a certificate from one of them."
+    "--client-authority",
+    type=PATH,
+    metavar="PEM",
+    help="CA certificates; a client needs a certificate that one of them signed.",
 )
-@_count("connections", "Connections open at a time; further ones get 503.")
-@_count("address_connections", "Connections open at a time from one address; further ones get 503.")
-@_count("sends", "Answers sent at a time; further answers wait for their turn.")
+@_count("connections", "Connections open at a time; a further connection gets 503.")
+@_count("address_connections", "Connections open at a time from one address; a further connection gets 503.")
+@_count("sends", "Answers sent at a time; a further answer waits for its turn.")
 @_seconds("queue_seconds", "Seconds an answer waits for its turn; then the client gets 503 with Retry-After.")
-@_seconds("header_seconds", "Seconds for a request to arrive, and for a connection without a request.")
-@_seconds("idle_seconds", "Seconds in which a client takes nothing of an answer; then it is cut off.")
-@_seconds("grace_seconds", "Seconds for answers to be finished when the server is stopped.")
-@_count("open_files", "Files kept open while nobody asks for them.")
-@_size("layout_bytes", "Memory for the layouts of these files.")
-@_size("bytes_in_flight", "Memory of all answers that are sent without sendfile.")
+@_seconds("header_seconds", "Seconds in which a request must arrive; then the connection is closed.")
+@_seconds("idle_seconds", "Seconds without the client taking any byte of an answer; then the connection is reset.")
+@_seconds("grace_seconds", "Seconds to finish answers when the server is stopped.")
+@_count("open_files", "Files kept open between requests.")
+@_size("layout_bytes", "Memory for the layouts of the files kept open.")
+@_size("bytes_in_flight", "Memory for all answers that are sent without sendfile.")
 @click.option("--access-log", metavar="FILE", help="Append a line for each request to FILE; - is stderr.")
 @click.option(
     "--access-log-format",
     type=click.Choice(["common", "json"]),
     default="common",
     show_default=True,
-    help="Form of these lines.",
+    help="Format of the access log.",
 )
 @debug_option
 def command(root: str, *, host: str, port: int, unix_path: str | None, workers: int, **chosen: Any) -> int:
@@ -179,6 +182,6 @@ def _serve(root: str, sockets: list[list[socket.socket]], options: ServeOptions,
 def _warn_of_openness(url: str, options: ServeOptions) -> None:
     has_token = options.token is not None or options.token_file is not None
     if not has_token and options.client_authority is None:
-        warn(f"whoever reaches {url} can read all files below the root: see --token-file and --client-authority")
+        warn(f"anyone who can connect to {url} can read all files below ROOT: see --token-file and --client-authority")
     elif has_token and options.certificate is None:
-        warn(f"the token crosses the network readably on its way to {url}: see --certificate")
+        warn(f"clients send their tokens to {url} unencrypted: see --certificate")

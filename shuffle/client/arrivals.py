@@ -1,4 +1,4 @@
-"""Results that arrive from several threads, in any order, are given out in theirs, within a limit of bytes."""
+"""Results from several threads: they arrive in any order and are yielded in order, within a limit of memory."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ Result = TypeVar("Result")
 
 
 class AbandonedError(Exception):
-    """Nobody wants the results any more."""
+    """The caller has stopped taking results."""
 
 
 class Arrivals(Generic[Result]):
     """The results numbered 0 … ``count - 1``.
 
     Args:
-        count: how many will be asked for.
-        limit_bytes: what results take that are about to arrive, wait, or were given out last. The next one to be given
-            out has room in any case, so that nothing ever waits for itself.
-        deadline: until when one may wait for room.
+        count: number of results.
+        limit_bytes: memory of the results that are arriving, that wait, and of the one yielded last. The next result to
+            be yielded has room in any case, so that no result waits for itself.
+        deadline: until when a result may wait for room.
     """
 
     def __init__(self, count: int, limit_bytes: int, deadline: Deadline = NEVER) -> None:
@@ -39,12 +39,12 @@ class Arrivals(Generic[Result]):
         """Wait until a result may begin to arrive.
 
         Raises:
-            AbandonedError: nobody wants it.
+            AbandonedError: the caller has stopped taking results.
             TimeoutError: the deadline passed before there was room.
         """
         left = self._deadline.left()
         with self._changed:
-            self._byte_counts.pop(number, None)  # it begins anew
+            self._byte_counts.pop(number, None)  # it is fetched again
             has_room = self._changed.wait_for(
                 lambda: (
                     self._abandoned
@@ -60,7 +60,7 @@ class Arrivals(Generic[Result]):
             self._byte_counts[number] = byte_count
 
     def put(self, number: int, result: Result | Exception, byte_count: int | None = None) -> None:
-        """A result is there, or the reason why it will never be; it may take another number of bytes now."""
+        """Store a result, or the error in its place; ``byte_count`` replaces the size that ``make_room`` was told."""
         with self._changed:
             self._arrived[number] = result
             if byte_count is not None:
@@ -68,13 +68,13 @@ class Arrivals(Generic[Result]):
             self._changed.notify_all()
 
     def abandon(self) -> None:
-        """Let all who wait for room give up."""
+        """Raise AbandonedError in all threads that wait for room."""
         with self._changed:
             self._abandoned = True
             self._changed.notify_all()
 
     def __iter__(self) -> Iterator[Result | Exception]:
-        """The results in order, or what was put in place of one."""
+        """Yield results, or the errors in their places, in order."""
         for number in range(self._count):
             with self._changed:
                 self._next = number

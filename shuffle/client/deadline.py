@@ -1,4 +1,4 @@
-"""When a whole call must have ended, however many requests and waits it takes."""
+"""The time by which a whole call must end, including all its requests and waits."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import time
 
 
 class Deadline:
-    """A moment in the future.
+    """A time by which a call must end.
 
     Args:
-        seconds: from now until then; None for never.
+        seconds: from now; None for no deadline.
     """
 
     def __init__(self, seconds: float | None) -> None:
         self.is_endless: bool = seconds is None
-        """Whether it never passes."""
+        """Whether there is no deadline."""
         self._at = float("inf") if seconds is None else time.monotonic() + seconds
 
     def left(self) -> float:
-        """Seconds that are left: none or fewer once it has passed, infinitely many where there is no end."""
+        """Return the seconds that are left: 0 or less after the deadline, infinity without one."""
         return self._at - time.monotonic()
 
 

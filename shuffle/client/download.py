@@ -1,6 +1,6 @@
-"""One stream from a server into a sink: asked for, resumed where it broke off, asked for again, checked.
+"""One stream from a server into a sink: requested, resumed where it broke off, and checked.
 
-What a failure means is decided here, in one place: what is the network's is tried again, what the server says is not.
+This module alone decides what a failure means: faults of the network are tried again, a server's refusal is not.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from spill_format.errors import ChecksumError, SpillError
 
 MAXIMUM_BACKOFF_SECONDS = 30.0
 PASSING = frozenset({408, 429, 502, 503, 504})
-"""Statuses that will pass."""
+"""Statuses of answers after which another attempt may succeed."""
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-\d{1,19}/(\d{1,19})", re.ASCII)
 _DAMAGED_ATTEMPTS = 2
-"""What has a wrong checksum, a stream or a message, is fetched once more: the network, or memory, may be at fault."""
+"""Attempts at a stream whose checksum, or a message's, is wrong: the network or memory may be at fault."""
 
 
 class Patience:
-    """Counts the failures of one request that got it no further, and waits between them."""
+    """Counts failures without a new byte, and waits after each."""
 
     def __init__(self, options: FetchOptions, deadline: Deadline) -> None:
         self._options = options
@@ -38,11 +38,11 @@ class Patience:
         self._failures = 0
 
     def progress(self) -> None:
-        """Some bytes arrived: begin to count anew."""
+        """Start counting again: some bytes arrived."""
         self._failures = 0
 
     def failed(self, error: FetchError, retry_after: str = "") -> None:
-        """Wait, or give up.
+        """Wait before the next attempt, or give up.
 
         Raises:
             FetchError: ``error``, if this was the last attempt, or the deadline would pass while waiting.
@@ -54,21 +54,22 @@ class Patience:
         wanted = 0.0
         if retry_after.isdecimal():
             wanted = min(float(retry_after), MAXIMUM_BACKOFF_SECONDS)
-        wait = wanted + longest * random.uniform(0.5, 1)  # jitter: else all clients of a lost server come at once
+        wait = wanted + longest * random.uniform(
+            0.5, 1
+        )  # jitter: clients of a server that is back must not all ask at once
         if wait >= self._deadline.left():
             raise error
         time.sleep(wait)
 
 
 class Download:
-    """A stream on its way.
+    """The download of one stream.
 
     Args:
-        place: what is fetched.
-        sink: where to.
-        connections: of the client.
-        options: of the client.
-        deadline: of the whole call.
+        place: the partitions to fetch.
+        sink: takes the stream.
+        connections, options: the client's.
+        deadline: until when the whole call must end.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Download:
         self.place = place
         self.sink = sink
         self.byte_count: int = 0
-        """Of the stream, once known."""
+        """Length of the stream, once it is known."""
         self._connections = connections
         self._options = options
         self._deadline = deadline
@@ -90,12 +91,12 @@ class Download:
         self._crc32c: int | None = None
 
     def begin(self, byte_count: int, recorded_crc32c: int, entity_tag: str) -> None:
-        """A stream begins to arrive.
+        """Take the facts of a stream that begins to arrive.
 
         Raises:
-            ChecksumError: the server has other bytes than the place expects.
-            SinkError: the sink cannot begin anew.
-            MemoryError: so many bytes do not fit into memory.
+            ChecksumError: the server's checksum is not the one that the place expects.
+            SinkError: the sink cannot begin again.
+            MemoryError: the stream does not fit into memory.
         """
         if self.place.crc32c not in {None, recorded_crc32c}:
             raise ChecksumError(
@@ -116,16 +117,16 @@ class Download:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all bytes are there."""
+        """Whether all bytes have arrived."""
         return self._crc32c is not None and self.sink.received == self.byte_count
 
     def run(self) -> None:
-        """Fetch what is missing, and check the whole.
+        """Fetch the bytes that are missing, and check the whole stream.
 
         Raises:
-            NetworkError, ServerError: it did not arrive.
-            SpillError: what arrived is not what the server's file recorded.
-            OSError: the sink cannot take it.
+            NetworkError, ServerError: the stream did not arrive.
+            SpillError: the stream is not the one that the server's file records.
+            OSError: the sink cannot write it.
         """
         for attempt in range(_DAMAGED_ATTEMPTS):
             try:
@@ -141,7 +142,7 @@ class Download:
                 return
 
     def _can_resume_damaged(self) -> bool:
-        """Let the sink forget what was found damaged. Whether that can be asked for again."""
+        """Let the sink forget damaged bytes; return whether the server can be asked for them again."""
         self.sink.forget()
         if self.sink.received:
             return bool(self._entity_tag) and not self.is_complete
@@ -165,7 +166,7 @@ class Download:
                 patience.failed(failure, retry_after)
 
     def _attempt(self) -> tuple[str, FetchError | None]:
-        """One request. When to come back, and what was wrong, if anything."""
+        """Make one request; return the server's Retry-After, and the failure if there was one."""
         place = self.place
         fields = self._request_fields()
         answer = self._connections.request(place.host, "GET", place.path, fields, deadline=self._deadline)
@@ -187,7 +188,7 @@ class Download:
         return {"Range": f"bytes={self.sink.received}-", "If-Range": self._entity_tag}
 
     def _take_head(self, answer: Answer) -> ServerError | None:
-        """Begin the stream, or go on with it. What is wrong with the answer, if another one may be right.
+        """Begin the stream, or go on with it; return what is wrong with the answer, if another attempt may help.
 
         Raises:
             ServerError: the server refused.
@@ -218,12 +219,12 @@ class Download:
 
 
 def refusal(url: str, answer: Answer) -> ServerError:
-    """What a server says that does not do what it was asked."""
+    """Return the error that an answer other than 200 or 206 stands for."""
     text = answer.read_until(b"\n", 500).decode("utf-8", "replace").strip()
     said = f": {text}" if text and "<" not in text else ""
     return ServerError(url, f"the server answered {answer.status} {answer.reason}{said}", answer.status)
 
 
 def describe(error: BaseException) -> str:
-    """An error of the network in words."""
+    """Return an error of the network in words."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

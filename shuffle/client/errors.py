@@ -1,6 +1,6 @@
-"""Whose fault it was that partitions did not arrive: the network's, or the server's.
+"""Errors of fetching partitions: those of the network and those of the server.
 
-That of the data is a ``SpillError``, as it is for files.
+Damaged data raises ``SpillError``, as it does in files.
 """
 # PURE
 
@@ -13,7 +13,7 @@ class FetchError(OSError):
     """Partitions did not arrive. The message names the URL, and so host, file and partitions.
 
     Attributes:
-        url: of what was asked for.
+        url: of the partitions.
     """
 
     def __init__(self, url: str, problem: str) -> None:
@@ -22,7 +22,7 @@ class FetchError(OSError):
         self.problem = problem
 
     def of_url(self, url: str) -> Self:
-        """The same error of another URL of that server."""
+        """Return the same error for another URL of the same server."""
         _, (_, *others) = self.__reduce__()
         return type(self)(url, *others)
 
@@ -35,7 +35,7 @@ class NetworkError(FetchError):
 
 
 class ServerError(FetchError):
-    """The server answered, but not with what was asked for.
+    """The server answered, but without the partitions.
 
     Attributes:
         status: of its answer.

@@ -1,8 +1,7 @@
 """One request and its answer: as much of HTTP/1.1 as it takes to ask a server of partitions.
 
-``http.client`` takes longer over the head of an answer than a partition of 64 KiB is on its way, and waits for bytes in
-two system calls where one does. What a server may answer elsewhere, and here need not, is not understood: an answer in
-chunks has no length that could be trusted, and is refused by who asked.
+``http.client`` needs longer for the head of an answer than a partition of 64 KiB needs to arrive, and two system calls
+where one is enough. Answers in chunks are not understood: they have no length that could be checked.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from shuffle.client.place import Host
 from shuffle.wire import decode_length
 
 _BUFFER_BYTES = 16 << 10
-"""Of a connection, for heads of answers and what comes along with them."""
+"""Size of a connection's buffer for heads of answers, and for the bytes that arrive with a head."""
 
 _MAXIMUM_HEAD_BYTES = 64 << 10
 _WINDOW_BYTES = 4 << 20
-"""What a server may send that nobody has taken yet: with less, a partition of 1 MiB comes in several steps, and each
-wakes both sides up."""
+"""Bytes that a server may send before they are read. With less, a partition of 1 MiB arrives in several steps, and each
+step wakes both processes."""
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([^\r\n]*))?\r\n")
 
@@ -34,12 +33,11 @@ class Connection:
 
     Args:
         host: the server.
-        connect_seconds: for the connection to be made.
-        timeout_seconds: for some more bytes to be taken or to arrive.
-        tls: encrypts it; None for ``http``.
+        connect_seconds: seconds for the connection to be made.
+        timeout_seconds: seconds for some more bytes to be sent or to arrive.
+        tls: encrypts the connection; None for ``http``.
 
-    Errors of all methods, and of those of its answers: ``OSError`` where the network, or what the server sent, is at
-    fault.
+    All methods, and those of its answers, raise ``OSError`` if the network, or what the server sent, is at fault.
     """
 
     def __init__(self, host: Host, connect_seconds: float, timeout_seconds: float, tls: ssl.SSLContext | None) -> None:
@@ -82,7 +80,7 @@ class Connection:
         self._unread = self._buffer[:0]
         self.socket.sendall(f"{head}\r\n\r\n".encode("latin-1") + body)
         while (answer := Answer(self, self._head())).status < 200:
-            pass  # an interim one
+            pass  # an interim answer
         return answer
 
     def begin_wait(self) -> None:
@@ -92,7 +90,7 @@ class Connection:
             TimeoutError: the deadline has passed.
         """
         if self._deadline.is_endless and self._wait_seconds == self.timeout_seconds:
-            return  # as nearly always
+            return  # nearly always
         left = self._deadline.left()
         if left <= 0:
             raise TimeoutError("the deadline has passed")
@@ -109,39 +107,39 @@ class Connection:
             self.socket.settimeout(seconds)
 
     def expired(self) -> TimeoutError:
-        """The error of a wait that was too long."""
+        """Return the error for a wait that took too long."""
         return TimeoutError(f"nothing arrived for {self._wait_seconds:g} s")
 
     @property
     def has_unread(self) -> bool:
-        """Whether bytes have arrived that nobody took."""
+        """Whether bytes have arrived that were not read."""
         return len(self._unread) > 0
 
     @property
     def is_silent(self) -> bool:
-        """Whether the server has neither sent something unasked, which the next answer must not be, nor hung up."""
+        """Whether the server has neither closed the connection nor sent bytes that belong to no request."""
         return not self._events.poll(0)
 
     def receive_into(self, view: memoryview) -> int:
-        """Fill a view as far as bytes are there; 0 is the end of the connection."""
+        """Read bytes into a view; return how many, 0 at the end of the connection."""
         if count := min(len(self._unread), len(view)):
             view[:count], self._unread = self._unread[:count], self._unread[count:]
             return count
         return self._receive(view, socket.MSG_WAITALL if self.is_plain else 0)
 
     def receive(self, limit: int) -> bytes:
-        """Up to so many bytes, as they arrive; none at the end of the connection."""
+        """Return up to ``limit`` bytes as they arrive; none at the end of the connection."""
         if not self._unread:
             self._refill()
         return self.arrived(limit)
 
     def arrived(self, limit: int) -> bytes:
-        """Up to so many bytes that have arrived along with others."""
+        """Return up to ``limit`` bytes that are in the buffer already."""
         taken, self._unread = bytes(self._unread[:limit]), self._unread[limit:]
         return taken
 
     def receive_until(self, end: bytes, limit: int) -> bytes:
-        """Bytes up to some at their end; fewer where the connection ends, or there are too many."""
+        """Return bytes up to and including ``end``; fewer if the connection ends, or ``limit`` is reached."""
         taken = b""
         while len(taken) < limit and (self._unread or self._refill()):
             seen = taken + bytes(self._unread[: limit - len(taken)])
@@ -152,7 +150,7 @@ class Connection:
         return taken
 
     def close(self) -> None:
-        """Close it."""
+        """Close the connection."""
         self.socket.close()
 
     def _refill(self) -> int:
@@ -177,9 +175,9 @@ class Answer:
     """An answer whose head has arrived.
 
     Attributes:
-        connection: which it arrives on.
-        status, reason: of its first line.
-        byte_count: length of its body, or None if that is not said.
+        connection: on which the answer arrives.
+        status, reason: from its first line.
+        byte_count: length of its body, or None if the head does not tell it.
     """
 
     def __init__(self, connection: Connection, head: bytes) -> None:
@@ -210,33 +208,33 @@ class Answer:
 
     @property
     def leaves_connection(self) -> bool:
-        """Whether all of it was read, and its connection may be used again."""
+        """Whether the answer was read to its end, and its connection may be used again."""
         return self._stays and self._left == 0 and not self.connection.has_unread
 
     def read_into(self, view: memoryview) -> int:
-        """Fill a view as far as bytes are there; how many they were, 0 at the end of the body or of the connection."""
+        """Read bytes into a view; return how many, 0 at the end of the body or of the connection."""
         return self.taken(self.connection.receive_into(view[: self._left])) if self._left else 0
 
     def read(self, limit: int) -> bytes:
-        """Up to so many bytes, as they arrive; none at the end of the body or of the connection."""
+        """Return up to ``limit`` bytes as they arrive; none at the end of the body or of the connection."""
         piece = self.connection.receive(min(limit, self._left)) if self._left else b""
         self.taken(len(piece))
         return piece
 
     def arrived(self, limit: int) -> bytes:
-        """Up to so many bytes that came along with the head."""
+        """Return up to ``limit`` bytes that arrived with the head."""
         piece = self.connection.arrived(min(limit, self._left))
         self.taken(len(piece))
         return piece
 
     def read_until(self, end: bytes, limit: int) -> bytes:
-        """Bytes up to some at their end; fewer where the answer ends, or there are too many."""
+        """Return bytes up to and including ``end``; fewer if the answer ends, or ``limit`` is reached."""
         piece = self.connection.receive_until(end, min(limit, self._left))
         self.taken(len(piece))
         return piece
 
     def taken(self, count: int) -> int:
-        """So many bytes were read from the connection, by whomever."""
+        """Count bytes of the body that were read from the connection."""
         self._left -= count
         return count
 
@@ -256,7 +254,7 @@ def _connected(host: Host, timeout_seconds: float) -> socket.socket:
             failures.append(error)
         else:
             return connection
-    raise failures[-1]  # of no address at all, looking for one has told
+    raise failures[-1]  # there is one: getaddrinfo raises if a name has no address
 
 
 def _unconnected(family: int, kind: int, protocol: int) -> socket.socket:
@@ -264,5 +262,5 @@ def _unconnected(family: int, kind: int, protocol: int) -> socket.socket:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _WINDOW_BYTES)
     if connection.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) >= _WINDOW_BYTES:
         return connection
-    connection.close()  # not allowed: then what the kernel grows itself is better
+    connection.close()  # the system allows less: the kernel's own growing buffer is better then
     return socket.socket(family, kind, protocol)

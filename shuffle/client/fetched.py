@@ -1,4 +1,4 @@
-"""What came of one place of many: its rows, or the error that it ended with."""
+"""The result of one place among many: its rows, or an error."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Fetched:
     """The rows of a place, or an error.
 
     Attributes:
-        place: what was asked for.
+        place: the partitions.
         error: a ``FetchError`` where the rows did not arrive, a ``SpillError`` where they are damaged, a ``ValueError``
             where a wanted column is missing, a ``MemoryError`` where they do not fit; None where all is well.
     """

@@ -1,4 +1,4 @@
-"""ConnectionPool to servers, kept for the next request. Thread-safe; each connection is one thread's at a time."""
+"""Connections to servers, kept for the next request. Thread-safe; a connection is used by one thread at a time."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from shuffle.http_options import FetchOptions, certificates_in_use
 
 
 class ConnectionPool:
-    """The connections of a client, those of each method apart: a server answers plain GETs the short way only where
-    nothing else was asked before.
-    """
+    """The connections of a client, each for one method: plain GETs are answered the short way only among themselves."""
 
     def __init__(self, options: FetchOptions) -> None:
         self._options = options
@@ -33,11 +31,11 @@ class ConnectionPool:
         body: bytes = b"",
         deadline: Deadline = NEVER,
     ) -> Answer:
-        """Send a request and read the head of its answer. The connection is to be given back, or closed.
+        """Send a request and read the head of its answer, which must be given back.
 
         Raises:
             OSError: there is no answer, or the token's file cannot be read.
-            ValueError: what should be a token is not one.
+            ValueError: the token is not valid.
         """
         if (token := self._options.current_token()) is not None:
             fields = {**fields, "Authorization": f"Bearer {token.decode('latin-1')}"}
@@ -45,7 +43,7 @@ class ConnectionPool:
             try:
                 return idle.request(method, path, fields, body, deadline)
             except ConnectionError:
-                idle.close()  # the server closed it while nobody was looking: that is no failure
+                idle.close()  # the server closed the idle connection: that is no failure
             except BaseException:
                 idle.close()
                 raise
@@ -59,7 +57,7 @@ class ConnectionPool:
             raise
 
     def give_back(self, host: Host, method: str, answer: Answer) -> None:
-        """Keep the connection of an answer for the next such request, if it was read to its end; else close it."""
+        """Keep the connection of an answer for another request, if the answer was read to its end; else close it."""
         if not answer.leaves_connection:
             answer.connection.close()
             return
@@ -67,7 +65,7 @@ class ConnectionPool:
             self._idle[host, method].append(answer.connection)
 
     def close(self) -> None:
-        """Close all that are kept."""
+        """Close all connections that are kept."""
         with self._lock:
             kept = [connection for connections in self._idle.values() for connection in connections]
             self._idle.clear()

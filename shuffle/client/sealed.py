@@ -1,6 +1,6 @@
-"""The messages of a stream as its bytes arrive: each is given out once its own seal is found right.
+"""The messages of a stream as its bytes arrive: each message is yielded once its own seal is found right.
 
-Whether the stream as a whole is the one that was recorded, its checksum tells at the end.
+Whether the whole stream is the one that was recorded is told by its checksum, at the end.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class SealedMessages:
 
     def __init__(self, byte_count: int, url: str, *, validate: bool) -> None:
         self.position: int = 0
-        """Bytes of the stream that were given out."""
+        """Bytes of the stream that were yielded."""
         self.crc32c: int = 0
-        """Of all messages that were given out but the first, which has the schema."""
-        self._end = byte_count - len(END_OF_STREAM)
+        """CRC-32C of all messages that were yielded, without the first, which has the schema."""
+        self._stop = byte_count - len(END_OF_STREAM)
         self._url = url
         self._validate = validate
         self._schema: pa.Schema | None = None
@@ -48,14 +48,14 @@ class SealedMessages:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all was given out, the end-of-stream marker included."""
-        return self._schema is not None and self.position > self._end
+        """Whether all messages and the end-of-stream marker were yielded."""
+        return self._schema is not None and self.position > self._stop
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
-        """Take the next bytes of the stream; the messages that they complete, and the end-of-stream marker.
+        """Take the next bytes of the stream; yield the messages that they complete, and the end-of-stream marker.
 
         Raises:
-            SpillError: a message is damaged; what waits is forgotten, and has to arrive again from ``position`` on.
+            SpillError: a message is damaged; the bytes from ``position`` on must arrive again.
         """
         self._waiting += piece
         try:
@@ -74,7 +74,7 @@ class SealedMessages:
     def _known_length(self) -> int | None:
         """Bytes of the message, or of the marker, that is waiting; None while that is unknown."""
         if self._length is None:
-            if self.position >= self._end:
+            if self.position >= self._stop:
                 self._length = len(END_OF_STREAM)
             elif len(self._waiting) >= PREFIX_LENGTH:
                 self._length = self._length_of_message()
@@ -98,11 +98,11 @@ class SealedMessages:
         return length
 
     def _check_room(self, length: int) -> None:
-        if self.position + length > self._end:
+        if self.position + length > self._stop:
             raise ValueError(f"a length of {length} bytes, which overruns the stream")
 
     def _check(self, message: bytes) -> None:
-        if self.position >= self._end:
+        if self.position >= self._stop:
             if message != END_OF_STREAM:
                 raise CorruptError("end-of-stream marker", path=self._url, expected=END_OF_STREAM, actual=message)
             return

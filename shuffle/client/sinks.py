@@ -1,6 +1,6 @@
 """Where a stream goes as it arrives: into memory, into a file, or on to another process.
 
-A sink knows how much it has, so that a broken download goes on from there. It does not know of retries.
+A sink counts the bytes it has, so that a download that broke off can go on from there. Retries are ``download.py``'s.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from spill_format.messages import (
 from spill_format.stream import check_crc32c, check_ranges, check_values, ranges_within
 
 _PIECE_BYTES = 1 << 20
-_CACHED_BYTES = 256 << 10  # of a processor's own cache
-_SHIFT = 8  # in a file magic precedes what a stream begins with: bodies are aligned there, and with this also here
-_NO_SPLICE = frozenset({errno.ENOSYS, errno.EINVAL})  # not for this system, or not for this file
+_CACHED_BYTES = 256 << 10  # what a core's own cache holds
+_SHIFT = 8  # as long as the magic before a file's first message, so that bodies are aligned as they are in the file
+_NO_SPLICE = frozenset({errno.ENOSYS, errno.EINVAL})  # this system, or this file, has no splice
 
 
 class SinkError(Exception):
-    """A sink could not take what arrived: not the network's fault, and nothing that asking again would help.
+    """A sink could not take bytes. The network is not at fault, and asking the server again would not help.
 
     Attributes:
-        failure: why.
+        failure: the error of what the sink writes to.
     """
 
     def __init__(self, failure: OSError) -> None:
@@ -47,34 +47,34 @@ class SinkError(Exception):
 
 
 class Sink(Protocol):
-    """What takes one stream. ``begin`` and ``receive`` raise ``SinkError`` where it cannot."""
+    """Takes one stream. ``begin`` and ``receive`` raise ``SinkError`` if the bytes cannot be written."""
 
     received: int
-    """Bytes that it has."""
+    """Bytes of the stream that the sink has."""
 
     def forget(self) -> None:
-        """Forget what was found damaged, as far as it has not been passed on: it will arrive again."""
+        """Forget bytes that were found damaged and have not been passed on: they will arrive again."""
         ...
 
     def begin(self, byte_count: int) -> None:
-        """Begin anew, with a stream of so many bytes."""
+        """Begin again, with a stream of ``byte_count`` bytes."""
         ...
 
-    def receive(self, answer: Answer, end: int) -> None:
-        """Take bytes up to ``end``, or to where the connection breaks off; may raise SpillError."""
+    def receive(self, answer: Answer, stop: int) -> None:
+        """Take bytes up to position ``stop``, or until the connection breaks off; may raise SpillError."""
         ...
 
     def finish(self, recorded_crc32c: int, url: str) -> None:
-        """Check the whole.
+        """Check the whole stream.
 
         Raises:
-            SpillError: it is not what was sent.
+            SpillError: the stream is not the one that was sent.
         """
         ...
 
 
 class RangesChecksum:
-    """CRC-32C of the ranges of a stream, whose bytes are given in order: all between schema message and end marker.
+    """Computes the CRC-32C of a stream's ranges, all bytes between the schema message and the end-of-stream marker.
 
     Args:
         byte_count: length of the stream.
@@ -82,8 +82,8 @@ class RangesChecksum:
 
     def __init__(self, byte_count: int) -> None:
         self.start: int | None = None
-        """Where the ranges begin, once that is known; never where the stream does not begin with a message."""
-        self._end = byte_count - len(END_OF_STREAM)
+        """Position of the first range; None until it is known, and where the stream does not begin with a message."""
+        self._stop = byte_count - len(END_OF_STREAM)
         self._position = 0
         self._prefix = b""
         self._crc32c = 0
@@ -96,16 +96,16 @@ class RangesChecksum:
             self._prefix += piece[: PREFIX_LENGTH - position]
             self.start = _metadata_length(self._prefix)
         if self.start is not None:
-            ranges = piece[max(0, self.start - position) : max(0, self._end - position)]
+            ranges = piece[max(0, self.start - position) : max(0, self._stop - position)]
             self._crc32c = crc32c(ranges, self._crc32c)
 
     def check(self, recorded_crc32c: int, url: str) -> None:
-        """Raise ChecksumError unless that of all bytes is the one recorded."""
-        check_crc32c(self._crc32c, recorded_crc32c, self._end - (self.start or 0), url)
+        """Raise ChecksumError unless the computed checksum is the recorded one."""
+        check_crc32c(self._crc32c, recorded_crc32c, self._stop - (self.start or 0), url)
 
 
 class MemorySink:
-    """Into one buffer of Arrow's; its checksum is computed of what the processor's cache still holds."""
+    """Keeps a stream in one Arrow buffer; the checksum is computed while the processor's cache still has the bytes."""
 
     def __init__(self) -> None:
         self.received: int = 0
@@ -119,15 +119,15 @@ class MemorySink:
 
     @property
     def stream(self) -> memoryview:
-        """What has arrived."""
+        """The bytes that have arrived."""
         return self._view
 
     def decompressed_bytes(self) -> int:
-        """What the rows will take in memory, as the messages say, once the stream was found right."""
+        """Return the bytes that the rows of a stream that was found right take in memory, as its messages say."""
         position, total = metadata_length_of(self._view), 0
-        end = len(self._view) - len(END_OF_STREAM)
-        while position < end:
-            metadata_length = metadata_length_of(self._view[position:end])
+        stop = len(self._view) - len(END_OF_STREAM)
+        while position < stop:
+            metadata_length = metadata_length_of(self._view[position:stop])
             length = metadata_length + read_batch_size(self._view[position : position + metadata_length]).body_bytes
             total += decompressed_bytes(self._view[position : position + length], metadata_length)
             position += length
@@ -140,10 +140,10 @@ class MemorySink:
         self._view = memoryview(self._buffer).cast("B")[_SHIFT:]
         self._checksum = RangesChecksum(byte_count)
 
-    def receive(self, answer: Answer, end: int) -> None:
+    def receive(self, answer: Answer, stop: int) -> None:
         """See ``Sink``."""
-        while self.received < end:
-            rest = self._view[self.received : min(end, self.received + _CACHED_BYTES)]
+        while self.received < stop:
+            rest = self._view[self.received : min(stop, self.received + _CACHED_BYTES)]
             count = answer.read_into(rest)
             if not count:
                 return
@@ -157,10 +157,10 @@ class MemorySink:
 
 
 class FileSink:
-    """Into a file, spliced inside the kernel unless TLS has to decrypt; its checksum is computed from the file.
+    """Writes a stream to a file, inside the kernel (splice) unless TLS decrypts; reads the file again for its checksum.
 
     Args:
-        descriptor: open for reading and writing, its content replaced.
+        descriptor: of the file, open for reading and writing; its content is replaced.
         validate: whether values are checked, too.
     """
 
@@ -180,17 +180,17 @@ class FileSink:
             os.ftruncate(self._descriptor, 0)
         del byte_count
 
-    def receive(self, answer: Answer, end: int) -> None:
+    def receive(self, answer: Answer, stop: int) -> None:
         """See ``Sink``."""
         if answer.connection.is_plain and hasattr(os, "splice"):
-            self._write(answer.arrived(end - self.received))  # along with the head
-            self._splice(answer, end)
-        while self.received < end and (piece := answer.read(min(end - self.received, _PIECE_BYTES))):
+            self._write(answer.arrived(stop - self.received))  # bytes that arrived with the head
+            self._splice(answer, stop)
+        while self.received < stop and (piece := answer.read(min(stop - self.received, _PIECE_BYTES))):
             self._write(piece)
 
     def finish(self, recorded_crc32c: int, url: str) -> None:
         """See ``Sink``."""
-        # Unmapped with the last reference: what an error's traceback refers to cannot be closed before.
+        # The map is closed with its last reference, which may be in an error's traceback.
         content = mmap.mmap(self._descriptor, self.received, access=mmap.ACCESS_READ) if self.received else b""
         check_ranges(ranges_within(memoryview(content), url), recorded_crc32c, url)
         if self._validate:
@@ -203,13 +203,13 @@ class FileSink:
                 self.received += written
                 piece = piece[written:]
 
-    def _splice(self, answer: Answer, end: int) -> None:
-        """Move bytes inside the kernel, as far as they come and it can."""
+    def _splice(self, answer: Answer, stop: int) -> None:
+        """Move bytes inside the kernel until no more arrive, or until it cannot."""
         with _own_failures():
             output, input_ = os.pipe2(os.O_CLOEXEC)
         try:
-            while self.received < end:
-                count = _splice_into(input_, answer.connection, min(end - self.received, _PIECE_BYTES))
+            while self.received < stop:
+                count = _splice_into(input_, answer.connection, min(stop - self.received, _PIECE_BYTES))
                 answer.taken(count)
                 if not count or not self._empty(output, count):
                     return
@@ -218,14 +218,14 @@ class FileSink:
             os.close(input_)
 
     def _empty(self, pipe: int, count: int) -> bool:
-        """Move the bytes in a pipe on to the file. Whether the kernel could."""
+        """Move the bytes in a pipe to the file; return whether the kernel could."""
         while count:
             try:
                 moved = os.splice(pipe, self._descriptor, count, offset_dst=self.received)
             except OSError as error:
                 if error.errno not in _NO_SPLICE:
                     raise SinkError(error) from error
-                self._write(os.read(pipe, count))  # all: nobody writes to it meanwhile
+                self._write(os.read(pipe, count))  # all of them: nothing else is written to this pipe
                 return False
             count -= moved
             self.received += moved
@@ -260,7 +260,7 @@ class PipeSink:
         """See ``Sink``.
 
         Raises:
-            SpillError: some bytes are out already, and cannot be called back.
+            SpillError: some bytes were written already.
         """
         if self._has_passed_on:
             raise SpillError(
@@ -276,9 +276,9 @@ class PipeSink:
         """See ``Sink``."""
         self.received = self._messages.position
 
-    def receive(self, answer: Answer, end: int) -> None:
+    def receive(self, answer: Answer, stop: int) -> None:
         """See ``Sink``."""
-        while self.received < end and (piece := answer.read(min(end - self.received, _PIECE_BYTES))):
+        while self.received < stop and (piece := answer.read(min(stop - self.received, _PIECE_BYTES))):
             self.received += len(piece)
             for message in self._messages.feed(piece):
                 if not self._messages.is_complete:
@@ -310,7 +310,9 @@ class PipeSink:
 
     def _write(self, piece: memoryview | bytes) -> None:
         written = self._pipe.write(piece)
-        while isinstance(self._pipe, io.RawIOBase) and written != len(piece):  # which may take less, or nothing
+        while isinstance(self._pipe, io.RawIOBase) and written != len(
+            piece
+        ):  # a raw pipe may take fewer bytes, or none
             if written is None:
                 raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
             piece = piece[written:]
@@ -319,7 +321,7 @@ class PipeSink:
 
 @contextmanager
 def _own_failures() -> Iterator[None]:
-    """Tell failures of what a sink writes to from those of the network."""
+    """Raise the errors of a sink's own writes as SinkError, which no error of the network is."""
     try:
         yield
     except OSError as error:
@@ -327,7 +329,7 @@ def _own_failures() -> Iterator[None]:
 
 
 def _splice_into(pipe: int, connection: Connection, limit: int) -> int:
-    """How many bytes of a connection the kernel moved: none where there are no more, or it cannot."""
+    """Return how many bytes the kernel moved from a connection: 0 if there are no more, or if it cannot."""
     connection.begin_wait()
     try:
         return os.splice(connection.socket.fileno(), pipe, limit)

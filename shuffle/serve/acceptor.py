@@ -1,5 +1,4 @@
-"""Accepts a server's connections: within limits, each with the protocol that handles it, and given up where a client
-takes nothing of what aiohttp writes to it."""
+"""Accepts connections within limits, gives each its protocol, and gives up clients that take nothing from aiohttp."""
 
 from __future__ import annotations
 
@@ -21,18 +20,18 @@ from shuffle.serve.resource import Health, Readiness
 
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 _SPARE_CONNECTIONS = 64
-"""Beyond the limits: each says what it wants, and is closed."""
+"""Connections beyond the limits that are open at a time: each gets one answer, and is closed."""
 _SPARE_SECONDS = 2
 _PROBE = re.compile(rb"(?:GET|HEAD) (/healthz|/readyz) HTTP/1\.[01]\r\n")
 
 
 class Acceptor(web.Server):
-    """All connections: counted, and no more than the limits.
+    """Counts connections, and refuses those beyond the limits.
 
     Args:
-        application: answers.
-        table: of the connections.
-        options: with the limits.
+        application: answers requests.
+        table: the connections.
+        options: have the limits.
     """
 
     def __init__(self, application: Application, table: ConnectionTable, options: ServeOptions) -> None:
@@ -45,11 +44,11 @@ class Acceptor(web.Server):
         self._logger = _logger()
 
     def __call__(self) -> _Handler:
-        """What handles any connection."""
+        """Return a protocol that handles any request, by aiohttp."""
         return _Handler(self, self._options, self._logger)
 
     def accept(self) -> asyncio.Protocol:
-        """What handles a new connection."""
+        """Return the protocol of a new connection."""
         if self._table.is_full:
             return self._beyond("all")
         header_seconds = self._options.header_seconds
@@ -62,7 +61,7 @@ class Acceptor(web.Server):
         return protocol
 
     def admit(self, protocol: asyncio.Protocol, transport: asyncio.Transport) -> bool:
-        """Whether a connection that is made now is within the limits; otherwise another protocol has it."""
+        """Return whether a new connection is within the limits; if not, another protocol has it."""
         limit = self._table.limit_beyond(protocol, transport)
         if limit is None:
             return True
@@ -81,18 +80,18 @@ class Acceptor(web.Server):
             transport.close()
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-        """Take note of it, and let bytes that a client does not take pile up in the kernel, not here."""
+        """Register the connection. Bytes that its client does not take stay in the kernel, not in this process."""
         self._table.add(handler, transport)
         transport.set_write_buffer_limits(high=1)  # with 0, asyncio's TLS pauses for ever when nothing is queued
         super().connection_made(handler, transport)
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
-        """Forget it."""
+        """Forget the connection."""
         self._table.discard(handler)
         super().connection_lost(handler, exc)
 
     async def stop(self, grace_seconds: float) -> None:
-        """Finish what is being answered, and close all connections."""
+        """Finish the current answers, and close all connections."""
         self.pre_shutdown()
         for spare in list(self._spare):
             spare.end()
@@ -117,11 +116,11 @@ class Acceptor(web.Server):
 
 
 class Spare(asyncio.Protocol):
-    """A connection beyond the limits: told how the server is, if it asks for that, and otherwise to come back later.
+    """A connection beyond the limits: it gets the server's health if it asks for it, and 503 otherwise.
 
     Args:
-        application: knows how the server is.
-        spares: all that there are, kept by themselves.
+        application: knows the server's health.
+        spares: the set of all such connections; each adds and removes itself.
     """
 
     def __init__(self, application: Application, spares: set[Spare]) -> None:
@@ -165,7 +164,7 @@ class Spare(asyncio.Protocol):
 
 
 class _Handler(web.RequestHandler):
-    """aiohttp's, for one connection."""
+    """aiohttp's protocol of one connection."""
 
     def __init__(self, acceptor: Acceptor, options: ServeOptions, logger: logging.Logger) -> None:
         super().__init__(
@@ -186,7 +185,7 @@ class _Handler(web.RequestHandler):
 
     @property
     def has_no_further_request(self) -> bool:
-        """Whether all requests are answered that there will ever be."""
+        """Whether the client sends no more, and has all its answers."""
         return self._is_half_closed and self.answered_count >= self._request_count
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -213,12 +212,12 @@ class _Handler(web.RequestHandler):
         return is_plain and self.answered_count < self._request_count and all(body.is_eof() for body in bodies)
 
     def pause_writing(self) -> None:
-        """The client does not take what there is: not for too long."""
+        """See ``asyncio.Protocol``: the client takes nothing, which it may not do for too long."""
         super().pause_writing()
         self._watch()
 
     def resume_writing(self) -> None:
-        """It took all."""
+        """See ``asyncio.Protocol``: the client took everything."""
         self._unwatch()
         super().resume_writing()
 
@@ -248,14 +247,14 @@ class _Handler(web.RequestHandler):
 
 
 def _unsent(transport: asyncio.Transport) -> int:
-    """Bytes that a client has not taken: those here, and those in the kernel."""
+    """Return the bytes that a client has not taken, in this process and in the kernel."""
     connection = transport.get_extra_info("socket")
     in_kernel = unsent_bytes(connection.fileno()) if connection is not None and connection.fileno() >= 0 else 0
     return transport.get_write_buffer_size() + in_kernel
 
 
 def _logger() -> logging.Logger:
-    """For faults of ours. What clients send is no news, and must not fill a disk: they are told themselves."""
+    """Return a logger for the server's own faults. What clients send must not fill a disk."""
     logger = logging.getLogger("shuffle.serve.http")
     of_clients = (HttpProcessingError, web.RequestPayloadError)
     logger.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], of_clients)))

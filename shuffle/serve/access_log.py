@@ -16,11 +16,11 @@ class Served:
     """One request and what came of it.
 
     Attributes:
-        identity: of the request: what it says itself, or a new one.
-        client: address of who asked.
-        method, target: of the request, as they came.
-        route: kind of resource, which has few values.
-        began: by the monotonic clock, in seconds.
+        identity: the request's own, or a new one.
+        client: address of the client.
+        method, target: of the request, as they arrived.
+        route: kind of resource.
+        began: seconds by the monotonic clock.
         status: of the answer.
         byte_count: bytes of its body that were sent.
         is_broken_off: the answer ended before its last byte.
@@ -51,7 +51,7 @@ class AccessLog:
         self._descriptor = _opened(path)
 
     def write(self, served: Served, seconds: float) -> None:
-        """Write the line of a request; a disk that is full loses it."""
+        """Write the line of a request; if the disk is full, the line is lost."""
         line = self._line(served, seconds).encode("utf-8", "backslashreplace") + b"\n"
         try:
             os.write(self._descriptor, line)
@@ -59,7 +59,7 @@ class AccessLog:
             return
 
     def reopen(self) -> None:
-        """Go on in the file that has the name now: the one before it was moved away."""
+        """Open the log again by its name, because the old file was moved away."""
         fresh = _opened(self._path)
         self.close()
         self._descriptor = fresh

@@ -1,4 +1,4 @@
-"""The connections that a server has: how many, from which addresses, and where answers leave them."""
+"""A server's connections: how many there are, from which addresses, and where their answers leave."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ class ConnectionTable:
 
     @property
     def count(self) -> int:
-        """Connections that there are, and that are about to be."""
+        """Connections, including those that are being made."""
         return len(self._outlets) + len(self._expected)
 
     @property
     def is_full(self) -> bool:
-        """Whether a further connection is beyond the limit."""
+        """Whether there are as many connections as allowed."""
         return self.count >= self._options.connections
 
     def expect(self, protocol: asyncio.BaseProtocol, seconds: float) -> None:
-        """Count a connection that was accepted, until it is made; with TLS nobody is told if it never is."""
+        """Count an accepted connection until it is made; a TLS handshake that fails is not reported."""
         loop = asyncio.get_running_loop()
         self._expected[protocol] = loop.call_later(seconds, self._expected.pop, protocol, None)
 
     def limit_beyond(self, protocol: asyncio.BaseProtocol, transport: asyncio.Transport) -> str | None:
-        """Which limit a connection that is made now is beyond: ``"all"`` or ``"address"``; None for neither."""
+        """Return the limit that a new connection exceeds: ``"all"``, ``"address"`` or None."""
         if (timer := self._expected.pop(protocol, None)) is not None:
             timer.cancel()
         elif self.is_full:  # it took longer than it was expected to
@@ -52,9 +52,9 @@ class ConnectionTable:
         return "address" if address and self._by_address[address] >= self._options.address_connections else None
 
     def add(self, protocol: asyncio.BaseProtocol, transport: asyncio.Transport) -> SocketOutlet | None:
-        """Take note of a connection on which requests will come. Where answers leave it, unless TLS encrypts them.
+        """Register a connection; return its outlet, or None with TLS.
 
-        A connection for which there is nothing left, be it a descriptor, is broken off.
+        The connection is reset if there is no descriptor left for it.
         """
         self._outlets[protocol] = None
         if protocol not in self._addresses:
@@ -69,7 +69,7 @@ class ConnectionTable:
         return self._outlets[protocol]
 
     def discard(self, protocol: asyncio.BaseProtocol) -> None:
-        """Forget a connection that is lost, or another protocol's now."""
+        """Forget a connection that is lost, or that another protocol has now."""
         if (outlet := self._outlets.pop(protocol, None)) is not None:
             outlet.close()
         address = self._addresses.pop(protocol, None)
@@ -79,11 +79,11 @@ class ConnectionTable:
                 del self._by_address[address]
 
     def outlet_of(self, protocol: asyncio.BaseProtocol | None) -> SocketOutlet | None:
-        """Where answers leave a connection; None where TLS encrypts them, or the connection is lost."""
+        """Return a connection's outlet; None with TLS, or if the connection is lost."""
         return self._outlets.get(protocol) if protocol is not None else None
 
 
 def address_of(transport: asyncio.BaseTransport) -> str:
-    """The address of a client; empty where it came through a unix socket."""
+    """Return a client's address; empty for a unix socket."""
     peer = transport.get_extra_info("peername")
     return str(peer[0]) if isinstance(peer, tuple) and peer else ""

@@ -20,25 +20,25 @@ _LOGGER = logging.getLogger("shuffle.serve")
 
 
 class Others(Protocol):
-    """What else there is for a connection; a lane knows no more of the acceptor."""
+    """The part of the acceptor that a lane knows."""
 
     def hand_over(self, transport: asyncio.Transport, data: bytes, *, is_half_closed: bool) -> None:
-        """Let what handles any connection go on with one, from some bytes on."""
+        """Let aiohttp handle a connection, beginning with ``data``."""
         ...
 
     def admit(self, protocol: asyncio.Protocol, transport: asyncio.Transport) -> bool:
-        """Whether a connection is within the limits; otherwise another protocol has it."""
+        """Return whether a connection is within the limits; if not, another protocol has it."""
         ...
 
 
 class Lane(asyncio.Protocol):
-    """A connection, until something else than plain GETs of partitions arrives on it.
+    """Handles a connection until anything but a plain GET of partitions arrives on it.
 
     Args:
-        application: answers.
+        application: answers requests.
         others: admits a connection, and takes it over.
-        lanes: all that there are, kept by themselves.
-        header_seconds: how long a connection may stay without a request.
+        lanes: the set of all lanes; each adds and removes itself.
+        header_seconds: seconds that a connection may stay without a request.
     """
 
     def __init__(self, application: Application, others: Others, lanes: set[Lane], header_seconds: float) -> None:
@@ -69,7 +69,7 @@ class Lane(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See ``asyncio.Protocol``."""
-        if self._answering is not None:  # a client may send its next request before it has the answer to this one
+        if self._answering is not None:  # the next request, before this one is answered
             self._next_bytes += data
             self._transport.pause_reading()
             return
@@ -79,12 +79,12 @@ class Lane(asyncio.Protocol):
             self._hand_over(data)
 
     def eof_received(self) -> bool:
-        """See ``asyncio.Protocol``: a client that sends no more still wants its answers."""
+        """See ``asyncio.Protocol``: a client that sends no more still gets its answers."""
         self._is_half_closed = True
         return self._answering is not None
 
     def stop(self) -> asyncio.Task[None] | None:
-        """Close the connection, when what is being answered is finished: the task that does that, if any."""
+        """Close the connection after the current answer; return the task of that answer, if there is one."""
         self._stopping = True
         if self._answering is None:
             self._transport.close()

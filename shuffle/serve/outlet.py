@@ -1,6 +1,6 @@
-"""Where the bytes of an answer leave: a socket that is written to directly, or, through TLS, an answer of aiohttp's.
+"""Where the bytes of an answer leave: a socket that is written to directly or, with TLS, a response of aiohttp's.
 
-A client that takes nothing for too long is given up here. Nothing here knows what is sent.
+A client that takes nothing for too long is given up here. This module does not know what the bytes mean.
 """
 
 from __future__ import annotations
@@ -18,35 +18,35 @@ from aiohttp import web
 
 
 class Outlet(Protocol):
-    """What takes the bytes of an answer in order."""
+    """Takes the bytes of an answer in order."""
 
     sent: int
-    """Bytes that were sent so far, heads included."""
+    """Bytes sent so far, including heads of answers."""
 
     async def write(self, data: bytes) -> None:
-        """Send bytes, at once: held back to share a packet with the file behind them (``MSG_MORE``, ``TCP_CORK``), they
-        wake their reader up later, and a partition of 64 KiB takes a sixth longer.
+        """Send bytes immediately. If they are held back to share a packet with the file after them (``MSG_MORE``,
+        ``TCP_CORK``), they wake the client up later, and a partition of 64 KiB takes a sixth longer.
 
         Raises:
-            ConnectionError: the client has gone.
-            TimeoutError: it takes nothing.
+            ConnectionError: the connection is lost.
+            TimeoutError: the client takes nothing.
         """
         ...
 
     def abort(self) -> None:
-        """Break the connection off: nobody may take this for an end."""
+        """Reset the connection, so that the client cannot mistake this for the end of the answer."""
         ...
 
 
 class SocketOutlet:
-    """A connection without TLS, for as long as it lasts.
+    """Writes to a connection without TLS.
 
-    The transport goes on reading from the connection, and closes it. Here is a second descriptor of its socket: event
-    loops let nobody watch one that a transport has, and no other connection can have this number while a file is sent.
+    The transport reads from the connection, and closes it. The outlet has a second descriptor of the socket: an event
+    loop lets nobody watch a transport's, and no other connection can get its number while a file is sent.
 
     Args:
-        transport: of the connection.
-        idle_seconds: how long a client may take nothing.
+        transport: the connection's transport.
+        idle_seconds: seconds for which a client may take nothing.
     """
 
     def __init__(self, transport: asyncio.Transport, idle_seconds: float) -> None:
@@ -59,10 +59,10 @@ class SocketOutlet:
         self.sent: int = 0
 
     def descriptor(self) -> int:
-        """What may be written to without blocking, after the first ``write``.
+        """Return the descriptor, to be written to without blocking after the first ``write``.
 
         Raises:
-            ConnectionError: the connection is closing, or lost.
+            ConnectionError: the connection is closing or lost.
         """
         if self._transport.is_closing():
             raise _reset()
@@ -70,12 +70,12 @@ class SocketOutlet:
 
     async def write(self, data: bytes) -> None:
         """See ``Outlet``."""
-        while self._transport.get_write_buffer_size():  # of an answer before: nothing may overtake it
+        while self._transport.get_write_buffer_size():  # bytes of an earlier answer go first
             await self.writable()
             await asyncio.sleep(0)  # the transport's turn
         rest = memoryview(data)
         while rest:
-            self.descriptor()  # or it is lost
+            self.descriptor()  # raises if the connection is lost
             try:
                 count = self._socket.send(rest)
             except BlockingIOError:
@@ -87,8 +87,8 @@ class SocketOutlet:
     async def writable(self) -> None:
         """Wait until the socket takes bytes again; raises as ``write`` does.
 
-        It does when a good part of its buffer is free, for which a slow client may need longer than it may take
-        nothing: as long as bytes reach the client, it is waited for.
+        The kernel reports that once much of the buffer is free, for which a slow client may need more than
+        ``idle_seconds``: the wait goes on as long as some bytes reach the client.
         """
         descriptor = self.descriptor()
         loop = asyncio.get_running_loop()
@@ -99,7 +99,7 @@ class SocketOutlet:
             await waiting
         finally:
             self._timer.cancel()
-            if self._waiting is waiting:  # else the descriptor is closed, and its number may be another's
+            if self._waiting is waiting:  # else it is closed, and another file may have its number
                 self._waiting = None
                 loop.remove_writer(descriptor)
 
@@ -120,7 +120,7 @@ class SocketOutlet:
             _settle(waiting, TimeoutError())
 
     def close(self) -> None:
-        """The connection is lost: whoever waits for it is told."""
+        """Close the descriptor; a pending ``write`` fails, because the connection is lost."""
         if self._waiting is not None:
             asyncio.get_running_loop().remove_writer(self._socket.fileno())
             _settle(self._waiting, _reset())
@@ -129,12 +129,11 @@ class SocketOutlet:
 
 
 class ResponseOutlet:
-    """An answer of aiohttp's: its head goes first, and the transport encrypts it. ``acceptor.py`` gives up clients that
-    take nothing of it.
+    """Writes to a response of aiohttp's, which encrypts. ``acceptor.py`` gives up a client that takes nothing.
 
     Args:
-        request: what is answered.
-        response: status and fields of the answer.
+        request: the request that is answered.
+        response: has the status and the fields of the answer.
     """
 
     def __init__(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
@@ -150,12 +149,12 @@ class ResponseOutlet:
 
     def abort(self) -> None:
         """See ``Outlet``."""
-        if self._request.transport is not None:  # else the connection is lost already
+        if self._request.transport is not None:  # None if the connection is lost already
             self._request.transport.abort()
 
 
 def unsent_bytes(descriptor: int) -> int:
-    """Bytes in a socket's buffer that the other side has not taken."""
+    """Return the bytes in a socket's send buffer that the client has not received."""
     answer = fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4))
     return int.from_bytes(answer, sys.byteorder)
 

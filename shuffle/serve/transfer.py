@@ -1,7 +1,7 @@
 """Sending bytes of files to a connection: by ``sendfile`` from the page cache, or through a buffer.
 
-Nothing here knows what is sent. Whatever happens to a file meanwhile, an answer is whole and of one moment, or visibly
-broken off.
+This module does not know what the bytes mean. Even if a file changes while it is sent, an answer is either whole and
+from one moment, or it is visibly broken off.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from shuffle.serve.turns import STINT_BYTES, Stint
 from spill_format.errors import PositionError, SpillError, TruncatedError
 
 _NOT_HERE = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
-"""sendfile is not for this file system, or not for this system."""
+"""Errors that say that this file system, or this operating system, has no sendfile."""
 
 
 class Sender:
     """How the files of one server are sent.
 
     Args:
-        transfer_to: ``"off"`` never uses sendfile; ``"on"`` never anything else on a connection without TLS.
-        buffer_bytes: what a buffered send holds at a time.
+        transfer_to: ``"off"`` never uses sendfile; ``"on"`` uses nothing else on a connection without TLS.
+        buffer_bytes: bytes that a buffered send reads at a time.
     """
 
     def __init__(self, transfer_to: TransferTo, buffer_bytes: int) -> None:
@@ -34,16 +34,16 @@ class Sender:
         self._buffer_bytes = buffer_bytes
         self._kernel = SystemKernel()
         self.bytes_by_method: dict[str, int] = {"sendfile": 0, "buffered": 0}
-        """Bytes of files that were sent, by how."""
+        """Bytes of files that were sent, for each method."""
 
     async def send(self, segments: Iterable[Segment], outlet: Outlet) -> None:
-        """Send segments in order. What is in memory behind a file's bytes goes out only if the file is unchanged.
+        """Send segments in order. The segment after a file's bytes is sent only if the file has not changed.
 
-        A segment is asked for when the one before it has gone, and its file has to be open until the next one is.
+        The next segment is asked for once a segment is sent. A segment's file must stay open until then.
 
         Raises:
-            SpillError: a file was cut or written meanwhile.
-            ConnectionError, TimeoutError: the connection is gone, or takes nothing.
+            SpillError: a file was cut or written while it was sent.
+            ConnectionError, TimeoutError: the connection is lost, or the client takes nothing.
             OSError: a file cannot be read.
         """
         stint = Stint()
@@ -59,17 +59,17 @@ class Sender:
 
     async def _send_span(self, span: FileSpan, outlet: Outlet, stint: Stint) -> None:
         position = span.start
-        # TLS encrypts in this process: asyncio's knows nothing of the kernel's.
+        # asyncio encrypts TLS in this process, so the bytes must pass through it.
         if self._transfer_to != "off" and isinstance(outlet, SocketOutlet):
             position = await self._by_sendfile(span, outlet, stint)
         if position < span.stop:
             await self._buffered(span, position, outlet, stint)
 
     async def _by_sendfile(self, span: FileSpan, outlet: SocketOutlet, stint: Stint) -> int:
-        """Where in the file it stopped: at the end, or where the kernel has no sendfile for it."""
+        """Send by sendfile; return the position reached, short of the stop if the kernel has no sendfile."""
         position = span.start
         while position < span.stop:
-            wanted = min(span.stop - position, STINT_BYTES)  # at once, so that a cold disk holds all up no longer
+            wanted = min(span.stop - position, STINT_BYTES)  # a cold disk then delays other answers no longer
             try:
                 count = self._kernel.sendfile(outlet.descriptor(), span.file.descriptor, position, wanted)
             except BlockingIOError:

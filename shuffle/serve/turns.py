@@ -1,4 +1,4 @@
-"""Who goes on when: how many do something at a time, and how long one of them may keep the event loop."""
+"""Limits on answers: how many are sent at a time, and how long one answer may keep the event loop."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from types import TracebackType
 from shuffle.serve.refusal import Refusal
 
 STINT_BYTES = 4 << 20
-"""What one answer sends until others get their turn."""
+"""Bytes that one answer sends before other answers get the event loop."""
 _STINT_SECONDS = 0.01
 
 
 class Turns:
-    """Entered with ``async with``, by at most ``limit`` at a time. Of one event loop.
+    """Lets at most ``limit`` answers be sent at a time: each inside ``async with``, in one event loop.
 
     Args:
-        limit: how many.
-        patience_seconds: how long others wait.
+        limit: answers at a time.
+        patience_seconds: seconds that a further answer waits for its turn.
     """
 
     def __init__(self, limit: int, patience_seconds: float) -> None:
         self._patience_seconds = patience_seconds
         self._free = asyncio.Semaphore(limit)
         self.taken_count: int = 0
-        """How many are at it now."""
+        """Answers that are being sent now."""
 
     async def __aenter__(self) -> None:
-        """Wait.
+        """Wait for a turn.
 
         Raises:
-            Refusal: for too long.
+            Refusal: the wait took longer than ``patience_seconds``.
         """
         if self._free.locked():
             try:
@@ -39,7 +39,7 @@ class Turns:
                     await self._free.acquire()
             except TimeoutError as error:
                 raise Refusal(503, "too many answers are being sent; try again later", Retry_After="1") from error
-        else:  # at once, and no timer is worth its cost
+        else:  # there is nothing to wait for, so no timer is needed
             await self._free.acquire()
         self.taken_count += 1
 
@@ -51,25 +51,25 @@ class Turns:
 
 
 class Stint:
-    """What somebody does at a stretch: ``if stint.is_over(byte_count): await stint.rest()`` behind each step of it.
+    """The time that an answer may keep the event loop. After a step: ``if stint.is_over(count): await stint.rest()``.
 
-    Steps are counted over all of an answer: a thousand short ones hold others up as one long one does.
+    All steps of an answer count together: a thousand short steps delay other answers as much as a long one.
     """
 
     def __init__(self) -> None:
         self.begin()
 
     def begin(self) -> None:
-        """Others have just had their turn."""
+        """Start counting: other answers have just had the event loop."""
         self._bytes_left = STINT_BYTES
         self._ends_at = time.monotonic() + _STINT_SECONDS
 
     def is_over(self, byte_count: int = 0) -> bool:
-        """Whether it was long enough, with a step that sent so many bytes."""
+        """Return whether other answers should have the event loop, after a step that sent ``byte_count`` bytes."""
         self._bytes_left -= byte_count
         return self._bytes_left <= 0 or time.monotonic() >= self._ends_at
 
     async def rest(self) -> None:
-        """Give others their turn, and begin anew."""
+        """Give other answers the event loop, then start counting again."""
         await asyncio.sleep(0)
         self.begin()

@@ -260,7 +260,7 @@ def test_what_is_logged_is_one_line_that_no_terminal_obeys(shared_root: Path, tm
 def test_who_serves_everybody_is_warned(shared_root: Path, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("x")
     token = ("--token-file", str(tmp_path / "token"))
-    for options, said in (((), "can read all files below the root"), (token, "crosses the network readably")):
+    for options, said in (((), "can read all files below ROOT"), (token, "send their tokens to")):
         with running(shared_root, "--host", "0.0.0.0", *options) as server:
             server.stop()
             assert server.process.stderr is not None
