@@ -13,6 +13,7 @@ from shuffle.testing.assertions import (
 from shuffle.testing.copy_checks import Check as Check
 from shuffle.testing.copy_checks import conformance as conformance
 from shuffle.testing.engines import EngineConformance as EngineConformance
+from shuffle.testing.exchanges import ExchangeConformance as ExchangeConformance
 from shuffle.testing.file_systems import (
     CannotMountError as CannotMountError,
 )

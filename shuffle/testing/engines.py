@@ -1,17 +1,18 @@
-"""The laws of an executor that knows hosts and can place a task, for those who write one."""
+"""What every engine that knows hosts must do, as a class of tests for the authors of one."""
 
 from __future__ import annotations
 
 import os
 import pickle
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor, wait
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pyarrow as pa
+import pytest
 
 from shuffle.jobs.engines import PlacingExecutor
 from shuffle.jobs.exchanges.protocol import Exchange
@@ -23,60 +24,60 @@ _SECONDS = 60
 
 
 class EngineConformance:
-    """What a job asks of an engine.
+    """The laws of an engine, as tests of pytest.
 
-    Args:
-        executor: of a cluster with two hosts or more, on this machine: all see its temporary directory.
+    A test class that inherits the laws says which engine it is::
 
-    In a test: ``for check in EngineConformance(executor).checks(): check()``. A check raises AssertionError.
+    class TestMyEngine(EngineConformance):
+        @pytest.fixture
+        def engine(self):
+            return MyExecutor()  # of a cluster with two hosts or more, all on this machine
     """
 
-    def __init__(self, executor: PlacingExecutor) -> None:
-        self.executor = executor
+    @pytest.fixture
+    def engine(self) -> PlacingExecutor:
+        """Return the engine. To be overridden."""
+        raise NotImplementedError
 
-    def checks(self) -> Iterator[Callable[[], None]]:
-        """Every check, by the name of its law."""
-        for name in dir(self):
-            if name.startswith("check_"):
-                yield getattr(self, name)
-
-    def check_it_is_an_executor(self) -> None:
+    def test_it_is_an_executor(self, engine: PlacingExecutor) -> None:
         """Results and errors come back."""
-        assert isinstance(self.executor, Executor)
-        assert self.executor.submit(divmod, 7, 2).result(_SECONDS) == (3, 1)
-        error = self.executor.submit(divmod, 7, 0).exception(_SECONDS)
+        assert isinstance(engine, Executor)
+        assert engine.submit(divmod, 7, 2).result(_SECONDS) == (3, 1)
+        error = engine.submit(divmod, 7, 0).exception(_SECONDS)
         assert isinstance(error, ZeroDivisionError), f"the task's own error was wanted, not {error!r}"
 
-    def check_a_task_runs_where_it_is_placed(self) -> None:
+    def test_a_task_runs_where_it_is_placed(self, engine: PlacingExecutor) -> None:
         """On each host, ``where`` names that host."""
-        hosts = sorted(self.executor.hosts())
+        hosts = sorted(engine.hosts())
         assert len(hosts) > 1, "the conformance of an engine takes two hosts or more"
         for host in hosts:
-            found = self.executor.submit_on([host], self.executor.where).result(_SECONDS)
+            found = engine.submit_on([host], engine.where).result(_SECONDS)
             assert found.host == host
+        with pytest.raises(ValueError, match="no worker is on any of these hosts"):
+            engine.submit_on(["nowhere"], dict)
 
-    def check_equal_calls_are_different_attempts(self) -> None:
+    def test_equal_calls_are_different_attempts(self, engine: PlacingExecutor) -> None:
         """A second attempt with the same arguments runs for itself."""
         with TemporaryDirectory() as directory:
-            calls = [self.executor.submit(_leave_a_file, directory) for _ in range(2)]
+            calls = [engine.submit(_leave_a_file, directory) for _ in range(2)]
             wait(calls, _SECONDS)
             assert len(os.listdir(directory)) == 2
 
-    def check_where_is_picklable(self) -> None:
+    def test_where_is_picklable(self, engine: PlacingExecutor) -> None:
         """It is sent with each task."""
-        pickle.dumps(self.executor.where)
+        pickle.dumps(engine.where)
 
-    def check_slots_are_those_of_all_hosts(self) -> None:
+    def test_slots_are_those_of_all_hosts(self, engine: PlacingExecutor) -> None:
         """Each host has one at least."""
-        assert self.executor.slots >= len(self.executor.hosts())
+        assert engine.slots >= len(engine.hosts())
 
-    def check_a_job_runs_on_it(self) -> None:
+    def test_a_job_runs_on_it(self, engine: PlacingExecutor) -> None:
         """With each exchange the result is that of a job without an engine."""
         work = partial(run, range(6), _read, HashPartitioner("key", 5), _count)
         expected = work()
         with TemporaryDirectory() as directory:
             for exchange in (Exchange.directory(directory), Exchange.hosts([directory])):
-                assert work(self.executor, exchange=exchange) == expected
+                assert work(engine, exchange=exchange) == expected
             deadline = time.monotonic() + _SECONDS
             while os.listdir(directory):
                 assert time.monotonic() < deadline, "files of the job are left"

@@ -90,6 +90,8 @@ def serve_home(home: Home) -> None:
         control = stack.enter_context(_Control(home))
         threading.Thread(target=control.serve_forever, daemon=True).start()
         server = Server(incarnation=secrets.token_hex(8), control_url=control.url, urls=urls)
+        for own in urls:
+            renew_lease(own)  # it takes seconds to start on a busy machine
         written = home.server_file.with_suffix(".new")
         written.write_text(json.dumps({"pid": os.getpid(), "server": asdict(server)}))
         written.replace(home.server_file)

@@ -78,11 +78,10 @@ class At:
             self.act()
 
 
-def test_every_law_of_an_engine_holds(cluster: Cluster) -> None:
-    for check in EngineConformance(cluster.executor).checks():
-        check()
-    with pytest.raises(ValueError, match="no worker is on any of these hosts"):
-        cluster.executor.submit_on(["nowhere"], dict)
+class TestEngine(EngineConformance):
+    @pytest.fixture
+    def engine(self, cluster: Cluster) -> PlacingExecutor:
+        return cluster.executor
 
 
 def test_workers_servers_and_files_that_are_lost(cluster: Cluster, tmp_path: Path) -> None:

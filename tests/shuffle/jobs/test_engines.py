@@ -32,4 +32,6 @@ def test_a_task_is_not_placed_where_nobody_works() -> None:
         Engine(hosts).submit(dict, host="c")
     with pytest.raises(ValueError, match="every host is full"):
         Engine(hosts).submit(dict, avoid={"a", "b"})
+    with pytest.raises(ValueError, match="no worker is on any of these hosts"):
+        hosts.submit_on(["nowhere"], dict)
     hosts.shutdown()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from shuffle import Exchange, HashPartitioner, MapOptions, run
-from shuffle.jobs.descriptor import Output, Server, Source
+from shuffle.jobs.descriptor import Server, Source
 from shuffle.jobs.engines import Engine, this_host
 from shuffle.jobs.exchanges import home as homes
 from shuffle.jobs.exchanges.home import Home, launch_server
@@ -20,45 +20,35 @@ from shuffle.jobs.exchanges.leases import has_lease, sweep, write_lease
 from shuffle.jobs.reading import SourceLostError, Traffic, read_unit
 from shuffle.jobs.reduce_units import Unit
 from shuffle.jobs.tasks import AbandonedError, map_task
+from shuffle.testing import ExchangeConformance
 from tests.shuffle.jobs.workloads import READ
 
 pytestmark = pytest.mark.process
 
 PARTITIONER = HashPartitioner("key", 3)
-EXCHANGES = {"directory": Exchange.directory, "hosts": lambda path: Exchange.hosts([path])}
 
 
-@pytest.fixture(params=EXCHANGES)
-def exchange(request: pytest.FixtureRequest, tmp_path: Path) -> Exchange:
-    return EXCHANGES[request.param](tmp_path)
+class TestDirectory(ExchangeConformance):
+    @pytest.fixture
+    def exchange(self, tmp_path: Path) -> Exchange:
+        return Exchange.directory(tmp_path)
 
 
-def test_a_descriptor_of_any_exchange_is_json(exchange: Exchange, tmp_path: Path) -> None:
-    engine = Engine(None)
-    keeper = exchange.keep("job", "secret", this_host, 60)
-    output = map_task(3, 3, READ, PARTITIONER, keeper.files, MapOptions())
-    assert isinstance(output, Output)
-    again = Output.from_dict(output.as_dict())
-    assert again == output
-    assert again.sizes is not None
-    assert again.sizes.sum() == output.byte_count
-    assert "secret" not in repr(keeper.files) + repr(output)
-    if output.server is not None:
-        keeper.watch(output.host, output.server)
-    keeper.close(engine, keep=False)
-    assert not list(tmp_path.iterdir())
+class TestHosts(ExchangeConformance):
+    @pytest.fixture
+    def exchange(self, tmp_path: Path) -> Exchange:
+        return Exchange.hosts([tmp_path / "one", tmp_path / "other"])
 
 
-def test_a_task_whose_job_has_ended_stops(exchange: Exchange, tmp_path: Path) -> None:
-    keeper = exchange.keep("job", "secret", this_host, 60)
+def test_a_task_that_cannot_publish_because_its_job_has_ended_says_so(tmp_path: Path) -> None:
+    keeper = Exchange.directory(tmp_path).keep("job", "secret", this_host, 60)
 
-    def read_on(number: int) -> Any:
-        for batch in READ(number):
-            keeper.close(Engine(None), keep=False)
-            yield batch
+    def read_to_the_end(number: int) -> Any:
+        yield from READ(number)
+        keeper.close(Engine(None), keep=False)
 
-    with pytest.raises(AbandonedError, match="is gone, and so is its job"):
-        map_task(3, 3, read_on, PARTITIONER, keeper.files, MapOptions())
+    with pytest.raises(AbandonedError, match=r"map task 3: .* is gone, and so is its job"):
+        map_task(3, 3, read_to_the_end, PARTITIONER, keeper.files, MapOptions())
     assert not list(tmp_path.iterdir())
 
 
@@ -75,7 +65,7 @@ def test_only_what_has_no_lease_is_swept(tmp_path: Path) -> None:
 
 
 def test_a_server_whose_driver_died_ends_with_its_lease(tmp_path: Path) -> None:
-    files = HostFiles("job", (str(tmp_path),), "secret", this_host, 1)
+    files = HostFiles("job", (str(tmp_path),), "secret", this_host, 3)
     files.prepare()
     server = files.server()
     assert server is not None
