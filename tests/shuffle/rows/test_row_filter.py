@@ -165,6 +165,8 @@ REFUSALS = [
     ("small = mode", 9, "values that = takes", "small is int8 and mode is string"),
     ("row = 1 or " * 1000 + "row = 1", 11_001, "at most 1000 tests", "row; IN (…) takes any number of values"),
     ("(" * 101 + "row = 1" + ")" * 101, 101, "at most 100 parentheses", "("),
+    ("(row = 1) or " + "(" * 101 + "row = 1" + ")" * 101, 114, "at most 100 parentheses", "("),
+    ("unsigned = 1e20", 12, "which is uint64", "1e20"),
 ]  # fmt: skip
 
 
@@ -187,6 +189,24 @@ def test_what_cannot_be_meant_is_told_with_its_place(
     assert f", found {actual}" in found
 
 
+@pytest.mark.parametrize(("before", "behind"), [(40, 40), (41, 40), (40, 41), (41, 41)])
+def test_what_is_left_out_around_the_place_is_marked(before: int, behind: int) -> None:
+    condition = "(" * before + ")" * behind
+    with pytest.raises(RowFilterError) as refused:
+        row_filter_of(condition, ROWS.schema)
+    shown = f"{'…' * (before > 40)}{'(' * 40}[here]{')' * 40}{'…' * (behind > 40)}"
+    assert refused.value.problem.startswith(f"at character {before + 1}, {shown}: expected ")
+
+
+@pytest.mark.parametrize(("view", "plain"), [(pa.string_view(), pa.string()), (pa.binary_view(), pa.binary())])
+def test_views_are_compared_as_plain_values(view: pa.DataType, plain: pa.DataType) -> None:
+    """Which Arrow needs to compare them with the statistics of Parquet's row groups."""
+    schema = pa.schema([("x", view), ("y", plain)])
+    for name in ("x", "y"):
+        compared = row_filter_of(f"{name} = 'a'", schema).expression
+        assert ("cast" in str(compared)) == (name == "x")
+
+
 def test_a_name_of_several_columns_is_refused() -> None:
     schema = pa.schema([("twice", pa.int64()), ("twice", pa.int64())])
     with pytest.raises(RowFilterError, match="found twice, which 2 columns are called"):
@@ -196,8 +216,8 @@ def test_a_name_of_several_columns_is_refused() -> None:
 @pytest.mark.parametrize(
     "condition",
     [" or ".join(["small = 1"] * 1000), " and ".join(["small = 1"] * 1000), f"small in ({', '.join(['1'] * 10_000)})",
-     "not " * 10_000 + "small = 1", "(" * 100 + "small = 1" + ")" * 100],
-    ids=["or", "and", "in", "not", "parentheses"],
+     "not " * 10_000 + "small = 1", "(" * 100 + "small = 1" + ")" * 100, " or ".join(["(small = 1)"] * 200)],
+    ids=["or", "and", "in", "not", "parentheses", "groups"],
 )  # fmt: skip
 def test_a_long_condition_is_no_deep_one(condition: str) -> None:
     assert passing(condition) == [0]
