@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 UInt8Array = npt.NDArray[np.uint8]
 UInt32Array = npt.NDArray[np.uint32]
@@ -46,8 +48,9 @@ class Runs(NamedTuple):
 def gather_values(values: Any, width: int, runs: Runs, places: Int64Array, out: UInt8Array) -> None:
     """Values of ``width`` bytes each; ``values`` is a buffer of them."""
     count = memoryview(values).nbytes // width
-    source = np.frombuffer(values, np.uint8, count * width).reshape(count, width)
-    flat = _taken(source, runs).reshape(-1)
+    # Types that are copied at once, whatever the values mean.
+    kind = {1: "u1", 2: "u2", 4: "u4", 8: "u8", 16: "c16"}.get(width, f"V{width}")
+    flat = _taken(np.frombuffer(values, kind, count), runs).view(np.uint8)
     for start, stop, place in _places(runs.starts * width, places):
         out[place : place + stop - start] = flat[start:stop]
 
@@ -89,11 +92,8 @@ def gather_texts(  # noqa: PLR0913, PLR0917 -- all are arrays, as the compiled f
             begin with them. Afterwards those of the run are counted, too. What follows them may be anything.
     """
     from_offsets = _offsets(offsets, width)
-    source = np.frombuffer(data, np.uint8) if memoryview(data).nbytes else np.zeros(0, np.uint8)
-    lengths = _taken(np.diff(from_offsets), runs)
-    ends = _ends(lengths)
-    begins = _taken(from_offsets[:-1], runs).astype(np.int64)
-    taken = source[np.repeat(begins - ends[:-1], lengths) + np.arange(ends[-1])]
+    ends = _ends(_taken(np.diff(from_offsets), runs))
+    taken = _taken_texts(offsets, width, data, runs)
     for run, (start, stop, place) in enumerate(_places(runs.starts, offset_places)):
         own = (ends[start : stop + 1] - ends[start] + bases[run]).astype(from_offsets.dtype).view(np.uint8)
         out[place : place + len(own)] = own
@@ -102,6 +102,18 @@ def gather_texts(  # noqa: PLR0913, PLR0917 -- all are arrays, as the compiled f
             raise ValueError("texts that do not fit")
         out[first : first + length] = taken[ends[start] : ends[stop]]
         bases[run] += length
+
+
+def _taken_texts(offsets: Any, width: int, data: Any, runs: Runs) -> UInt8Array:
+    """The bytes of the texts in the order of the runs, by Arrow: numpy would need an index for each byte."""
+    order = runs.order if runs.valid is None else runs.order[runs.valid[runs.order]]
+    rows = order if runs.codes is None else runs.codes[order].astype(np.uint32)
+    kind = pa.binary() if width == 4 else pa.large_binary()
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data)]
+    texts = pa.Array.from_buffers(kind, memoryview(offsets).nbytes // width - 1, buffers)
+    indices = pa.Array.from_buffers(pa.uint32(), len(rows), [None, pa.py_buffer(rows)])
+    taken = pc.take(texts, indices, boundscheck=False, memory_pool=pa.system_memory_pool()).buffers()[2]
+    return np.frombuffer(taken or b"", np.uint8)
 
 
 def _offsets(offsets: Any, width: int) -> npt.NDArray[Any]:
@@ -120,7 +132,7 @@ def _taken(source: npt.NDArray[Any], runs: Runs) -> npt.NDArray[Any]:
     order = runs.order
     if runs.valid is None:
         return source[order if runs.codes is None else runs.codes[order]]
-    taken = np.zeros((len(order), *source.shape[1:]), source.dtype)
+    taken = np.zeros(len(order), source.dtype)
     has_value = runs.valid[order]
     order = order[has_value]
     taken[has_value] = source[order if runs.codes is None else runs.codes[order]]

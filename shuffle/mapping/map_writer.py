@@ -105,7 +105,7 @@ class MapWriter:
         Args:
             rows: a record batch, a table, or any object with the Arrow PyCapsule interface (``__arrow_c_stream__`` or
                 ``__arrow_c_array__``), as data frames and results of Polars, DuckDB and pandas have. A stream is taken
-                batch by batch. Columns may be dictionary-encoded, and texts be views, where the schema has plain values.
+                batch by batch. Columns may be dictionary-encoded, or views of texts, where the schema has plain values.
             validate: check every value: offsets, UTF-8. Costs nothing for numbers, and about 0.3 ms a MiB for text.
                 Switch it off for rows that were checked already: wrong values can crash this process and the readers of
                 the file, which ``verify`` calls damaged.
