@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     Path = str | PathLike[str] | None
 
+SPILL_PATTERN = ".spill.arrow"
+"""What the names of spills end with; a directory is searched for it."""
+
 _MEMBERSHIP = struct.Struct("<16sII4xI")
 MEMBERSHIP_LENGTH = _MEMBERSHIP.size
 _CHECKSUM_LENGTH = 4

@@ -24,13 +24,14 @@ from shuffle.inspecting.sizes import PartitionSizes
 from shuffle.machine.file_systems import FileSystem, file_system_of
 from shuffle.merging.copy.choice import CLONED_BYTES
 from shuffle.merging.formats import ARROW
-from shuffle.merging.sources import NO_FILE, SPILL_PATTERN, Source, natural_order
+from shuffle.merging.sources import NO_FILE, Source, natural_order
 from shuffle.numbering import Numbers
 from spill_format.errors import CorruptError, SpillError
 from spill_format.index import PartitionIndex
 from spill_format.layout import Int64Array
 from spill_format.messages import FILE_START, MAGIC, read_codec
 from spill_format.partitioner import PartitionerDescription, read_partitioner
+from spill_format.spill_set import SPILL_PATTERN
 from spill_format.storage.local import open_regular, read_exactly
 from spill_format.structure import FileStructure, read_structure
 

@@ -1,7 +1,7 @@
 """Which encoder makes the blocks of a schema: the one place that decides.
 
-A block of TPC-H's lineitem, 107,000 rows, 200 partitions, in memory that was touched before, took 15 ms of processor with the
-compiled functions, 29 ms by Arrow, and 33 ms with the functions in numpy.
+A block of TPC-H's lineitem, 107,000 rows, 200 partitions, in memory that was touched before, took 15 ms of processor
+with the compiled functions, 29 ms by Arrow, and 33 ms with the functions in numpy.
 """
 
 from __future__ import annotations

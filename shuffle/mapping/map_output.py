@@ -10,7 +10,6 @@ from pathlib import Path
 
 from shuffle.mapping.alignment import choose_alignment, shared_block_bytes
 from shuffle.mapping.spill_store import SpillStore, Written, spill_directories
-from shuffle.merging.verification import verify_written
 from shuffle.options import MapOptions
 from shuffle.report import MergeReport
 from spill_format.errors import naming
@@ -71,6 +70,8 @@ class MapOutput:
         with naming(self._path):
             byte_count, layout = write(self._target)
         if self._options.merge.verify:
+            from shuffle.merging.verification import verify_written
+
             verify_written(self._target, layout)
         self._target.publish()
         self.byte_count, self.layout = byte_count, layout

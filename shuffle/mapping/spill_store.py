@@ -15,17 +15,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from shuffle.machine.free_memory import give_back_memory
-from shuffle.merging.formats.arrow import ARROW, borrow_source
-from shuffle.merging.merge import plan_sources
-from shuffle.merging.sources import SPILL_PATTERN, Source
-from shuffle.merging.target_writer import write_merged
-from shuffle.merging.verification import verify_written
 from shuffle.options import MapOptions
 from shuffle.report import MergeReport
 from shuffle.warning import warn
 from spill_format.errors import TargetExistsError, naming
 from spill_format.layout import PartitionLayout
-from spill_format.spill_set import SpillSet
+from spill_format.spill_set import SPILL_PATTERN, SpillSet
 from spill_format.storage.publication import PendingFile, open_pending
 from spill_format.writer import write_membership
 
@@ -146,6 +141,8 @@ class SpillStore:
         ((_, spill),) = self._spills
         if self._options.merge.verify:
             assert self._last_layout is not None  # of this spill
+            from shuffle.merging.verification import verify_written
+
             verify_written(spill, self._last_layout)
         try:
             spill.publish()
@@ -159,7 +156,12 @@ class SpillStore:
         """Write the merge of all spills into ``output``."""
         # What the rows of the last spill took is free, but still the process's; planning needs memory of its own.
         give_back_memory()
-        sources: list[Source] = [
+        # Here, since to import the engine takes longer than a small map task, which has nothing to merge.
+        from shuffle.merging.formats.arrow import ARROW, borrow_source
+        from shuffle.merging.merge import plan_sources
+        from shuffle.merging.target_writer import write_merged
+
+        sources = [
             borrow_source(spill.file.descriptor, f"spill {number} of {self._target}")
             for number, spill in enumerate(self._spills)
         ]

@@ -18,6 +18,7 @@ from spill_format.closing import Closing
 from spill_format.errors import ChecksumError, CorruptError, MismatchError, SpillError, TruncatedError, naming
 from spill_format.layout import PartitionLayout
 from spill_format.range_checksums import RangeChecksums
+from spill_format.spill_set import SPILL_PATTERN
 from spill_format.storage.identity import FileIdentity
 from spill_format.storage.local import open_regular
 
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from spill_format.structure import FileStructure
 
 Found = TypeVar("Found")
-
-SPILL_PATTERN = ".spill.arrow"
-"""What the names of spills end with; a directory is searched for it."""
 
 NO_FILE = FileIdentity(0, 0, 0, 0)
 """The identity of a source without bytes that has no file, as Spark leaves it."""

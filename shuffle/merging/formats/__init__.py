@@ -12,9 +12,9 @@ from typing import Literal
 from shuffle.merging.formats.arrow import ARROW
 from shuffle.merging.formats.protocol import MergeFormat, Trailer
 from shuffle.merging.formats.spark import SPARK, SparkFormat
-from shuffle.merging.sources import SPILL_PATTERN
 from spill_format.spark.discovery import is_plainly_sparks
 from spill_format.spark.outputs import DATA_SUFFIX
+from spill_format.spill_set import SPILL_PATTERN
 
 __all__ = [
     "ARROW",
