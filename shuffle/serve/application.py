@@ -1,8 +1,4 @@
-"""What each request is answered with.
-
-Names are ``resource.py``'s, ranges and conditions ``conditions.py``'s, files the catalog's, bytes the sender's; here
-they are put together.
-"""
+"""Answers requests: ``resource.py`` reads names, ``conditions.py`` ranges; the catalog has files; the sender sends."""
 
 from __future__ import annotations
 
@@ -66,10 +62,10 @@ class Application:
         incarnation: identity of this run of the server.
 
     Attributes:
-        metrics: what is counted.
-        connections: of the server.
-        tokens: who may read what; others may take their place.
-        access_log: is told each request, if there is one.
+        metrics: the server's counters.
+        connections: the server's connections.
+        tokens: the valid tokens and their rights; a reload replaces them.
+        access_log: gets a line for each request; or None.
     """
 
     def __init__(self, catalog: Catalog, options: ServeOptions, incarnation: str) -> None:
@@ -90,13 +86,13 @@ class Application:
         self._turns = Turns(options.sends, options.queue_seconds)
 
     def close(self) -> None:
-        """Close what is the application's own."""
+        """Close the access log, and end the thread that looks at the root."""
         self._health.close()
         if self.access_log is not None:
             self.access_log.close()
 
     def update_metrics(self) -> None:
-        """Let the figures be what they are at this moment."""
+        """Update the figures that change without a request."""
         now = {
             "http_connections": self.connections.count,
             "http_sends": self._turns.taken_count,
@@ -106,7 +102,7 @@ class Application:
         self.metrics.update(self._sender.bytes_by_method, now)
 
     async def state_of(self, resource: Health | Readiness) -> tuple[int, str]:
-        """Status and text of how the server is: whether it sees its root; for readiness, also whether it has room."""
+        """Return status and text of the server's health: whether it sees its root and, for readiness, has room."""
         problem = await self._health.problem()
         if problem is None and isinstance(resource, Readiness) and self.connections.is_full:
             problem = "there are as many connections as there may be"
@@ -136,7 +132,7 @@ class Application:
         return response
 
     async def answer_plain_get(self, request: PlainGet, client: str, outlet: SocketOutlet) -> bool:
-        """Answer a GET of partitions without conditions or ranges, by HTTP/1.1. Whether the connection stays."""
+        """Answer a GET of partitions without conditions or ranges; return whether the connection stays open."""
         served = Served("", client, "GET", request.target, time.monotonic(), "partitions", 200)
         sent_before = outlet.sent
         stays = True
@@ -144,7 +140,7 @@ class Application:
             self._check_host(request.host)
             rights = self._rights_of(request.authorization)
             check_right(rights, request.resource)
-            async with self._turns:  # before a file is opened: those who wait hold none
+            async with self._turns:  # before a file is opened: a request that waits holds none
                 with await self._file(request.resource.name) as file:
                     stream = await self._stream(file, request.resource)
                     fields = {**_fields_of(stream), "Content-Length": str(stream.byte_count), **self._own_fields}
@@ -271,7 +267,7 @@ class Application:
         try:
             await self._sender.send(joined(segments), outlet)
             is_whole = True
-        except (ConnectionError, TimeoutError):  # the client has gone, or takes nothing: that is its right
+        except (ConnectionError, TimeoutError):  # the client is gone, or takes nothing: no fault of the server
             pass
         except (SpillError, OSError) as error:
             _LOGGER.warning("broken off: %s", in_words(error))
@@ -281,7 +277,7 @@ class Application:
                 outlet.abort()
 
     async def _file(self, name: str) -> ServedFile:
-        """A file, to be released."""
+        """Return a file, to be released."""
         try:
             return self._catalog.find(name) or await self._catalog.opened(name)
         except (FileNotFoundError, NotADirectoryError) as error:
@@ -331,7 +327,7 @@ class Application:
     async def _send_document(
         self, request: web.BaseRequest, pieces: Iterator[bytes], served: Served
     ) -> web.StreamResponse:
-        """Send JSON as it is made: no answer is held in memory, and no long one holds others up."""
+        """Send JSON piece by piece: no answer is held in memory, and no long answer delays others."""
         response = web.StreamResponse(headers={**_JSON_HEADERS, **self._own_fields, **identity_field(request, served)})
         if request.version >= HttpVersion11:
             response.enable_chunked_encoding()

@@ -1,7 +1,7 @@
-"""The files below a root that may be served: found, opened once, checked, and kept open while there is room.
+"""The files below a root: found, opened once, checked, and kept open while there is room.
 
-What a name may look like is ``resource.py``'s business. Here every file is checked once more when it is open: where it
-really lies, and that it is a partitioned file.
+``resource.py`` decides what a name may look like. Here a file is checked once it is open: it must really lie below the
+root, and be a partitioned file.
 """
 
 from __future__ import annotations
@@ -27,24 +27,23 @@ from spill_format.storage.local import check_regular, read_exactly
 from spill_format.structure import Outline, read_outline
 
 NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
-"""This process, or the system, has as many files open as it may: that says nothing of the file asked for."""
+"""Errors of too many open files in this process or system: they say nothing about the requested file."""
 
 _OPENING_THREADS = 4
 _WHOLE_PARTITIONS = 65_536
-"""Of a file with so many or fewer, the layout is read when it is opened, and kept: 1.3 MiB."""
+"""The layout of a file with this many partitions or fewer is read when the file is opened, and kept: 1.3 MiB."""
 _PARTITIONS_AT_ONCE = 2048
 _MAXIMUM_KNOWN = 10_000
 """Files whose description the listing remembers, and names that have been served."""
 
 
 class OpenFile:
-    """A file below the root, open for reading. Whoever was given one gives it back with ``release``, or by leaving a
-    ``with``.
+    """A file below the root, open for reading. Each user calls ``release`` once, or leaves a ``with``.
 
     Attributes:
         name: its path below the root.
-        descriptor: open while somebody has the file.
-        identity: when it was opened.
+        descriptor: open until the last user has released the file.
+        identity: of the file when it was opened.
     """
 
     __slots__ = ("_users", "descriptor", "identity", "name")
@@ -64,22 +63,22 @@ class OpenFile:
         self.release()
 
     def retain(self) -> None:
-        """Have it once more, while it is open."""
+        """Add a user, while the file is open."""
         self._users += 1
 
     def release(self) -> None:
-        """Give it back; the last one closes it."""
+        """Remove a user; the last one closes the file."""
         self._users -= 1
         if self._users == 0:
             os.close(self.descriptor)
 
     def is_unchanged(self) -> bool:
-        """Whether nobody has written into the open file. That its name is another file's now, or gone, is no change."""
+        """Return whether the open file was not written to. Whether its name is another file's now does not matter."""
         return FileIdentity.of(os.fstat(self.descriptor)) == self.identity
 
 
 class ServedFile(OpenFile):
-    """A partitioned file, open, and what describes it as far as it was asked for.
+    """An open partitioned file, with its description as far as it has been read.
 
     Attributes:
         identity_text: a digest of its identity, for entity tags.
@@ -106,7 +105,7 @@ class ServedFile(OpenFile):
 
     @property
     def memory_bytes(self) -> int:
-        """What describes it takes in memory, about."""
+        """Memory of the file's description, about."""
         layout_bytes = 20 * self.partition_count
         index = self.outline.index
         described = len(self.outline.schema_message) + len(index.footer_template) + len(index.partitioner)
@@ -132,7 +131,7 @@ class ServedFile(OpenFile):
             yield self.layout(start, min(start + _PARTITIONS_AT_ONCE, self.partition_count))
 
     def extent(self, start: int, stop: int) -> Extent | None:
-        """Where partitions ``start`` … ``stop - 1`` are, and their checksum; None where ``sum_up`` has to come first.
+        """Return the place and checksum of partitions ``start`` … ``stop - 1``; None if ``sum_up`` must run first.
 
         Raises:
             SpillError, OSError: as for ``layout``.
@@ -148,7 +147,7 @@ class ServedFile(OpenFile):
         return extent_of(self.layout(start, stop)) if stop - start <= _PARTITIONS_AT_ONCE else None
 
     def sum_up(self) -> None:
-        """Compute what makes every extent a matter of one step. Slow, and once for a file; from any thread.
+        """Prepare so that each extent takes one step. It is slow, and runs once a file; from any thread.
 
         Raises:
             SpillError, OSError: as for ``layout``.
@@ -162,12 +161,12 @@ class ServedFile(OpenFile):
 
 
 class Listed(NamedTuple):
-    """A file as the listing has it.
+    """A file in the listing.
 
     Attributes:
         name: its path below the root.
         byte_count: its size.
-        partition_count, row_count: None where it is damaged.
+        partition_count, row_count: None if the file is damaged.
         problem: what is wrong with it, or None.
     """
 
@@ -183,13 +182,13 @@ class Catalog:
 
     Args:
         root: a directory. Symbolic links below it are followed as long as they stay below it.
-        open_files: how many are kept open that nobody is being sent.
-        layout_bytes: memory of what describes those, at most; the one opened last may take more.
+        open_files: files kept open between requests, at most.
+        layout_bytes: memory of their descriptions, at most; the file opened last may take more.
 
     Raises:
-        OSError: the root is no directory.
+        OSError: the root is not a directory.
 
-    ``open`` and ``listing`` may be called from any thread; all else belongs to one, the server's.
+    ``open`` and ``listing`` may be called from any thread, all other methods from the event loop's.
     """
 
     def __init__(self, root: str | os.PathLike[str], open_files: int, layout_bytes: int = 64 << 20) -> None:
@@ -202,7 +201,7 @@ class Catalog:
         self._known: OrderedDict[tuple[str, FileIdentity], Listed | None] = OrderedDict()
         self._known_lock = threading.Lock()
         self._names_had: OrderedDict[str, None] = OrderedDict()
-        # Apart, so that a long listing holds no opening up.
+        # Two pools, so that a long listing does not delay opening.
         self._opening = Threads(_OPENING_THREADS, "shuffle-open")
         self._looking = Threads(1, "shuffle-list")
         self._listing: asyncio.Future[list[Listed]] | None = None
@@ -214,7 +213,7 @@ class Catalog:
 
     @property
     def kept_bytes(self) -> int:
-        """Memory of what describes the files that are kept open, about."""
+        """Memory of the descriptions of the files that are kept open, about."""
         return sum(file.memory_bytes for file in self._kept.values())
 
     async def opened(self, name: str) -> ServedFile:
@@ -229,13 +228,13 @@ class Catalog:
         self._make_room()
 
     async def listed(self) -> list[Listed]:
-        """The listing, made in another thread: once for all who ask while it is being made; as ``listing``."""
+        """Make the listing in another thread, once for all requests that wait for it; as ``listing``."""
         if self._listing is None or self._listing.done():
             self._listing = asyncio.wrap_future(self._looking.submit(self.listing))
         return await asyncio.shield(self._listing)
 
     def find(self, name: str) -> ServedFile | None:
-        """The file of a name if it is kept open and still the one of that name; to be released.
+        """Return the file of a name if it is kept open and still has that name; to be released.
 
         Raises:
             FileNotFoundError: the name is gone.
@@ -289,7 +288,7 @@ class Catalog:
         return OpenFile(file.name, descriptor, identity)
 
     def keep(self, file: ServedFile) -> None:
-        """Keep an opened file open for those who ask later; the least recently used one makes room."""
+        """Keep a file open for later requests; the least recently used file makes room."""
         self._drop(file.name)
         file.retain()
         self._kept[file.name] = file
@@ -343,7 +342,7 @@ class Catalog:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
 
     def _make_room(self) -> None:
-        """Keep no more than there may be; what was used last stays."""
+        """Drop the least recently used files until the limits hold; the last file stays."""
         byte_count = self.kept_bytes
         while len(self._kept) > self._open_files or (byte_count > self._layout_bytes and len(self._kept) > 1):
             oldest = next(iter(self._kept))
@@ -393,6 +392,6 @@ class Catalog:
 
 
 def _raise_without_descriptors(error: OSError) -> None:
-    """What cannot be looked at now is not to be remembered as what is not there."""
+    """Raise errors of too many open files: they must not be remembered as a file that is not there."""
     if error.errno in NO_DESCRIPTORS:
         raise error

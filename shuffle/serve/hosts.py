@@ -1,8 +1,8 @@
-"""Which names a server answers to.
+"""The host names that a server answers to.
 
-A page from anywhere may have its own name resolve to a server on this machine or in this network (DNS rebinding), and
-the browser lets it read the answers. Such a request names the page's host. An address is nobody's name, and so is
-always answered.
+A web page from anywhere can let its own host name resolve to a server on this machine or network (DNS rebinding); the
+browser then lets the page read the answers. Such a request names the page's host. A page has no address as its name, so
+requests that name an address are answered.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a request's head says: what it asks for, whether its token allows that, and how the request is called."""
+"""What a request's head says: the resource, whether the token allows it, and the request's identity."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _REQUEST_IDENTITY = re.compile(r"[!-~]{1,128}")
 
 
 def identity_of(request: web.BaseRequest) -> str | None:
-    """What a request calls itself, or None."""
+    """Return the identity that a request gives itself, or None."""
     given = request.headers.get(_REQUEST_HEADER, "")
     return given if _REQUEST_IDENTITY.fullmatch(given) else None
 
@@ -32,7 +32,7 @@ def resource_of(request: web.BaseRequest) -> Resource:
 
 
 def check_right(rights: Rights, resource: Resource) -> None:
-    """Raise Refusal unless a token holds for a resource. The listing is for each token of what it may read."""
+    """Raise Refusal unless a token allows a resource. The listing shows each token the files that it allows."""
     name = getattr(resource, "name", None)
     if name is not None and not rights.allow(name):
         raise Refusal(403, "this token does not hold for this path")
@@ -41,10 +41,10 @@ def check_right(rights: Rights, resource: Resource) -> None:
 
 
 def identity_field(request: web.BaseRequest, served: Served) -> dict[str, str]:
-    """What tells a client that gave its request an identity that it was taken."""
+    """Return the field that confirms a client's own identity of its request."""
     return {_REQUEST_HEADER: served.identity} if _REQUEST_HEADER in request.headers else {}
 
 
 def is_browser(request: web.BaseRequest) -> bool:
-    """Whether somebody would rather see a page than JSON. The page needs no token: it holds no data."""
+    """Return whether the client prefers a page to JSON. The page needs no token: it has no data."""
     return request.method in {"GET", "HEAD"} and "text/html" in request.headers.get("Accept", "")

@@ -23,11 +23,11 @@ from shuffle.serve.turns import Stint
 from shuffle.wire import MULTIPART_END, PartHead, encode_part_head
 
 MAXIMUM_PLACES = 1000
-"""Of one request."""
+"""Places that one request may ask for."""
 
 
 class AskedPlace(NamedTuple):
-    """Partitions that were asked for.
+    """Partitions that a request asks for.
 
     Attributes:
         location: their path, as it stands in the request.
@@ -39,7 +39,7 @@ class AskedPlace(NamedTuple):
 
 
 class Part(NamedTuple):
-    """One place's part of an answer.
+    """The part of an answer for one place.
 
     Attributes:
         head: what precedes the stream.

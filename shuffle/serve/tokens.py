@@ -1,4 +1,4 @@
-"""Who may read what: bearer tokens, of which several may hold at once, each for all files or for some paths."""
+"""Bearer tokens and their rights: several tokens may be valid at once, each for all files or for some paths."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from spill_format.storage.local import open_regular
 
 
 class Rights(NamedTuple):
-    """What a request may read.
+    """The files that a request may read.
 
     Attributes:
         prefixes: of paths below the root, without slashes at their ends; None for all files and the server's figures.
@@ -33,8 +33,8 @@ class Tokens:
     """The tokens of a server, as they are when this is made.
 
     Args:
-        options: with the tokens, or the file of them. A file has a token a line, and behind it, if it does not hold for
-            all files, the paths below which it does. Empty lines, and lines that begin with ``#``, say nothing.
+        options: have the tokens, or their file: a token a line, followed by paths if it is valid only below these.
+            Empty lines, and lines that begin with ``#``, are skipped.
 
     Raises:
         OSError: the file cannot be read.
