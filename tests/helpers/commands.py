@@ -1,6 +1,7 @@
 """The commands as their users run them: in a directory, with what they print and how they end."""
 
 import json
+import logging
 import os
 import shlex
 import subprocess
@@ -44,7 +45,13 @@ def run(command: str, directory: Path, **environment: str) -> CompletedProcess[s
         redirect_stdout(stdout),
         redirect_stderr(stderr),
     ):
-        code = {"shuffle": main, "shuffle-merge": merge_main}[script](arguments)
+        logger = logging.getLogger("shuffle")  # whose handlers a server sets for as long as its process lives
+        handlers, level = logger.handlers[:], logger.level
+        try:
+            code = {"shuffle": main, "shuffle-merge": merge_main}[script](arguments)
+        finally:
+            logger.handlers[:] = handlers
+            logger.setLevel(level)
         for stream in (stdout, stderr):
             stream.seek(0)
         return CompletedProcess(command, code, stdout.read(), stderr.read())
