@@ -97,16 +97,8 @@ def partition_files_on(  # noqa: PLR0913 (as partition_files)
     """
     options = options or MapOptions()
     paths = tuple(os.path.abspath(path) for path in inputs)
-    placing = [*by, *(key.column for key in range)]
-    if columns is not None and (missing := [name for name in placing if name not in columns]):
-        raise InputError(f"on an engine, the columns to write must include those that place rows: {', '.join(missing)}")
     rows = _inputs(paths, where, csv)
-    partitioner: Partitioner
-    if by:
-        partitioner = HashPartitioner(by, partitions)
-    else:
-        partitioner = range_partitioner(rows, range, partitions, options.memory_bytes)
-    partitioner.check_schema(rows.schema)
+    partitioner = _partitioner(rows, partitions, by, range, columns, options.memory_bytes)
     read = partial(_read_part, paths, where, csv, None if columns is None else tuple(columns), options.memory_bytes)
     engine = Engine(executor)
     plan = Plan(
@@ -126,6 +118,24 @@ def partition_files_on(  # noqa: PLR0913 (as partition_files)
     exchange = Exchange.directory(Path(target).absolute().parent)
     loop.run(exchange, name, "", None, progress, conclude=merge_all)
     return merged[0]
+
+
+def _partitioner(
+    rows: Inputs,
+    count: int,
+    by: Sequence[str],
+    keys: Sequence[SortKey],
+    columns: Sequence[str] | None,
+    memory_bytes: int,
+) -> Partitioner:
+    """What places the rows, after the columns were checked."""
+    placing = [*by, *(key.column for key in keys)]
+    if columns is not None and (missing := [name for name in placing if name not in columns]):
+        raise InputError(f"on an engine, the columns to write must include those that place rows: {', '.join(missing)}")
+    by_hash = HashPartitioner(by, count) if by else None
+    partitioner = by_hash or range_partitioner(rows, keys, count, memory_bytes)
+    partitioner.check_schema(rows.schema)
+    return partitioner
 
 
 @cache
