@@ -1,15 +1,13 @@
-"""Who partitions: ours, and each opponent, one of them in a process of its own; prints the seconds that it took.
+"""Who partitions: ours, and each opponent, one of them in a process of its own.
 
     python -m tools.bench.partitioners CONTESTANT INPUT_DIRECTORY KEY PARTITIONS OUTPUT_DIRECTORY CORES
 
-The input is read from Parquet and is part of what is measured, imports and start-up are not. What is compared, and how
-often, is decided by ``partition.py``.
+The process is what is measured, start-up included, but for Spark and Dask, which are started once for many jobs: they
+print the seconds of one. What is compared, and how often, is decided by ``partition.py``.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import sys
 import time
@@ -17,10 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from tools.bench.page_cache import touch_free_memory
-
-_TOUCHED_BYTES = 2 << 30  # what the largest case writes, spills included
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,43 +28,35 @@ class Task:
     cores: int
 
 
-def partition_ours(task: Task, memory: str) -> float:
-    """``shuffle partition``, from the opening of the output to its publication."""
-    from shuffle.cli import main
+def partition_ours(task: Task, memory: str) -> None:
+    """``shuffle partition``."""
+    from shuffle.__main__ import main
 
     arguments = ["partition", str(task.inputs), "--by", task.key, "--partitions", str(task.partition_count)]
-    arguments += ["-o", str(task.outputs / "ours.arrow"), "--memory", memory, "--json", "--quiet"]
-    sys.argv = ["shuffle", *arguments]
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-        main()
-    return float(json.loads(printed.getvalue())["seconds"])
+    sys.argv = ["shuffle", *arguments, "-o", str(task.outputs / "ours.arrow"), "--memory", memory, "--quiet"]
+    sys.exit(main())
 
 
-def partition_by_polars(task: Task) -> float:
+def partition_by_polars(task: Task) -> None:
     """A file a partition, hashed by Polars' own hash."""
     import polars as pl
 
     number = (pl.col(task.key).hash(0) % task.partition_count).cast(pl.Int32)
     target = pl.PartitionBy(task.outputs, key="partition", include_key=False)
-    started = time.perf_counter()
     rows = pl.scan_parquet(task.inputs / "*.parquet").with_columns(partition=number)
     rows.sink_ipc(target, compression="uncompressed", mkdir=True)
-    return time.perf_counter() - started
 
 
-def partition_by_duckdb(task: Task) -> float:
+def partition_by_duckdb(task: Task) -> None:
     """Parquet files, uncompressed, in a directory a partition, hashed by DuckDB's own hash."""
     import duckdb
 
     duckdb.sql(f"SET threads = {task.cores}")
-    started = time.perf_counter()
     duckdb.sql(
         f"COPY (SELECT *, (hash({task.key}) % {task.partition_count})::INT AS partition "
         f"FROM '{task.inputs}/*.parquet') TO '{task.outputs}/rows' "
         "(FORMAT PARQUET, PARTITION_BY (partition), COMPRESSION uncompressed)"
     )
-    return time.perf_counter() - started
 
 
 def partition_by_spark(task: Task) -> float:
@@ -119,7 +105,7 @@ def partition_by_dask(task: Task) -> float:
         return time.perf_counter() - started
 
 
-CONTESTANTS: dict[str, Callable[[Task], float]] = {
+CONTESTANTS: dict[str, Callable[[Task], float | None]] = {
     "ours, 4 GiB": lambda task: partition_ours(task, "4GiB"),
     "ours, 256 MiB": lambda task: partition_ours(task, "256MiB"),
     "polars": partition_by_polars,
@@ -133,9 +119,7 @@ def main(arguments: list[str]) -> None:
     """Run one contestant once."""
     name, inputs, key, partition_count, outputs, cores = arguments
     task = Task(Path(inputs), key, int(partition_count), Path(outputs), int(cores))
-    touch_free_memory(task.outputs, _TOUCHED_BYTES)
-    result: dict[str, Any] = {"seconds": CONTESTANTS[name](task)}
-    print(json.dumps(result))
+    print(json.dumps({"seconds": CONTESTANTS[name](task)}))
 
 
 if __name__ == "__main__":
