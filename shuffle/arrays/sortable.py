@@ -66,7 +66,10 @@ def from_sortable(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     """``batch`` as one of ``schema``, whose ``sortable_schema`` is its own. Holds nothing of other rows."""
     if batch.schema.equals(schema):
         return batch
-    columns = [_original(_alone(column), field.type) for column, field in zip(batch.columns, schema, strict=True)]
+    columns = [
+        column if column.type.equals(field.type) else _original(_alone(column), field.type)
+        for column, field in zip(batch.columns, schema, strict=True)
+    ]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
