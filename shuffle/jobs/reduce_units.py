@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from shuffle.jobs.descriptor import Sizes
 
@@ -82,7 +83,7 @@ class Units:
     def __init__(self, units: Sequence[Unit]) -> None:
         self._units = units
         self._states = np.zeros(len(units), np.uint8)
-        self.tries = np.zeros(len(units), np.uint8)
+        self.tries: npt.NDArray[np.uint8] = np.zeros(len(units), np.uint8)
         self._waiting = list(range(len(units)))  # a heap
 
     def __str__(self) -> str:

@@ -80,7 +80,7 @@ class DirectoryFiles:
         return Place("", (self._home,))
 
     def server(self) -> Server | None:
-        """There is none."""
+        """None: files are read where they lie, without a server."""
         return None
 
     def host(self) -> str:
