@@ -32,13 +32,17 @@ class OrderedThreads:
         answer.set_result(compute(question))
         return answer
 
-    def map(self, compute: Callable[[_Question], _Answer], questions: Iterable[_Question]) -> Iterator[_Answer]:
-        """All answers, in order. No more than two a thread are computed or wait at any time."""
+    def map(
+        self, compute: Callable[[_Question], _Answer], questions: Iterable[_Question], most: int | None = None
+    ) -> Iterator[_Answer]:
+        """All answers, in order. No more than ``most`` are computed or wait at any time: unless told, two a thread, so
+        that none is idle while the caller is busy with an answer."""
+        most = 2 * self.threads if most is None else most
         waiting: deque[Future[_Answer]] = deque()
         try:
             for question in questions:
                 waiting.append(self.submit(compute, question))
-                if len(waiting) >= 2 * self.threads:  # none is idle while the caller is busy with an answer
+                if len(waiting) >= most:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

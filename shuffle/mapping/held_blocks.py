@@ -39,9 +39,10 @@ _BUDGET_PARTS = 32
 _INPUT_PARTS = 5  # rows that gather, and as many that are being encoded
 _HELD_PARTS = 21  # blocks
 _ROWS_PARTS = 17  # rows that wait as they came, where they do
-_WINDOWS_PARTS = 8  # of those, what is being encoded and waits to be written
+_WINDOW_PARTS = 2  # of those, what is encoded at once
+_MOST_WINDOWS = 4  # that are being encoded or wait to be written, however many threads there are
 
-# A batch whose columns stay in the second-level cache is taken apart in a third of the time that a large one takes.
+# So that a column of a batch stays in the second-level cache while its rows are taken in another order.
 _BATCH_ROWS = 128 << 10
 _LARGEST_BATCH_BYTES = 32 << 20
 
@@ -67,8 +68,8 @@ class HeldBlocks:
         partitioner: asked by the thread that calls ``add``, in the order of the rows.
         memory_bytes: the budget.
         threads: encode blocks; they stay the caller's.
-        spill: writes ``blocks`` when the budget is spent. Afterwards the blocks are forgotten.
-        spilled: called when they are, and their memory is free.
+        spill: writes what is ``encoded`` when the budget is spent. Afterwards it is forgotten.
+        spilled: called when it is, and its memory is free.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class HeldBlocks:
         partition_count = partitioner.partition_count
         self._waits = partition_count * _SMALL_MESSAGE_BYTES > part * _INPUT_PARTS
         self._most_input_bytes = part * (_ROWS_PARTS if self._waits else _INPUT_PARTS)
-        self._window_bytes = part * _WINDOWS_PARTS // (2 * threads.threads)
+        self._window_bytes = part * _WINDOW_PARTS
         self._most_held_bytes = part * _HELD_PARTS
         self._message_bytes = encoder.message_bytes()
         wanted_bytes = max(partition_count * _MESSAGE_BYTES, _SMALLEST_BLOCK_BYTES)
@@ -148,7 +149,7 @@ class HeldBlocks:
             rows, row_bytes = self._gathered, self._gathered_bytes
             cut = windows(rows, self._partitioner.partition_count, row_bytes, self._window_bytes)
             share = row_bytes / sum(batch.num_rows for batch, _ in rows)
-            for block in self._threads.map(partial(self._encoded, row_bytes=share), cut):
+            for block in self._threads.map(partial(self._encoded, row_bytes=share), cut, _MOST_WINDOWS):
                 yield from in_partition_order([block])
 
     def spill_all(self) -> None:

@@ -23,7 +23,8 @@ def test_nothing_asked_is_nothing_answered(threads: OrderedThreads) -> None:
     threads.close()
 
 
-def test_no_more_than_two_answers_a_thread_wait(threads: OrderedThreads) -> None:
+@pytest.mark.parametrize("most", [None, 4])
+def test_no_more_answers_wait_than_are_allowed(threads: OrderedThreads, most: int | None) -> None:
     asked = []
 
     def questions() -> Iterator[int]:
@@ -31,9 +32,9 @@ def test_no_more_than_two_answers_a_thread_wait(threads: OrderedThreads) -> None
             asked.append(number)
             yield number
 
-    for answered, answer in enumerate(threads.map(lambda number: number, questions())):
+    for answered, answer in enumerate(threads.map(lambda number: number, questions(), most)):
         assert answer == answered
-        assert len(asked) <= answered + 2 * threads.threads
+        assert len(asked) <= answered + (most or 2 * threads.threads)
     threads.close()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from shuffle import (
@@ -127,15 +128,24 @@ def test_the_report_counts_seconds(target: Path) -> None:
     assert set(report.as_dict()) >= {"row_count", "row_bytes", "spill_count", "spilled_bytes", "seconds_merging"}
 
 
+@pytest.mark.parametrize("partition_count", [30, 5000])  # 5000: rows wait, and are cut by partition
+@pytest.mark.parametrize("is_skewed", [False, True])
 @pytest.mark.parametrize("memory_bytes", [2 * MIB, 64 * MIB])
-def test_the_bytes_do_not_depend_on_the_number_of_threads(directory: Path, memory_bytes: int) -> None:
+def test_the_bytes_do_not_depend_on_the_number_of_threads(
+    directory: Path, memory_bytes: int, is_skewed: bool, partition_count: int
+) -> None:
     batches = list(batches_of(200_000, 7000))
+    if is_skewed:  # nine of ten rows go to one partition
+        keys = [pc.if_else(pc.less(pc.bit_wise_and(batch["key"], 15), 14), 7, batch["key"]) for batch in batches]
+        batches = [batch.set_column(0, SCHEMA.field(0), key) for batch, key in zip(batches, keys, strict=True)]
+    partitioner = HashPartitioner(["key"], partition_count)
     contents = set()
     for threads in (1, 2, 5):
         target = directory / f"{threads}.arrow"
-        write_all(target, batches, HashPartitioner(["key"], 30), memory_bytes=memory_bytes, threads=threads)
+        write_all(target, batches, partitioner, memory_bytes=memory_bytes, threads=threads)
         contents.add(target.read_bytes())
     assert len(contents) == 1
+    assert_partitioned(directory / "5.arrow", batches, partitioner)
 
 
 def test_a_row_larger_than_the_budget_is_a_spill_of_its_own(target: Path) -> None:
