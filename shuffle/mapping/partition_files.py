@@ -99,7 +99,7 @@ def _partition(
         _writer(target, schema, projection or partitioner, options) as writer,
         progress(inputs.row_count(inputs.parts), " rows", "partitioning") as advance,
     ):
-        for batch in inputs.batches(inputs.parts, read, advance, options.memory_bytes, plain=False):
+        for batch in inputs.batches(inputs.parts, read, advance, options.memory_bytes, plain=placement.columns):
             writer.write(batch if projection is None else projection.written(batch), validate=False)
     assert writer.report is not None  # it is closed
     return writer.report

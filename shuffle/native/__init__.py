@@ -9,9 +9,8 @@ import os
 from importlib import import_module
 from types import ModuleType
 
-from shuffle.arrays import gather
-
 SWITCH = "SHUFFLE_NATIVE"
+_COMPILED = "shuffle.native._gather"
 
 
 def gather_functions() -> ModuleType:
@@ -20,17 +19,19 @@ def gather_functions() -> ModuleType:
     Raises:
         ValueError: the switch is neither ``on``, which is as if it were not set, nor ``off``.
     """
+    from shuffle.arrays import gather  # and with it Arrow, which who asks nothing need not load
+
     switch = os.environ.get(SWITCH, "on")
     if switch not in ("on", "off"):
         raise ValueError(f"{SWITCH} must be on or off, not {switch!r}")
     if switch == "off":
         return gather
     try:
-        return import_module("shuffle.native._gather")
+        return import_module(_COMPILED)
     except ImportError:
         return gather
 
 
 def is_native() -> bool:
     """Whether the compiled functions are used."""
-    return gather_functions() is not gather
+    return gather_functions().__name__ == _COMPILED

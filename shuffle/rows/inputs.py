@@ -116,7 +116,7 @@ class Inputs:
         progress: Callable[[int], None],
         memory_bytes: int,
         *,
-        plain: bool = True,
+        plain: Sequence[str] | None = None,
     ) -> Iterator[pa.RecordBatch]:
         """The rows for which the condition is true, part after part, in order.
 
@@ -126,8 +126,8 @@ class Inputs:
             progress: is told how many rows more were dealt with or passed over; in the end, ``row_count`` together.
             memory_bytes: the budget beside which they are read. Three batches are there at once, each of at most a
                 sixteenth of it, from 1 to 24 MiB.
-            plain: whether columns have the schema's types; else they may be dictionary-encoded, and texts be views, as
-                they were read.
+            plain: columns that have the schema's types; None: all. Others may be dictionary-encoded or views of texts,
+                as they were read.
 
         Raises:
             InputError: a file cannot be read; it names the file.
@@ -152,7 +152,7 @@ class Inputs:
                 raise InputError(f"{part.path}: {error}") from error
 
     def _rows_of(
-        self, part: ds.Fragment, columns: Sequence[str], most_bytes: int, plain: bool
+        self, part: ds.Fragment, columns: Sequence[str], most_bytes: int, plain: Sequence[str] | None
     ) -> Iterator[tuple[int, pa.RecordBatch]]:
         """How many rows of a part were read, and those of them for which the condition is true, again and again.
 
@@ -175,8 +175,10 @@ class Inputs:
         pieces = (piece for batch in batches for piece in in_pieces(batch.select(stored), most_bytes))
         tasks = itertools.repeat(Task(most_bytes, partial(next, pieces, None)))
         with closing(in_order(tasks, _BATCHES_AT_ONCE * most_bytes, threads=1)) as ahead:
+            # Arrow has no filter of views, and few of dictionaries.
+            converted = read.names if plain is None or self._filter is not None else plain
             for piece in itertools.takewhile(lambda piece: piece is not None, ahead):
-                rows = _formed(piece, read, constants, read.names if plain else self._filter_columns)
+                rows = _formed(piece, read, constants, converted)
                 kept = rows if self._filter is None else _filtered(rows, self._filter)
                 yield piece.num_rows, kept.select(list(columns))
 

@@ -134,11 +134,12 @@ class TestUnsafeShuffleWriterSuite:
             held = mapper.report.row_bytes
 
         assert peaks[0] == 0
-        assert batches[0].nbytes <= peaks[1] <= 1.5 * batches[0].nbytes
-        if memory_bytes > 2 * held:  # all rows were held at once, with a number of two bytes for each
-            assert held < peaks[2] < 1.5 * held
+        # A block's rows are there as they came, with a number of two bytes for each, until they are encoded.
+        assert batches[0].nbytes <= peaks[1] <= 2.5 * batches[0].nbytes
+        if memory_bytes > 3 * held:  # all rows were held at once
+            assert held < peaks[2] < 2.5 * held
         else:
-            assert memory_bytes / 2 < peaks[2] <= memory_bytes * 23 / 32
+            assert memory_bytes / 2 < peaks[2] <= memory_bytes
 
     def test_stopping_before_writing_leaves_nothing(self, tmp_path: Path) -> None:
         def stop() -> None:
