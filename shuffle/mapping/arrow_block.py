@@ -35,6 +35,11 @@ class ArrowEncoder:
         self._sortable_schema = sortable_schema(schema)
         self._compression = compression
 
+    @property
+    def copies(self) -> int:
+        """Two: the rows decoded and joined, and the same in partition order."""
+        return 2
+
     def prepared(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The rows, decoded, in a form of which Arrow takes rows."""
         views = with_types_of(batch.schema, self._schema)
@@ -82,7 +87,7 @@ def _joined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
 
 
 def _slices(numbers: PartitionNumbers, most_rows: int) -> Iterator[tuple[int, int]]:
-    """Where the rows of each partition start and stop, in even shares of at most so many."""
+    """Where the rows of each partition start and stop; a partition of more than ``most_rows`` is cut evenly."""
     starts = run_starts(numbers).tolist()
     for start, stop in zip(starts, [*starts[1:], len(numbers)], strict=True):
         step = -(-(stop - start) // -(-(stop - start) // most_rows))

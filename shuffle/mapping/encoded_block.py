@@ -30,7 +30,7 @@ Rows = tuple[pa.RecordBatch, PartitionNumbers]
 """A batch and the partition number of each row."""
 
 Allocate = Callable[[int], UInt8Array]
-"""Gives memory for so many bytes or more."""
+"""Gives memory of at least the number of bytes that it is asked for."""
 
 
 class EncodedMessage(NamedTuple):
@@ -60,6 +60,10 @@ class EncodedBlock(Protocol):
 
 class BlockEncoder(Protocol):
     """Makes blocks of rows of one schema."""
+
+    @property
+    def copies(self) -> int:
+        """How many plain copies of a block's rows there are at once while it is encoded, its messages not counted."""
 
     def prepared(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The rows, in a form of which Arrow takes rows: what is encoded is the same."""

@@ -41,6 +41,11 @@ class FlatEncoder:
         self._of_one_row = ArrowEncoder(schema, None)
         self._functions = functions
 
+    @property
+    def copies(self) -> int:
+        """None: rows are put into messages from where they lie."""
+        return 0
+
     def prepared(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The rows, with plain texts instead of views."""
         columns = [

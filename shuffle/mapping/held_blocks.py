@@ -97,7 +97,7 @@ class HeldBlocks:
         partition_count = partitioner.partition_count
         self._waits = partition_count * _SMALL_MESSAGE_BYTES > part * _INPUT_PARTS
         self._most_input_bytes = part * (_ROWS_PARTS if self._waits else _INPUT_PARTS)
-        self._window_bytes = part * _WINDOW_PARTS
+        self._window_bytes = part * _WINDOW_PARTS // (1 + encoder.copies)
         self._most_held_bytes = part * _HELD_PARTS
         self._message_bytes = encoder.message_bytes()
         wanted_bytes = max(partition_count * _MESSAGE_BYTES, _SMALLEST_BLOCK_BYTES)
@@ -159,7 +159,7 @@ class HeldBlocks:
             if (arena := block.result().arena) is not None:
                 self._arenas.give_back(arena)
         self._forget()
-        if self._waits:  # numbers of so many messages take as much as their rows, in each thread
+        if self._waits:  # where messages are small, the numbers that describe them take as much memory as their rows
             give_back_memory()
         self._spilled()
 
@@ -183,19 +183,22 @@ class HeldBlocks:
             self._gathered_bytes = self._gathered_input_bytes = 0
 
     def _gather(self, rows: Rows) -> None:
-        """Put rows to those that wait, and deal with these first if they are enough."""
+        """Add rows to those that gather. If these are a block's worth already, they are encoded or spilled before."""
         batch, numbers = rows
         row_bytes = plain_bytes(batch)
+        if self._waits:
+            batch = self._encoder.prepared(batch)
         input_bytes = batch.nbytes + numbers.nbytes + _COLUMN_OVERHEAD_BYTES * (batch.num_columns + 1)
+        if not self._waits:
+            input_bytes += self._encoder.copies * row_bytes
         is_enough = self._gathered_input_bytes + input_bytes > self._most_input_bytes
         if self._waits:
             if self._gathered and is_enough:
                 self.spill_all()
-            rows = self._encoder.prepared(batch), numbers
             self._note_rows(batch.num_rows, row_bytes)
         elif is_enough or self._gathered_bytes + row_bytes > self._block_bytes:
             self.encode_gathered()
-        self._gathered.append(rows)
+        self._gathered.append((batch, numbers))
         self._gathered_bytes += row_bytes
         self._gathered_input_bytes += input_bytes
         self._note_memory()

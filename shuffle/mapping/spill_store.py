@@ -28,7 +28,7 @@ from spill_format.writer import write_membership
 # instead would need the lock of an open file, too, or nobody could tell it from what a dead process left.
 _MAXIMUM_SPILLS = 128
 
-_RANGE_BYTES = 100  # what planning and copying takes for a partition of a spill: offset, rows, checksum, place
+_RANGE_BYTES = 200  # what reading, planning and merging takes for a partition of a spill, measured with 16 spills
 _FEWEST_SPILLS = 8  # worth joining
 
 
@@ -103,7 +103,7 @@ class SpillStore:
 
     @property
     def are_many(self) -> bool:
-        """Whether there are so many that merging them will take memory or descriptors that others need."""
+        """Whether merging the spills would soon take half of the task's memory, or too many descriptors."""
         return len(self._spills) >= self._most_spills
 
     def join(self) -> None:
