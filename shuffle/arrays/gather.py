@@ -94,14 +94,20 @@ def gather_texts(  # noqa: PLR0913, PLR0917 -- all are arrays, as the compiled f
     from_offsets = _offsets(offsets, width)
     ends = _ends(_taken(np.diff(from_offsets), runs))
     taken = _taken_texts(offsets, width, data, runs)
-    for run, (start, stop, place) in enumerate(_places(runs.starts, offset_places)):
-        own = (ends[start : stop + 1] - ends[start] + bases[run]).astype(from_offsets.dtype).view(np.uint8)
-        out[place : place + len(own)] = own
-        first, length = text_places[run] + bases[run], ends[stop] - ends[start]
-        if first + length > text_stops[run]:
-            raise ValueError("texts that do not fit")
-        out[first : first + length] = taken[ends[start] : ends[stop]]
-        bases[run] += length
+    stops = ends[runs.starts]
+    lengths = np.diff(stops)
+    if (text_places + bases + lengths > text_stops).any():
+        raise ValueError("texts that do not fit")
+    # Each run has an offset more than it has texts: its last one is the first one of the next run once more.
+    counts = np.diff(runs.starts) + 1
+    firsts = np.concatenate([[0], np.cumsum(counts)])
+    sources = np.arange(firsts[-1]) - np.repeat(np.arange(len(counts)), counts)
+    own = (ends[sources] + np.repeat(bases - stops[:-1], counts)).astype(from_offsets.dtype).view(np.uint8)
+    for start, stop, place in _places(firsts * width, offset_places):
+        out[place : place + stop - start] = own[start:stop]
+    for start, stop, place in _places(stops, text_places + bases):
+        out[place : place + stop - start] = taken[start:stop]
+    bases += lengths
 
 
 def _taken_texts(offsets: Any, width: int, data: Any, runs: Runs) -> UInt8Array:

@@ -76,7 +76,7 @@ def _bytes_of(array: pa.Array) -> int:  # noqa: PLR0911 (a table of types)
     if not _is_shared(kind):
         return int(array.nbytes)
     if _types.is_dictionary(kind):
-        return _dictionary_bytes(array)
+        return _sum(pc.take(_sizes(array.dictionary), array.indices))
     if _types.is_run_end_encoded(kind):
         children = [array.run_ends, _sizes(array.values)]
         sizes_type = pa.run_end_encoded(kind.run_end_type, pa.int64())
@@ -94,16 +94,6 @@ def _bytes_of(array: pa.Array) -> int:  # noqa: PLR0911 (a table of types)
         children = [child.slice(start, stop - start) for child in (array.keys, array.items)]
         return sum(map(_bytes_of, children)) + _OFFSET_BYTES * len(array)
     return _bytes_of(array.flatten()) + _OFFSET_BYTES * len(array)
-
-
-def _dictionary_bytes(array: pa.DictionaryArray) -> int:
-    sizes, indices = _sizes(array.dictionary), array.indices
-    if indices.null_count or sizes.null_count or len(sizes) > len(indices):
-        return _sum(pc.take(sizes, indices))
-    # Counting how often each value occurs takes a fifth of the time that taking all their sizes takes.
-    codes = np.frombuffer(indices.buffers()[1] or b"", f"u{indices.type.bit_width // 8}")
-    counts = np.bincount(codes[indices.offset : indices.offset + len(indices)].astype(np.intp), minlength=len(sizes))
-    return int(counts @ np.frombuffer(sizes.buffers()[1], np.int64, len(sizes), 8 * sizes.offset))
 
 
 def _sizes(values: pa.Array) -> pa.Array:
