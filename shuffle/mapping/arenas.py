@@ -24,7 +24,7 @@ class Arenas:
         self._lock = threading.Lock()
 
     def take(self, byte_count: int) -> UInt8Array:
-        """A piece of so many bytes or more, with anything in it."""
+        """A piece of memory of at least ``byte_count`` bytes; what is in it has no meaning."""
         with self._lock:
             fitting = [arena for arena in self._unused if arena.nbytes >= byte_count]
             if fitting:

@@ -42,7 +42,9 @@ def shares(numbers: Sequence[PartitionNumbers], most_rows: int) -> tuple[Int64Ar
     ordered = [_ordered(of_batch) for of_batch in numbers]
     partitions = np.concatenate([of_batch for _, _, of_batch in ordered])
     batch_numbers = np.repeat(np.arange(len(ordered)), [len(of_batch) for _, _, of_batch in ordered])
-    _, places, row_counts = _summed(partitions, np.concatenate([np.diff(starts) for _, starts, _ in ordered]))
+    distinct, places = np.unique(partitions, return_inverse=True)
+    row_counts = np.zeros(len(distinct), np.int64)
+    np.add.at(row_counts, places, np.concatenate([np.diff(starts) for _, starts, _ in ordered]))
     # A message is known by its partition and, where that is large, by its batch.
     keys = partitions * len(ordered) + np.where(row_counts[places] > most_rows, batch_numbers, 0)
     messages, places = np.unique(keys, return_inverse=True)
@@ -85,11 +87,3 @@ def _ordered(numbers: PartitionNumbers) -> tuple[UInt32Array, Int64Array, Int64A
     in_order = numbers[order]
     starts = run_starts(in_order)
     return order.astype(np.uint32), np.append(starts, len(order)), in_order[starts].astype(np.int64)
-
-
-def _summed(partitions: Int64Array, counts: Int64Array) -> tuple[Int64Array, npt.NDArray[np.intp], Int64Array]:
-    """Distinct partitions, the place of each one given among these, and the sum of the counts at each place."""
-    distinct, places = np.unique(partitions, return_inverse=True)
-    sums = np.zeros(len(distinct), np.int64)
-    np.add.at(sums, places, counts)
-    return distinct, places, sums

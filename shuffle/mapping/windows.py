@@ -43,7 +43,7 @@ def windows(rows: Sequence[Rows], partition_count: int, row_bytes: int, window_b
 
 
 def _borders(row_counts: Int64Array, most_rows: int) -> Iterator[tuple[int, int]]:
-    """Partitions from start to stop with rows, of at most so many together, or a single one."""
+    """Ranges of partitions, from start to stop, each with at most ``most_rows`` rows or with a single partition."""
     filled = np.flatnonzero(row_counts).tolist()
     start, row_count = filled[0], 0
     for partition, more in zip(filled, row_counts[filled].tolist(), strict=True):

@@ -296,8 +296,10 @@ def _unencoded(kind: pa.DataType) -> pa.DataType:
 def _formed(
     rows: pa.RecordBatch, schema: pa.Schema, constants: Mapping[str, Any], plain: Sequence[str]
 ) -> pa.RecordBatch:
-    """Rows with the columns of a schema; those that are constant are not among them. Columns are of its types, or, but
-    for those that must be plain, stand for them."""
+    """A batch with the columns of a schema, to which constant columns are added.
+
+    Columns named in ``plain`` are converted to the schema's types. Others may stay dictionary-encoded, or text views.
+    """
     import pyarrow as pa
 
     from shuffle.arrays.stand_ins import stands_for

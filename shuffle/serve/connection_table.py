@@ -29,7 +29,7 @@ class ConnectionTable:
 
     @property
     def count(self) -> int:
-        """Connections, including those that are being made."""
+        """Connections, including those whose handshake is not finished."""
         return len(self._outlets) + len(self._expected)
 
     @property

@@ -110,7 +110,7 @@ def replace_server(home: Home) -> Server:
 
 
 def _make(own: str, lease_seconds: float) -> OSError | None:
-    """Make one of the job's directories, with a lease, if there is none; the error if there is no room for that."""
+    """Make one of the job's directories, with a lease, unless it is there; return the error of a full disk, or None."""
     directory = os.path.dirname(own)
     try:
         os.makedirs(directory, exist_ok=True)
