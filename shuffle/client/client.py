@@ -1,4 +1,4 @@
-"""The client: single partitions, and many of many files, by as few requests as there are servers to ask."""
+"""The client: fetches one range of partitions, or many places of many servers with few requests."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ from spill_format.storage.publication import open_pending
 from spill_format.stream import decode_stream
 
 _PLACES_A_REQUEST = 64
-"""So that a request lost is little lost, and several connections have work."""
+"""Places in one request at most: a lost request loses little, and several connections have work."""
 
 
 class PartitionClient:
-    """Fetches partitions; its connections are kept for the next request.
+    """Fetches partitions from servers, and keeps connections open for the next request. Close the client after use.
 
     Args:
         options, keywords: see ``FetchOptions``; each option is also a keyword, as in ``token="…"``.
 
-    Errors of all methods: ``NetworkError`` where a server could not be reached or broke off again and again,
-    ``ServerError`` where it answered with something else, ``SpillError`` where the data is at fault. Thread-safe.
+    All methods raise ``NetworkError`` if a server cannot be reached or breaks off at every attempt, ``ServerError`` if
+    it answers with an error, ``SpillError`` if the data is damaged. Thread-safe.
     """
 
     def __init__(self, options: FetchOptions | None = None, **keywords: Unpack[FetchKeywords]) -> None:
@@ -53,15 +53,15 @@ class PartitionClient:
     def read(
         self, file_url: str, start: int, stop: int | None = None, *, columns: Sequence[str] | None = None
     ) -> pa.Table:
-        """The rows of one partition, or of partitions ``start`` … ``stop - 1``, of the file at a URL.
+        """Fetch the rows of partitions of a file.
 
         Args:
-            file_url: ``http://host:port/file.arrow``.
-            start, stop: the partitions.
-            columns: names of the columns wanted, in the order wanted; None for all. All are transferred.
+            file_url: URL of the file, ``http://host:port/file.arrow``.
+            start, stop: half-open range of partitions; without ``stop``, partition ``start`` alone.
+            columns: names of the columns to return, in this order; None for all. The server sends all columns anyway.
 
         Raises:
-            ValueError: no such URL can be, or there is no such column.
+            ValueError: the URL is not a server's, the range is not valid, or there is no such column.
         """
         place = Place.of(file_url, start, stop)
         sink = MemorySink()
@@ -71,9 +71,9 @@ class PartitionClient:
     def read_many(self, places: Iterable[Place], *, columns: Sequence[str] | None = None) -> Iterator[Fetched]:
         """Fetch many places: one ``Fetched`` each, with its rows or its error, in the order given.
 
-        Neighbours of one server are asked for together; several requests are on their way at once, within
-        ``memory_bytes``. One failure does not end the others. Where a server cannot be reached, or stays busy, all its
-        places that are still missing get that error at once.
+        Neighbouring places of one server share a request; several requests run at once, within ``memory_bytes``. An
+        error in one place does not stop the other places. If a server cannot be reached, or stays busy, all its
+        missing places get that error at once.
         """
         wanted = list(places)
         deadline = Deadline(self._options.deadline_seconds)
@@ -93,14 +93,14 @@ class PartitionClient:
     def save(
         self, file_url: str, start: int, stop: int | None, target: str | PathLike[str], *, overwrite: bool = False
     ) -> int:
-        """Write partitions into a file as an Arrow stream. It appears whole and checked, or not at all.
+        """Write partitions into a file as an Arrow stream. The file appears whole and checked, or not at all.
 
         Returns:
-            Its size in bytes.
+            Size of the file in bytes.
 
         Raises:
-            TargetExistsError: the target is there, and ``overwrite`` is off.
-            OSError: it cannot be written.
+            TargetExistsError: the target exists, and ``overwrite`` is off.
+            OSError: the target cannot be written.
         """
         place = Place.of(file_url, start, stop)
         with open_pending(target, overwrite=overwrite) as pending:
@@ -110,16 +110,17 @@ class PartitionClient:
         return sink.received
 
     def pipe(self, file_url: str, start: int, stop: int | None, target: IO[bytes]) -> int:
-        """Write partitions to a pipe as an Arrow stream, message by message as they arrive and are found right.
+        """Write partitions to a pipe as an Arrow stream; each message is checked as it arrives, then passed on.
 
-        If this call fails, what the pipe got ends within a message, which is an error to every reader of the stream.
+        If this call fails, the stream in the pipe ends within a message, which every reader reports as an error. The
+        caller closes the pipe.
 
         Returns:
-            How many bytes.
+            Bytes written to the pipe.
 
         Raises:
             SpillError: also where the file was replaced on the server after some bytes were passed on.
-            OSError: the pipe cannot be written to, or takes nothing.
+            OSError: the pipe cannot be written to, or accepts no byte.
         """
         place = Place.of(file_url, start, stop)
         sink = PipeSink(target, place.url, validate=self._options.validate)
@@ -127,7 +128,7 @@ class PartitionClient:
         return sink.received
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close all connections."""
         self._connections.close()
 
     def __enter__(self) -> Self:
@@ -152,7 +153,7 @@ class PartitionClient:
         return Fetched(place, None, table)
 
     def _fetch_neighbours(self, call: _Call, numbers: range) -> None:
-        """Fetch places of one server, together as long as that works. Whoever waits for them is told in any case."""
+        """Fetch places of one server, together as long as that works; every place gets its rows or an error."""
         missing = deque(numbers)
         together = len(numbers) > 1
         host = call.wanted[numbers[0]].host
@@ -175,9 +176,9 @@ class PartitionClient:
                 call.arrivals.put(number, error if isinstance(error, Exception) else RuntimeError(str(error)))
 
     def _fetch_together(self, call: _Call, missing: deque[int]) -> bool:
-        """Make one request for several places; those that arrive are missing no more. Whether another may help.
+        """Make one request for several places; drop arrived places from ``missing``. Return whether to try again.
 
-        Failures of the request are not told: what is missing is fetched alone, and what is wrong said there.
+        Failures of the request are not raised: a missing place is then fetched alone, which tells what is wrong.
 
         Raises:
             FetchError: the server cannot be reached any more, or stays busy.
@@ -195,7 +196,7 @@ class PartitionClient:
                     download = Download(place, sink, self._connections, self._options, call.deadline)
                     head = _part_head(answer, place)
                     if not call.settle(missing, sink, partial(_complete_part, download, answer, head)):
-                        return True  # what is left of this answer is of no use
+                        return True  # the remaining bytes of the answer cannot be read
                 answer.read_until(MULTIPART_END, len(MULTIPART_END))
             finally:
                 self._connections.give_back(host, "POST", answer)
@@ -211,9 +212,9 @@ class _Call(NamedTuple):
 
     Attributes:
         wanted: all places.
-        arrivals: what came of them.
-        deadline: of the call.
-        lost: servers that could not be reached any more, or stayed busy, and why.
+        arrivals: result of each place.
+        deadline: deadline of the call.
+        lost: servers that cannot be reached any more, or stay busy, with the error of each.
     """
 
     wanted: Sequence[Place]
@@ -222,12 +223,12 @@ class _Call(NamedTuple):
     lost: dict[Host, FetchError]
 
     def check_host(self, host: Host) -> None:
-        """Raise the error with which a server was lost, if it was."""
+        """Raise the error of a lost server; do nothing for other servers."""
         if host in self.lost:
             raise self.lost[host]
 
     def settle(self, missing: deque[int], sink: MemorySink, fetch: Callable[[], object]) -> bool:
-        """Fetch the first missing place into a sink, and put what came of it. Whether the answer can be read on.
+        """Fetch the first missing place into a sink, and store its result. Return whether the answer can be read on.
 
         Raises:
             FetchError: the server cannot be reached any more, or stays busy.
@@ -244,7 +245,7 @@ class _Call(NamedTuple):
 
 
 class _RoomySink(MemorySink):
-    """Into memory, once there is room."""
+    """A sink in memory that waits until there is room."""
 
     def __init__(self, number: int, arrivals: Arrivals[MemorySink]) -> None:
         super().__init__()
@@ -265,19 +266,19 @@ def fetch(
     options: FetchOptions | None = None,
     **keywords: Unpack[FetchKeywords],
 ) -> pa.Table:
-    """Fetch the rows of partitions from a server; ``PartitionClient`` does it again and again, and keeps connections.
+    """Fetch the rows of partitions from a server. For many calls, ``PartitionClient`` keeps connections open.
 
     Args:
-        url: of a file, or of its partitions: ``http://host:port/file.arrow/partitions/3-6``.
-        start, stop: the partitions ``start`` … ``stop - 1``, by default one, if the URL names none.
-        columns: names of the columns wanted, in the order wanted; None for all.
+        url: URL of a file, or of partitions: ``http://host:port/file.arrow/partitions/3-6``, which includes 6.
+        start, stop: half-open range of partitions, for a URL of a file; without ``stop``, partition ``start`` alone.
+        columns: names of the columns to return, in this order; None for all.
         options, keywords: see ``FetchOptions``; each option is also a keyword.
 
     Raises:
-        ValueError: no such URL can be, it names no partitions or they are named twice, or there is no such column.
-        NetworkError: the server could not be reached, or broke off again and again.
-        ServerError: it answered with something else.
-        SpillError: the data is at fault.
+        ValueError: the URL is not a server's, partitions are named twice or never, or there is no such column.
+        NetworkError: the server cannot be reached, or breaks off at every attempt.
+        ServerError: the server answers with an error.
+        SpillError: the data is damaged.
     """
     place = Place.parse(url)
     if (place is None) == (start is None):
@@ -290,7 +291,7 @@ def fetch(
 
 
 def _requests(wanted: Sequence[Place]) -> Iterator[range]:
-    """The numbers of places that are asked for together: neighbours of one server."""
+    """Yield the numbers of places that share a request: neighbours of one server."""
     start = 0
     for _, neighbours in groupby(wanted, key=lambda place: place.host):
         stop = start + sum(1 for _ in neighbours)
@@ -300,10 +301,10 @@ def _requests(wanted: Sequence[Place]) -> Iterator[range]:
 
 
 def _part_head(answer: Answer, place: Place) -> PartHead:
-    """The head of the next part of an answer.
+    """Read the head of the next part of an answer.
 
     Raises:
-        OSError, ValueError: there is no part, or another one.
+        OSError, ValueError: there is no further part, or it is not of this place.
     """
     head = decode_part_head(answer.read_until(b"\r\n\r\n", MAXIMUM_PART_HEAD_BYTES))
     if head.location != place.path:
@@ -312,7 +313,7 @@ def _part_head(answer: Answer, place: Place) -> PartHead:
 
 
 def _complete_part(download: Download, answer: Answer, head: PartHead) -> bool:
-    """Take one part of an answer, and fetch alone what is missing of it. Whether nothing was."""
+    """Take one part of an answer, and fetch its missing bytes alone. Return whether no byte was missing."""
     download.begin(head.byte_count, head.crc32c, head.entity_tag)
     with suppress(OSError):
         download.sink.receive(answer, head.byte_count)
@@ -322,8 +323,8 @@ def _complete_part(download: Download, answer: Answer, head: PartHead) -> bool:
 
 
 def _memory_of(sink: MemorySink) -> int:
-    """Bytes of a stream, or of the rows that it decompresses to where these are more."""
+    """Return the bytes of a stream, or of its decompressed rows if they are more."""
     try:
         return max(sink.received, sink.decompressed_bytes())
-    except ValueError:  # decoding it will tell
+    except ValueError:  # decoding reports the error
         return sink.received

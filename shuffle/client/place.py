@@ -1,4 +1,4 @@
-"""Which partitions of which file of which server: URLs, taken apart and put together. Pure."""
+"""URLs of partitions, parsed and built: server, file, partitions. Pure."""
 # PURE
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ class Host(NamedTuple):
 
     Attributes:
         scheme: ``http`` or ``https``.
-        name: its name or address.
-        port: its port.
+        name: host name or address.
+        port: port number.
     """
 
     scheme: str
@@ -31,13 +31,13 @@ class Host(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Partitions ``start`` … ``stop - 1`` of a file.
+    """Partitions ``start`` … ``stop - 1`` of a file on a server.
 
     Attributes:
-        host: where it is served.
-        file_path: the path of the file's URL, percent-encoded.
-        start, stop: the partitions.
-        crc32c: checksum that their ranges must have, or None to take the server's word for it.
+        host: server of the file.
+        file_path: path of the file's URL, percent-encoded.
+        start, stop: half-open range of partitions.
+        crc32c: checksum that the partitions' bytes must have, or None to trust the checksum that the server sends.
     """
 
     host: Host
@@ -48,10 +48,10 @@ class Place(NamedTuple):
 
     @classmethod
     def of(cls, file_url: str, start: int, stop: int | None = None, crc32c: int | None = None) -> Place:
-        """Partitions of the file that a server has at ``file_url``.
+        """Return the place of partitions ``start`` … ``stop - 1``, by default one, of the file at ``file_url``.
 
         Raises:
-            ValueError: it is no URL of a file, or there can be no such partitions.
+            ValueError: the URL is not a server's, or the range of partitions is empty or negative.
         """
         host, path = _split(file_url)
         stop = start + 1 if stop is None else stop
@@ -61,10 +61,10 @@ class Place(NamedTuple):
 
     @classmethod
     def parse(cls, url: str) -> Place | None:
-        """The place that the URL of partitions names; None for the URL of something else.
+        """Return the place that a URL of partitions names; None for a URL without partitions.
 
         Raises:
-            ValueError: it is no URL.
+            ValueError: the URL is not a server's.
         """
         host, path = _split(url)
         match = _PARTITIONS.fullmatch(path)
@@ -74,13 +74,13 @@ class Place(NamedTuple):
 
     @property
     def path(self) -> str:
-        """Of its URL."""
+        """The path of the place's URL."""
         several = f"-{self.stop - 1}" if self.stop - self.start > 1 else ""
         return f"{self.file_path}/partitions/{self.start}{several}"
 
     @property
     def url(self) -> str:
-        """Its URL."""
+        """The URL of the place."""
         return f"{self.host}{self.path}"
 
 

@@ -1,6 +1,6 @@
 """Which bytes of a representation a request wants: conditional and range requests (RFC 9110, sections 13 and 14). Pure.
 
-Several ranges in one request are answered with the whole, as the RFC allows: a broken download has one rest.
+A request for several ranges gets the whole representation, as the RFC allows: a client that resumes asks for one range.
 """
 # PURE
 
@@ -15,11 +15,11 @@ _ENTITY_TAG = re.compile(r'(?:W/)?("[!#-~\x80-\xff]*")')
 
 
 class Selection(NamedTuple):
-    """What is to be answered.
+    """The status and the bytes that answer a request.
 
     Attributes:
         status: 200, 206, 304, 412 or 416.
-        start, stop: the bytes ``[start, stop)`` of the representation; none of them unless the status is 200 or 206.
+        start, stop: the bytes ``[start, stop)`` of the representation; both 0 unless the status is 200 or 206.
     """
 
     status: int
@@ -28,12 +28,12 @@ class Selection(NamedTuple):
 
 
 def evaluate(headers: Mapping[str, str], entity_tag: str, byte_count: int) -> Selection:
-    """What a GET or HEAD of a representation is answered with.
+    """Decide how to answer a GET or HEAD of a representation.
 
     Args:
-        headers: of the request; their names are looked up as RFC 9110 writes them.
-        entity_tag: of the representation, strong, with its quotation marks.
-        byte_count: its length.
+        headers: header fields of the request, under the names that RFC 9110 writes.
+        entity_tag: strong entity tag of the representation, with its quotation marks.
+        byte_count: length of the representation.
     """
     if_match = headers.get("If-Match")
     if if_match is not None and not _matches(if_match, entity_tag, weakly=False):
@@ -50,12 +50,12 @@ def evaluate(headers: Mapping[str, str], entity_tag: str, byte_count: int) -> Se
         return whole
     start, stop = _resolved(match[1], match[2], byte_count)
     if match[1] and match[2] and int(match[2]) < int(match[1]):
-        return whole  # not a valid range: to be ignored
+        return whole  # RFC 9110 has servers ignore an invalid range
     return Selection(206, start, stop) if start < stop else Selection(416, 0, 0)
 
 
 def _resolved(first: str, last: str, byte_count: int) -> tuple[int, int]:
-    if not first:  # the last so many bytes
+    if not first:  # ``bytes=-N``: the last N bytes
         return max(0, byte_count - int(last)), byte_count
     return int(first), min(int(last) + 1, byte_count) if last else byte_count
 

@@ -1,4 +1,4 @@
-"""What a server says of its files, as JSON in pieces: however long it is, no piece is. Pure."""
+"""JSON documents about served files, made in short pieces, so that a long document takes little memory. Pure."""
 # PURE
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ _FILES_AT_ONCE = 256
 
 
 def layout_document(file: ServedFile) -> Iterator[bytes]:
-    """The layout of a file.
+    """Yield the layout of a file: its sizes, and offset, rows and checksum of each partition.
 
     Raises:
-        SpillError: the index is damaged; of a long document, after a part of it.
+        SpillError: the index is damaged; may come after the first pieces.
     """
     head = {
         "name": file.name,
@@ -40,7 +40,7 @@ def layout_document(file: ServedFile) -> Iterator[bytes]:
 
 
 def listing_document(listing: list[Listed]) -> Iterator[bytes]:
-    """All files."""
+    """Yield the list of all files, with the size or the problem of each."""
     yield b'{"files": ['
     for start in range(0, len(listing), _FILES_AT_ONCE):
         yield _entries(listing[start : start + _FILES_AT_ONCE], _shown_file, is_first=start == 0)

@@ -1,4 +1,4 @@
-"""Where neighbouring partitions are in a file, and the checksum of their bytes: from the layout, and fast for many."""
+"""The place of neighbouring partitions in a file, and the checksum of their bytes, computed from the layout."""
 # PURE
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from spill_format.checksum import advance, concatenate
 from spill_format.layout import PartitionLayout
 
 _PERIOD = 2**31 - 1
-"""Zero bytes over which a checksum of CRC-32C advances to itself. Its polynomial is x + 1 times a primitive one of
-degree 31, whose order in bits is odd, and so the same in bytes.
+"""The number of zero bytes over which a CRC-32C checksum advances to itself. The polynomial of CRC-32C is x + 1 times a
+primitive polynomial of degree 31, whose order in bits is odd, so that the order in bytes is the same number.
 """
 
 
 class Extent(NamedTuple):
-    """Neighbouring partitions.
+    """Neighbouring partitions of a file.
 
     Attributes:
-        start, stop: their bytes ``[start, stop)`` in the file.
-        row_count: their rows.
-        crc32c: of their bytes.
+        start, stop: the bytes ``[start, stop)`` of the file that hold the partitions.
+        row_count: rows of the partitions.
+        crc32c: checksum of the bytes.
     """
 
     start: int
@@ -32,7 +32,7 @@ class Extent(NamedTuple):
 
 
 def extent_of(layout: PartitionLayout) -> Extent:
-    """The extent of all partitions of a layout."""
+    """Return the extent of all partitions of a layout."""
     assert layout.rows is not None  # an index always has them
     assert layout.crc32c is not None
     start, stop = int(layout.offsets[0]), int(layout.offsets[-1])
@@ -43,14 +43,15 @@ def extent_of(layout: PartitionLayout) -> Extent:
 
 
 class RangeSums:
-    """Every extent of a file in one step, whatever its width.
+    """Running sums over a file, from which the extent of any neighbours follows in one step.
 
-    A checksum is linear: that of neighbours is the XOR of their own, each advanced over the bytes behind it. Advanced
-    to the end of the file, all can be summed up once; two sums differ by the share of what lies between, from which
-    the bytes behind it are taken back by advancing it further, over what is left of a full period.
+    CRC-32C is linear: the checksum of neighbours is the XOR of the checksums of each, advanced over the bytes after
+    it. The constructor advances each checksum to the end of the file and keeps running XORs. Two running XORs differ by
+    the checksum of the partitions between them, advanced to the end of the file. Advancing it further, up to a full
+    period, takes the bytes after the partitions back.
 
     Args:
-        layout: of all partitions.
+        layout: layout of all partitions of the file.
     """
 
     def __init__(self, layout: PartitionLayout) -> None:
@@ -62,7 +63,7 @@ class RangeSums:
         self._shares = np.concatenate((np.zeros(1, np.uint32), np.bitwise_xor.accumulate(shares)))
 
     def extent(self, start: int, stop: int) -> Extent:
-        """The extent of partitions ``start`` … ``stop - 1``."""
+        """Return the extent of partitions ``start`` … ``stop - 1``."""
         offset, stop_offset = int(self._offsets[start]), int(self._offsets[stop])
         behind = int(self._offsets[-1]) - stop_offset
         share = self._shares[stop : stop + 1] ^ self._shares[start : start + 1]

@@ -1,4 +1,4 @@
-"""Whether the root can be looked at: what a server's health is, apart from its traffic."""
+"""The health of a server: whether the directory that it serves can be read."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _SECONDS = 5
 
 
 class RootHealth:
-    """Looks at the root; at most once at a time, whoever asks, and not in the threads that open files.
+    """Reads the root directory to see whether it answers: once at a time, in a thread that does nothing else.
 
     Args:
-        root: the directory.
+        root: directory that is served.
     """
 
     def __init__(self, root: str) -> None:
@@ -23,7 +23,7 @@ class RootHealth:
         self._looking: asyncio.Future[str | None] | None = None
 
     async def problem(self) -> str | None:
-        """What is wrong with the root, or None. A disk that does not answer is wrong, too."""
+        """Return what is wrong with the root, or None. No answer within 5 s is a problem, too."""
         if self._looking is None or self._looking.done():
             self._looking = asyncio.wrap_future(self._threads.submit(self._look))
         try:

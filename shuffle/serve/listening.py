@@ -1,4 +1,4 @@
-"""Where a server listens: sockets, and the URLs by which clients find them."""
+"""Sockets that a server listens on, and the URLs by which clients find the sockets."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ BACKLOG = 1024
 
 
 def listening_sockets(host: str, port: int, *, shared: bool = False) -> list[socket.socket]:
-    """A bound socket for each address of a host, all with one port.
+    """Bind a socket to each address of a host, all with one port. The caller closes the sockets.
 
     Args:
-        host: a name or an address.
-        port: 0 is any free one.
-        shared: whether other processes may listen at the same port, which shares connections out to all.
+        host: name or address of this machine.
+        port: port number; 0 takes any free port.
+        shared: let other processes listen at the same port, too; the kernel spreads connections over all of them.
 
     Raises:
-        OSError: an address cannot be had.
+        OSError: an address cannot be bound.
     """
     sockets: list[socket.socket] = []
     try:
@@ -38,7 +38,7 @@ def listening_sockets(host: str, port: int, *, shared: bool = False) -> list[soc
     except BaseException as error:
         for bound in sockets:
             bound.close()
-        if isinstance(error, OSError | UnicodeError):  # the latter of a name that no host can have
+        if isinstance(error, OSError | UnicodeError):  # UnicodeError: no host can have this name
             reason = getattr(error, "strerror", None) or str(error)
             raise OSError(errno.EADDRNOTAVAIL, f"cannot listen at {host}:{port}: {reason}") from error
         raise
@@ -46,10 +46,10 @@ def listening_sockets(host: str, port: int, *, shared: bool = False) -> list[soc
 
 
 def unix_socket(path: str) -> socket.socket:
-    """A socket bound to a path. One that a server left there, and that nobody listens at, makes room.
+    """Bind a Unix socket to a path; a socket at which no process listens any more is replaced. The caller closes it.
 
     Raises:
-        OSError: the path cannot be had.
+        OSError: the path cannot be bound.
     """
     bound = socket.socket(socket.AF_UNIX)
     try:
@@ -68,14 +68,14 @@ def unix_socket(path: str) -> socket.socket:
 
 
 def is_loopback(listening: socket.socket) -> bool:
-    """Whether only this machine reaches a socket."""
+    """Tell whether only this machine reaches a socket."""
     if listening.family == socket.AF_UNIX:
         return True
     return ipaddress.ip_address(listening.getsockname()[0]).is_loopback
 
 
 def url_of(listening: socket.socket, *, secure: bool) -> str:
-    """The URL of what a socket is bound to; of a unix socket, with its path in place of a host."""
+    """Return the URL of a bound socket; for a Unix socket, the path stands in place of the host."""
     if listening.family == socket.AF_UNIX:
         return f"http+unix://{quote(listening.getsockname(), safe='')}/"
     host, port = listening.getsockname()[:2]

@@ -1,4 +1,4 @@
-"""What a server counts, in the form that Prometheus reads."""
+"""Counters and gauges of a server, in the text format of Prometheus."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from prometheus_client.registry import Collector
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SHARED_DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-"""Where several processes share their figures; prometheus_client looks at it when it is imported."""
+"""Names the directory in which several processes share their figures; read when prometheus_client is imported."""
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
 BROKEN_OFF = "broken-off"
-"""Stands for the status of an answer that ended before its last byte."""
+"""Status in the figures of an answer that ended before its last byte."""
 
 
 class ServerMetrics:
-    """The figures of one server; those of all workers where there are several."""
+    """The figures of one server; of a server with several workers, the sums over all workers."""
 
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
@@ -41,10 +41,10 @@ class ServerMetrics:
         self._now = {
             name: Gauge(f"shuffle_{name}", text, registry=registry, multiprocess_mode="livesum")
             for name, text in (
-                ("http_connections", "Connections that there are."),
+                ("http_connections", "Connections that are open."),
                 ("http_sends", "Answers being sent."),
                 ("open_files", "Files that are kept open."),
-                ("known_layout_bytes", "Memory of what describes the files that are kept open."),
+                ("known_layout_bytes", "Memory of the layouts of files that are kept open."),
             )
         }
         self._by_request: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
@@ -56,7 +56,7 @@ class ServerMetrics:
             ProcessCollector(registry=registry)
 
     def answered(self, route: str, status: str, seconds: float) -> None:
-        """Count a request."""
+        """Count a request and the seconds that its answer took."""
         figures = self._by_request.get((route, status))
         if figures is None:  # a label's look-up costs as much as a system call
             figures = self._requests.labels(route, status), self._seconds.labels(route)
@@ -69,7 +69,7 @@ class ServerMetrics:
         self._refused.labels(limit).inc()
 
     def update(self, bytes_by_method: dict[str, int], now: dict[str, int]) -> None:
-        """Take bytes sent, which only grow, and momentary figures as they are now."""
+        """Take the bytes sent by each method so far, and the momentary figures as they are now."""
         for method, count in bytes_by_method.items():
             self._sent.labels(method).inc(count - self._sent_before.get(method, 0))
             self._sent_before[method] = count
@@ -77,7 +77,7 @@ class ServerMetrics:
             self._now[name].set(count)
 
     def render(self) -> bytes:
-        """All figures."""
+        """Return all figures as text."""
         return generate_latest(self._registry)
 
 
@@ -85,7 +85,7 @@ class _Processes(Collector):
     """The figures ``process_…``, summed over all workers; their start time is the earliest one.
 
     Args:
-        directory: has a file of momentary figures for each worker that lives.
+        directory: directory with one file of momentary figures for each living worker.
     """
 
     def __init__(self, directory: Path) -> None:

@@ -1,4 +1,4 @@
-"""The bytes of an answer: what of them is in memory and what in a file. Pure: nothing is read here."""
+"""The bytes of an answer, as segments in memory and spans of a file. Pure: reads no file."""
 # PURE
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ Segment = bytes | FileSpan
 
 
 class PartitionsStream(NamedTuple):
-    """Partitions as an Arrow stream: schema message, their ranges, which touch each other, end-of-stream marker.
+    """Partitions as an Arrow stream: schema message, one span of the file with all ranges, end-of-stream marker.
 
     Attributes:
-        segments: its bytes.
-        byte_count: how many.
+        segments: bytes of the stream.
+        byte_count: length of the stream.
         row_count: rows of the partitions.
-        crc32c: of their ranges.
-        entity_tag: of the stream, strong, with its quotation marks.
+        crc32c: checksum of the span of the file.
+        entity_tag: strong entity tag of the stream, with its quotation marks.
     """
 
     segments: tuple[bytes, FileSpan, bytes]
@@ -45,7 +45,7 @@ class PartitionsStream(NamedTuple):
 
 
 def stream_of(file: ServedFile, extent: Extent) -> PartitionsStream:
-    """The stream of partitions of a file that have an extent."""
+    """Return the stream of the partitions in an extent of a file."""
     schema_message = file.outline.schema_message
     byte_count = len(schema_message) + extent.stop - extent.start + len(END_OF_STREAM)
     segments = (schema_message, FileSpan(file, extent.start, extent.stop), END_OF_STREAM)
@@ -61,7 +61,7 @@ def check_there_are(file: ServedFile, resource: PartitionsResource) -> None:
 
 
 def cut(segments: Sequence[Segment], start: int, stop: int) -> Iterator[Segment]:
-    """The bytes ``[start, stop)`` of segments, counted over all of them, as segments."""
+    """Yield the bytes ``[start, stop)`` of segments as segments; positions count over all segments."""
     position = 0
     for segment in segments:
         length = _length(segment)
@@ -76,7 +76,7 @@ def cut(segments: Sequence[Segment], start: int, stop: int) -> Iterator[Segment]
 
 
 def joined(segments: Iterable[Segment]) -> Iterator[Segment]:
-    """Segments with neighbours in memory made one: that many are sent by one call. Each is asked for in its turn."""
+    """Yield segments, neighbours in memory joined, so that one call sends them; takes one segment at a time."""
     in_memory = b""
     for segment in segments:
         if isinstance(segment, bytes):

@@ -1,7 +1,7 @@
-"""What a URL names. Pure: whether it exists is for the catalog to see.
+"""The resource that a URL names. Pure: the catalog tells whether the resource exists.
 
-A path is decoded once, segment by segment, and refused unless it is the one way to write what it names: so no encoding
-leads out of the root, and nothing has two names.
+A path is decoded once, segment by segment; a path with an encoded separator, or an empty or dot segment, is refused: no
+encoding leads out of the root.
 """
 # PURE
 
@@ -13,33 +13,33 @@ from typing import NamedTuple
 from urllib.parse import unquote_to_bytes, urlsplit
 
 EXTENSION = ".arrow"
-"""Of the files that are served; all other names are free for the server's own."""
+"""The extension of every served file; names without it are free for the server's own resources."""
 
 _NUMBER = "0|[1-9][0-9]{0,9}"
 _PARTITIONS = re.compile(rf"({_NUMBER})(?:-({_NUMBER}))?")
 
 
 class Listing(NamedTuple):
-    """``/``: all files; and where several places are asked for at once."""
+    """``/``: the list of all files; a POST to it fetches several places in one answer."""
 
 
 class Health(NamedTuple):
-    """``/healthz``."""
+    """``/healthz``: whether the event loop runs and the root can be read."""
 
 
 class Readiness(NamedTuple):
-    """``/readyz``."""
+    """``/readyz``: like ``/healthz``, and whether there is room for another connection."""
 
 
 class Metrics(NamedTuple):
-    """``/metrics``."""
+    """``/metrics``: figures for Prometheus."""
 
 
 class FileResource(NamedTuple):
-    """``/<file>``: a file's layout.
+    """``/<file>``: the layout of a file.
 
     Attributes:
-        name: its path below the root; bytes that are not UTF-8 as surrogates, as Python names files.
+        name: path of the file below the root; bytes that are not UTF-8 are surrogates, as in Python's file names.
     """
 
     name: str
@@ -63,7 +63,7 @@ ROUTES: dict[type[Resource], str] = {
     FileResource: "layout",
     PartitionsResource: "partitions",
 }
-"""A word for each kind of resource, for figures and logs."""
+"""The word for each kind of resource in figures and logs."""
 
 _FIXED: dict[tuple[str, ...], Resource] = {
     ("",): Listing(),
@@ -74,17 +74,17 @@ _FIXED: dict[tuple[str, ...], Resource] = {
 
 
 class NoResourceError(ValueError):
-    """Nothing can have this URL; the message says why."""
+    """The URL can name no resource; the message says why."""
 
 
 @lru_cache(4096)
 def parse(target: str) -> Resource:
-    """What the target of a request names; its query is not looked at.
+    """Return the resource that the target of a request names; ignores the query.
 
     Raises:
-        NoResourceError: nothing.
+        NoResourceError: the target can name no resource.
     """
-    if not target.startswith("/"):  # the absolute form, that proxies are sent
+    if not target.startswith("/"):  # the absolute form, as clients send it to proxies
         try:
             target = urlsplit(target).path
         except ValueError as error:
@@ -104,10 +104,10 @@ def parse(target: str) -> Resource:
 
 
 def parse_partitions(text: str) -> tuple[int, int]:
-    """The first partition of ``3`` or ``3-6``, and the one behind the last.
+    """Return the half-open range ``(start, stop)`` of partitions written as ``3`` or ``3-6``, which includes 6.
 
     Raises:
-        NoResourceError: it is neither.
+        NoResourceError: the text has neither form.
     """
     match = _PARTITIONS.fullmatch(text)
     if match is None:

@@ -1,4 +1,4 @@
-"""Servers to be started: one that a command runs until a signal, and one in a thread of a program."""
+"""Two ways to run a server: until a signal, for a command; and in a thread of a program."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ _LOGGER = logging.getLogger("shuffle.serve")
 class PartitionServer:
     """Serves the partitioned files below a directory, from a thread of its own, until it is closed.
 
-    Can be started from any thread, and several times in one process. It raises this process's limit of open files to
-    what its own limits need, if it may.
+    May be created in any thread, and several times in one process. Raises the process's limit of open files, as far as
+    the system allows, to what the server's own limits need.
 
     Args:
-        root: the directory.
-        host, port: where to listen; port 0 is any free one.
+        root: directory whose files are served.
+        host, port: address to listen at; port 0 takes any free port.
         options, keywords: limits, secrets, and how files are sent.
 
     Attributes:
-        url: what clients ask, with a slash at its end.
-        incarnation: identity of this server, sent with each answer; a server that is started again has another one.
+        url: URL of the root, with a slash at its end; append a file's path.
+        incarnation: identity of this run of the server, sent with each answer; each start makes a new identity.
 
     Raises:
-        OSError: the root is not a directory, or the address cannot be had.
+        OSError: the root is not a directory, or the address cannot be bound.
         ValueError: the certificate or its key cannot be used.
     """
 
@@ -68,7 +68,7 @@ class PartitionServer:
         started.result()
 
     def close(self) -> None:
-        """Finish what is being sent, within ``grace_seconds``, close all connections, and wait for that."""
+        """Finish running answers within ``grace_seconds``, close all connections, and return when both are done."""
         self._wishes.ask_to_stop()
         self._thread.join()
 
@@ -103,20 +103,20 @@ def serve(
 ) -> int:
     """Serve the partitioned files below a directory until SIGINT or SIGTERM.
 
-    The first signal stops it gracefully: what is being sent is finished, within ``options.grace_seconds``, and nothing
-    new is taken. The second one stops it at once. SIGHUP reads tokens and certificates again. To be called from the
-    main thread.
+    The first signal stops the server gracefully: running answers are finished within ``options.grace_seconds``, and new
+    connections are refused. The second signal stops the server at once. SIGHUP reads tokens and certificates again.
+    Call from the main thread only.
 
     Args:
-        root: the directory.
-        sockets: bound; are closed.
+        root: directory whose files are served.
+        sockets: bound sockets to listen on; the server owns and closes them.
         options: limits, secrets, and how files are sent.
-        announce: is called as soon as requests are answered.
-        incarnation: identity of this run, if other processes share it.
-        tell: takes what a service tells its manager, such as ``READY=1``.
+        announce: called once, as soon as requests are answered.
+        incarnation: identity of this run, for processes that share one; empty makes a new identity.
+        tell: called with the lines that a service tells its manager, such as ``READY=1``.
 
     Returns:
-        The number of the signal.
+        The number of the signal that stopped the server.
 
     Raises:
         OSError: the root is not a directory.
@@ -133,15 +133,15 @@ def serve(
 
 
 def new_incarnation() -> str:
-    """An identity that no other run of a server has."""
+    """Return an identity that no other run of a server has."""
     return secrets.token_hex(8)
 
 
 class _Wishes:
-    """What others want of a server: by signals, or from other threads.
+    """Requests to stop or reload a server, made by signals or from other threads.
 
     Args:
-        from_signals: whether signals are wishes; the event loop must be the main thread's then.
+        from_signals: take signals as requests; the event loop must then be the main thread's.
     """
 
     def __init__(self, *, from_signals: bool) -> None:
@@ -150,7 +150,7 @@ class _Wishes:
         self._stops: asyncio.Queue[int] = asyncio.Queue()
 
     def listen(self, reload: Callable[[], None]) -> None:
-        """Take wishes, in the running event loop."""
+        """Begin to take requests, in the running event loop."""
         self._loop = asyncio.get_running_loop()
         if not self._from_signals:
             return
@@ -161,18 +161,18 @@ class _Wishes:
             self._loop.add_signal_handler(number, _do_nothing)  # by default they kill
 
     async def stop(self) -> int:
-        """Wait for the wish to stop: the number of its signal, 0 without one."""
+        """Wait for a request to stop; return the number of its signal, 0 if it came from a thread."""
         return await self._stops.get()
 
     def ask_to_stop(self) -> None:
-        """Wish it, from any thread."""
+        """Ask the server to stop; may be called from any thread."""
         if self._loop is not None:
             with suppress(RuntimeError):  # closed: it has stopped
                 self._loop.call_soon_threadsafe(self._stops.put_nowait, 0)
 
 
 def _do_nothing(*_: object) -> None:
-    """Nothing."""
+    """Do nothing."""
 
 
 async def _run(

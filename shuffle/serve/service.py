@@ -26,14 +26,14 @@ from spill_format.errors import in_words
 
 _LOGGER = logging.getLogger("shuffle.serve")
 _SILENT_SECONDS = 10
-_SHARING_SECONDS = 1  # between which the figures of other workers may be behind
+_SHARING_SECONDS = 1  # the figures of other workers may be this old
 
 
 class Service:
-    """Serves the files below a root on sockets that are bound already.
+    """Serves the files below a directory on sockets that are already bound.
 
     Args:
-        root: the directory.
+        root: directory whose files are served.
         options: limits, secrets, and how files are sent.
         incarnation: identity of this run of the server.
 
@@ -53,7 +53,7 @@ class Service:
         _allow_descriptors(options)
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
-        """Answer requests from now on."""
+        """Begin to answer requests on bound sockets, which ``refuse`` closes."""
         asyncio.get_running_loop().set_exception_handler(_Faults())
         self._acceptor = Acceptor(self._application, self._application.connections, self._options)
         self._sockets = sockets
@@ -62,10 +62,10 @@ class Service:
             self._share_figures()
 
     async def reload(self) -> None:
-        """Take tokens and certificates as they are in their files now, and go on in the access log that has its name.
+        """Read the files of tokens and certificates again, and open the access log by its name again.
 
         Raises:
-            OSError, ValueError: a file cannot be read or used; then all stays as it was.
+            OSError, ValueError: a file cannot be read or used; the tokens and certificates before stay in use.
         """
         tokens, tls = Tokens(self._options), _tls_context(self._options)
         self._application.tokens = tokens
@@ -79,20 +79,20 @@ class Service:
                 server.close()
 
     def refuse(self) -> None:
-        """Refuse new connections from here on."""
+        """Close the listening sockets, so that new connections are refused."""
         for server in self._servers:
             server.close()
         for bound in self._sockets:
             bound.close()
 
     async def stop(self) -> None:
-        """Finish what is being answered, within the time for that, and close all connections."""
+        """Finish running answers within ``grace_seconds``, and close all connections."""
         self.refuse()
         if self._acceptor is not None:
             await self._acceptor.stop(self._options.grace_seconds)
 
     def close(self) -> None:
-        """Close all files."""
+        """Close all files, and the access log."""
         self._catalog.close()
         self._application.close()
 
@@ -101,7 +101,7 @@ class Service:
         for bound in self._sockets:
             server = await asyncio.get_running_loop().create_server(
                 self._acceptor.accept,
-                sock=bound.dup(),  # of which the last one stays open while certificates change
+                sock=bound.dup(),  # the original stays open while certificates change
                 ssl=self._tls,
                 backlog=BACKLOG,
                 ssl_handshake_timeout=self._options.header_seconds if self._tls else None,
@@ -114,17 +114,17 @@ class Service:
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """What makes event loops of uvloop's, which take less time for a request; None where it is not installed."""
+    """Return the maker of uvloop's event loops, which take less time for a request; None without uvloop."""
     try:
         import uvloop
-    except ImportError:  # there is none for every system and every Python
+    except ImportError:  # not every system and Python version has it
         return None
     return uvloop.new_event_loop
 
 
 class _Faults:
-    """Tells of faults in the event loop. asyncio tries to accept a connection as often as its backlog is long, and has
-    each failure told: that there are no descriptors left is told now and then.
+    """Logs faults of the event loop. Without free descriptors, asyncio reports one failure for each connection of its
+    backlog: such failures are logged once in 10 seconds.
     """
 
     def __init__(self) -> None:
@@ -152,7 +152,7 @@ def _tls_context(options: ServeOptions) -> ssl.SSLContext | None:
 
 
 def _allow_descriptors(options: ServeOptions) -> None:
-    """As many descriptors as the limits need, if this process may have them: two a connection, one an open file."""
+    """Raise the limit of descriptors to what the options need: two a connection, one an open file."""
     wanted = 2 * options.connections + options.open_files + options.sends + 64
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY:

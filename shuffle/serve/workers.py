@@ -1,7 +1,7 @@
-"""Several processes that serve one root at one address: for more cores than one event loop can use.
+"""Several processes that serve one directory at one address, so that a server can use more than one core.
 
-The parent opens sockets, starts workers, starts a worker anew that dies or hangs, passes signals on, and talks to the
-service manager. It answers no request.
+The parent starts the workers, replaces a worker that dies or hangs, passes signals on, and talks to the service
+manager. The parent answers no request.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def serve_with_workers(
     options: ServeOptions,
     announce: Callable[[], None],
 ) -> int:
-    """Serve as ``server.serve`` does, by one worker for each list of sockets. Limits hold for each worker.
+    """Serve as ``server.serve`` does, with one worker process for each list of sockets. Limits hold for each worker.
 
     Returns:
-        The number of the signal that ended it.
+        The number of the signal that stopped the server.
 
     Raises:
         OSError: a worker cannot start.
@@ -51,15 +51,15 @@ def serve_with_workers(
 
 @dataclass(slots=True)
 class _Worker:
-    """A process.
+    """A worker process.
 
     Attributes:
-        index: of its sockets.
-        pid: of the process.
-        words: a pipe of lines in which it says how it is, as a service says it to systemd.
-        heard_at: when it last said something.
-        is_ready: it answers requests.
-        problem: why it could not start.
+        index: number of the worker, and of its list of sockets.
+        pid: process identifier.
+        words: descriptor of the pipe on which the worker writes lines such as ``READY=1``.
+        heard_at: seconds of the monotonic clock when the last line arrived.
+        is_ready: whether the worker answers requests.
+        problem: why the worker could not start, or ended.
     """
 
     index: int
@@ -71,7 +71,7 @@ class _Worker:
 
 
 class _Parent:
-    """Starts workers, and listens to what they say."""
+    """Starts workers, and reads their lines."""
 
     def __init__(
         self,
@@ -128,7 +128,7 @@ class _Parent:
             os.kill(pid, number)
 
     def _listen(self, died: Callable[[_Worker], None]) -> None:
-        """Hear what workers say, for a second or less."""
+        """Read the lines that workers write, for a second or less; call ``died`` for each worker that ended."""
         by_pipe = {worker.words: worker for worker in self._workers.values()}
         said, _, _ = select.select(list(by_pipe), [], [], min(1.0, self._watchdog_seconds or 1.0))
         for worker in (by_pipe[pipe] for pipe in said):
@@ -146,7 +146,7 @@ class _Parent:
     def _bury(self, worker: _Worker) -> None:
         from prometheus_client.multiprocess import mark_process_dead
 
-        del self._workers[worker.pid]  # first: no signal is for a process that has been waited for
+        del self._workers[worker.pid]  # before waitpid: its number may be another process's after that
         os.close(worker.words)
         _, status = os.waitpid(worker.pid, 0)
         worker.problem = worker.problem or f"it ended with status {os.waitstatus_to_exitcode(status)}"
@@ -170,7 +170,7 @@ class _Parent:
         self._restarts[worker.index] = time.monotonic() + _RESTART_SECONDS
 
     def _look_after(self) -> None:
-        """Start again what died, end what hangs, and tell the service manager that this has been done."""
+        """Replace dead workers, kill hanging workers, and tell the service manager that the parent is alive."""
         now = time.monotonic()
         for index in [index for index, at in self._restarts.items() if at <= now and not self._stopped_by]:
             del self._restarts[index]
@@ -183,7 +183,7 @@ class _Parent:
 
     def _start(self, index: int) -> None:
         words, tell = os.pipe()
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # no signal of ours is taken by a child as the parent's
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # or the child would handle a signal as the parent does
         pid = os.fork()
         if not pid:
             os.close(words)
@@ -195,13 +195,13 @@ class _Parent:
         os.close(tell)
 
     def _be_worker(self, index: int, pipe: int) -> None:
-        """Serve, in the child; never returns."""
+        """Serve in the child process; never returns."""
         code = 1
 
         def tell(*lines: str) -> None:
             try:
                 os.write(pipe, "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
-            except BrokenPipeError:  # the parent is gone, and nobody would start or stop this worker any more
+            except BrokenPipeError:  # the parent is gone: no process would stop this worker
                 os.kill(os.getpid(), signal.SIGTERM)
 
         try:
@@ -211,10 +211,10 @@ class _Parent:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             own = self._sockets[index]
             for bound in (bound for sockets in self._sockets for bound in sockets if bound not in own):
-                bound.close()  # or the kernel would accept connections for it as long as this worker lives
+                bound.close()  # or the kernel would queue connections here for a worker that died
             for other in self._workers.values():
                 os.close(other.words)
-            os.environ.pop("WATCHDOG_PID", None)  # the parent's
+            os.environ.pop("WATCHDOG_PID", None)  # names the parent, not this process
             os.environ["WATCHDOG_USEC"] = str(int(2e6 * (self._watchdog_seconds or _SIGN_OF_LIFE_SECONDS)))
             from shuffle.serve.server import serve
 
