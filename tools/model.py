@@ -27,7 +27,9 @@ REQUEST_SECONDS = 0.0004
 """Of a server's core: small answers, from the page cache."""
 SMALL_RANGE_BYTES = 16 << 10
 """Below which a merge joins record batches (shuffle/jobs/catalogue.py)."""
-MERGE_MOST = 128
+LARGE_RANGE_BYTES = 1 << 20
+"""From which outputs are not merged (the same file)."""
+MERGE_FROM, MERGE_MOST = 4, 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,17 +58,19 @@ def costs(cluster: Cluster, job: Job) -> dict[str, float]:
     """What the job takes, by name."""
     hosts = cluster.hosts
     maps_a_host = -(-job.maps // hosts)
-    merges_a_host = -(-maps_a_host // min(MERGE_MOST, max(maps_a_host // cluster.cores, 16)))
     range_bytes = job.byte_count / (job.maps * job.partitions)
+    is_merged = range_bytes < LARGE_RANGE_BYTES
+    merges_a_host = -(-maps_a_host // min(MERGE_MOST, max(maps_a_host // cluster.cores, MERGE_FROM))) * is_merged
+    read_a_host = merges_a_host or maps_a_host
     is_compacted = range_bytes < SMALL_RANGE_BYTES
     tasks = max(job.partitions, 1)
     far = (hosts - 1) / hosts
-    requests = tasks * (hosts - 1) * -(-merges_a_host // REQUEST_PLACES)
+    requests = tasks * (hosts - 1) * -(-read_a_host // REQUEST_PLACES)
     host_bytes = job.byte_count / hosts
     seconds = {
         "map": job.byte_count / (hosts * cluster.cores * cluster.core_rate),
         "write": host_bytes / cluster.disk_rate,
-        "merge": 2 * host_bytes / cluster.disk_rate,
+        "merge": 2 * host_bytes / cluster.disk_rate * is_merged,
         "fetch": host_bytes * far / min(cluster.link_rate, cluster.disk_rate),
         "serve": requests / hosts * REQUEST_SECONDS,
         "reduce": job.byte_count / (hosts * cluster.cores * cluster.core_rate),
@@ -75,12 +79,12 @@ def costs(cluster: Cluster, job: Job) -> dict[str, float]:
         "range, bytes": range_bytes,
         "merges compact": float(is_compacted),
         "files a host, originals and merges": maps_a_host + merges_a_host,
-        "files a reducer opens or asks": hosts * merges_a_host,
+        "files a reducer opens or asks": hosts * read_a_host,
         "without merges it would": job.maps,
         "requests": requests,
         "without merges": tasks * (hosts - 1) * -(-maps_a_host // REQUEST_PLACES),
         "connections a server has at once": (hosts - 1) * cluster.cores,
-        "bytes of disk a host": 2 * host_bytes,
+        "bytes of disk a host": (1 + is_merged) * host_bytes,
         "bytes over a link": host_bytes * far,
         "index of a merge, bytes": INDEX_CELL_BYTES
         * job.partitions

@@ -7,6 +7,7 @@ Pure. What is kept grows with maps + hosts × partitions.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
@@ -19,6 +20,9 @@ from shuffle.jobs.events import Rules
 _SMALL_RANGE_BYTES = 16 << 10
 """Of a range, below which merging decodes and joins record batches: opening and decoding many small ones took a
 reducer four times as long (200 maps × 1,000 partitions)."""
+_LARGE_RANGE_BYTES = 1 << 20
+"""Of a range, from which no merge pays: with ranges of 2 MiB it took 8 % more processor time, and writes all rows a
+second time."""
 
 
 @dataclass(slots=True)
@@ -52,8 +56,11 @@ class Catalogue:
         self._sizes: dict[str, Sizes] = {}
         self._merged_by = np.full(self._bounds[-1], -1, np.int32)
         self._merges: dict[int, _Merge] = {}
+        self._unmerged: dict[tuple[int, str], set[int]] = {}  # of each side and host, what a merge may join
         self._unmergeable: set[int] = set()
-        self._worth_merging: list[tuple[str, list[int]]] | None = None
+        self._full_hosts: set[str] = set()
+        self._planned_merges: list[tuple[str, list[int]]] = []
+        self._has_news = False  # since merges were planned
         self._sources: dict[bool, tuple[tuple[Source, ...], ...]] = {}
 
     @property
@@ -87,23 +94,26 @@ class Catalogue:
             held = self._sizes.setdefault(output.host, np.zeros(self._partition_count, np.int64))
             if output.sizes is not None and counts_bytes:
                 held += output.sizes
+            if self._merged_by[number] < 0 and number not in self._unmergeable:
+                self._unmerged.setdefault((self._side_of(number), output.host), set()).add(number)
+                self._has_news = True
         self.outputs[number] = replace(output, sizes=None)
         self.missing -= 1
-        self._worth_merging = None
         self._sources.clear()
 
     def lose(self, number: int) -> None:
         """The output of a map task is gone."""
+        if (output := self.outputs[number]) is not None:
+            self._plan_merges_anew()
+            self._unmerged.get((self._side_of(number), output.host), set()).discard(number)
         self.outputs[number] = None
         self.missing += 1
-        self._worth_merging = None
         self._sources.clear()
 
     def lose_host(self, host: str) -> list[int]:
         """Nothing lies on a host any more; which map tasks had output there. They are still to be lost."""
         self.servers.pop(host, None)
         self._sizes.pop(host, None)
-        self._worth_merging = None
         for number in [number for number, merge in self._merges.items() if merge.host == host]:
             self.drop_merge(number)
         lost = [number for number in range(len(self.outputs)) if self._lies_on(number, host)]
@@ -119,18 +129,16 @@ class Catalogue:
 
     def next_merge(self) -> tuple[str, list[int]] | None:
         """Map tasks whose outputs are worth a merge, and their host; None if there are none."""
-        if self._worth_merging is None:
-            never = self._rules.merges == "never"
-            self._worth_merging = [] if never else [each for sides in self._sides() for each in self._chunks(*sides)]
-        return self._worth_merging.pop() if self._worth_merging else None
+        if not self._planned_merges and self._has_news:
+            self._has_news = False
+            self._planned_merges = [] if self._rules.merges == "never" else list(self._plan_merges())
+        return self._planned_merges.pop() if self._planned_merges else None
 
     def begin_merge(self, merge: int, host: str, maps: Sequence[int]) -> tuple[tuple[Source, ...], bool]:
         """A merge begins; its sources, and whether their ranges are so small that record batches are joined."""
         self._merges[merge] = _Merge(host, tuple(maps))
         self._merged_by[list(maps)] = merge
-        byte_count = sum(output.byte_count for each in maps if (output := self.outputs[each]) is not None)
-        is_small = byte_count < _SMALL_RANGE_BYTES * len(maps) * self._partition_count
-        return tuple(self._map_source(each) for each in maps), is_small
+        return tuple(self._map_source(each) for each in maps), self._range_bytes(maps) < _SMALL_RANGE_BYTES
 
     def seal_merge(self, merge: int, output: Output) -> bool:
         """A merge is whole and read from now on; False if it was given up."""
@@ -140,6 +148,10 @@ class Catalogue:
         self._sources.clear()
         return True
 
+    def drop_merge_of(self, number: int) -> None:
+        """Give up the merge that has the rows of a map task, if there is one."""
+        self.drop_merge(int(self._merged_by[number]))
+
     def drop_merge(self, number: int) -> None:
         """Give a merge up: the originals are read instead, and not merged again."""
         merge = self._merges.pop(number, None)
@@ -148,29 +160,52 @@ class Catalogue:
             self._unmergeable.update(merge.maps)
             self._sources.clear()
 
-    def _chunks(self, start: int, stop: int) -> Iterator[tuple[str, list[int]]]:
-        """Outputs of one side that may become one file: an even share of a host's for each of its workers."""
-        workers = max(1, self._rules.slots // max(1, len(self._sizes)))
-        for host, run in self._runs(start, stop):
-            share = min(max(-(-len(run) // workers), self._rules.merge_from), self._rules.merge_most)
-            for first in range(0, len(run), share):
-                chunk = run[first : first + share]
-                if len(chunk) >= self._rules.merge_from:
-                    yield host, chunk
+    def stop_merging(self, host: str) -> None:
+        """A host has no room for merges."""
+        self._full_hosts.add(host)
+        self._plan_merges_anew()
 
-    def _runs(self, start: int, stop: int) -> Iterator[tuple[str, list[int]]]:
-        """Outputs of each host. On a shared file system neighbours only, so that order is kept."""
-        runs: dict[str, list[int]] = {}
-        for number in range(start, stop):
-            output = self.outputs[number]
-            if output is None or output.path is None:
-                continue
-            if self._merged_by[number] < 0 and number not in self._unmergeable:
-                runs.setdefault(output.host, []).append(number)
-            elif self._rules.merges == "shared":
-                yield from runs.items()
-                runs = {}
-        yield from runs.items()
+    def _plan_merges(self) -> Iterator[tuple[str, list[int]]]:
+        """Outputs of one side that may become one file: an even share of a host's for each of its workers."""
+        rules = self._rules
+        workers = max(1, rules.slots // max(1, len(self._sizes)))
+        for (_, host), unmerged in self._unmerged.items():
+            for run in [] if host in self._full_hosts else self._runs(sorted(unmerged)):
+                count = max(min(len(run) // rules.merge_from, workers), -(-len(run) // rules.merge_most))
+                for cut, end in pairwise(len(run) * number // count for number in range(count + 1)):
+                    chunk = run[cut:end]
+                    if len(run) >= rules.merge_from and self._range_bytes(chunk) < _LARGE_RANGE_BYTES:
+                        unmerged.difference_update(chunk)
+                        yield host, chunk
+
+    def _plan_merges_anew(self) -> None:
+        for host, maps in self._planned_merges:
+            self._unmerged[self._side_of(maps[0]), host].update(maps)
+        self._planned_merges = []
+        self._has_news = True
+
+    def _runs(self, numbers: Sequence[int]) -> Iterator[list[int]]:
+        """Outputs that one file may hold. On a shared file system neighbours only, so that order is kept."""
+        run: list[int] = []
+        for number in numbers:
+            if self._rules.merges == "shared" and run and not all(map(self._is_empty, range(run[-1] + 1, number))):
+                yield run
+                run = []
+            run.append(number)
+        if run:
+            yield run
+
+    def _is_empty(self, number: int) -> bool:
+        output = self.outputs[number]
+        return output is not None and output.path is None
+
+    def _range_bytes(self, maps: Sequence[int]) -> float:
+        """Mean size of a partition's range in the outputs of some maps."""
+        byte_count = sum(output.byte_count for each in maps if (output := self.outputs[each]) is not None)
+        return byte_count / (len(maps) * self._partition_count)
+
+    def _side_of(self, number: int) -> int:
+        return bisect_right(self._bounds, number)
 
     def _sides(self) -> Iterator[tuple[int, int]]:
         return pairwise(self._bounds)

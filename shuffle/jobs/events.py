@@ -23,7 +23,7 @@ class Rules:
         running: how many tasks are given to it at once.
         merges: whether outputs are merged before they are read: ``"shared"`` by any worker, in the order of the maps;
             ``"host"`` by workers of the host, in the order in which maps finish; ``"never"``.
-        merge_from: how many outputs of a host are worth a merge.
+        merge_from: how many outputs of a host are worth a merge, unless their ranges are large.
         merge_most: how many outputs one merge joins at most.
         unit_bytes: neighbouring partitions are reduced in one task up to so many bytes.
         slice_bytes: a partition of more bytes is cut into slices; None: never.
@@ -35,7 +35,7 @@ class Rules:
     slots: int = 1
     running: int = 2
     merges: Merges = "shared"
-    merge_from: int = 16
+    merge_from: int = 4
     merge_most: int = 128
     unit_bytes: int = 64 << 20
     slice_bytes: int | None = None

@@ -40,8 +40,8 @@ class JobOptions:
             its host is given up.
         lease_seconds: The files of a driver that dies are removed after this time.
         resume_seconds: The same for a job with ``resume``, whose files wait for the next driver.
-        merge_from: Outputs of one host that are worth a host merge; fewer are read as they are. Reading takes one
-            open file or request for each output that is not merged.
+        merge_from: Outputs of one host that are worth a host merge. Fewer are read as they are, and so are outputs
+            whose partitions have 1 MiB or more on average. Merges begin when a worker has no map to do.
         keep_order: With ``Exchange.hosts``, merges on hosts lose the order of the inputs in a partition; True keeps the
             order and merges nothing. ``Exchange.directory`` always keeps the order.
         unit_bytes: Neighbouring small partitions are reduced by one task, up to this many bytes.
@@ -56,7 +56,7 @@ class JobOptions:
     silent_seconds: Seconds = 10
     lease_seconds: Seconds = 120
     resume_seconds: Seconds = 24 * 3600
-    merge_from: Count = 16
+    merge_from: Count = 4
     keep_order: Flag = False
     unit_bytes: Size = 64 << 20
     slice_bytes: Size = 256 << 20

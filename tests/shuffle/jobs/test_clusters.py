@@ -111,12 +111,16 @@ def test_workers_servers_and_files_that_are_lost(cluster: Cluster, tmp_path: Pat
 
 
 def test_a_worker_killed_in_a_host_merge_costs_no_map(cluster: Cluster, tmp_path: Path) -> None:
-    """The merge runs again, or its originals are read."""
+    """While a map still runs. The merge runs again, or its originals are read."""
     once = Once(tmp_path / "merge", workloads.kill_this_process)
-    results = job(cluster, executor=Dying(cluster.executor, once), merge_from=2, stall_seconds=5)
+    read = partial(workloads.read_the_last_slowly, 1.5)
+    results = job(cluster, read=read, executor=Dying(cluster.executor, once), merge_from=2, stall_seconds=5)
     assert results == EXPECTED
     assert results.report.maps_lost == 0
     assert Path(f"{once.marker}-0").exists(), "a worker was killed"
+    spans = results.report.spans
+    last_map = max(span.stop for span in spans if span.stage == "map")
+    assert min(span.start for span in spans if span.stage == "merge") < last_map - 0.5
 
 
 class Dying(PlacingExecutor):

@@ -1,21 +1,14 @@
-"""The plan of a job: laws that hold whatever happens in whatever order, and what follows from single events."""
+"""The plan of a job: what follows from single events."""
 
-from collections import Counter
 from dataclasses import replace
 
-import numpy as np
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from shuffle.jobs.descriptor import DiskFull, Output, Server
+from shuffle.jobs.descriptor import DiskFull
 from shuffle.jobs.events import (
     Accept,
-    Action,
     Cancel,
     ChangedRowsError,
-    Event,
     Failed,
     FetchFailed,
     Finish,
@@ -33,70 +26,10 @@ from shuffle.jobs.events import (
     Rules,
     Stalled,
     StartMap,
-    StartMerge,
     StartReduce,
 )
 from shuffle.jobs.plan import Plan
-
-PARTITIONS = 5
-HOSTS = ("a", "b", "c")
-
-
-def server(host: str, incarnation: int = 0) -> Server:
-    return Server(incarnation=f"{host}{incarnation}", control_url="", urls={f"/{host}": f"http://{host}/"})
-
-
-def output(number: int, host: str = "a", attempt: str = "1", digest: str = "same") -> Output:
-    sizes = np.full(PARTITIONS, 10 + number, np.int64)
-    return Output(
-        maps=(number,),
-        attempt=attempt,
-        host=host,
-        path=f"/{host}/map-{number}-{attempt}",
-        rows=PARTITIONS,
-        byte_count=int(sizes.sum()),
-        sizes=sizes,
-        digest=digest,
-        server=server(host),
-    )
-
-
-class Driven:
-    """A plan, and what it wants done."""
-
-    def __init__(self, maps: int = 3, **rules: object) -> None:
-        chosen = Rules(**{"running": 100, "merges": "never", **rules})  # type: ignore[arg-type]
-        self.plan = Plan([maps], PARTITIONS, chosen)
-        self.started: dict[int, StartMap | StartMerge | StartReduce] = {}
-        self.actions: list[Action] = []
-        self._do(self.plan.start())
-
-    def tell(self, event: Event) -> list[Action]:
-        actions = self.plan.handle(event)
-        self._do(actions)
-        return actions
-
-    def _do(self, actions: list[Action]) -> None:
-        self.actions += actions
-        for action in actions:
-            if isinstance(action, StartMap | StartMerge | StartReduce):
-                self.started[action.task] = action
-            elif isinstance(action, Cancel):
-                self.started.pop(action.task, None)
-
-    def map_tasks(self, number: int) -> list[int]:
-        return [task for task, start in self.started.items() if isinstance(start, StartMap) and start.map == number]
-
-    def run_maps(self, *hosts: str) -> None:
-        for number, host in enumerate(hosts):
-            self.tell(MapDone(self.map_tasks(number)[0], output(number, host)))
-
-    def reduces(self) -> list[StartReduce]:
-        return [start for start in self.started.values() if isinstance(start, StartReduce)]
-
-
-def wanted(actions: list[Action], kind: type) -> list[Action]:
-    return [action for action in actions if isinstance(action, kind)]
+from tests.shuffle.jobs.plans import PARTITIONS, Driven, map_outputs, merged, output, server, wanted
 
 
 def test_a_job_runs_maps_then_reduces_then_finishes() -> None:
@@ -162,11 +95,10 @@ def test_a_silent_host_is_revived_once_and_read_at_its_new_server() -> None:
 def test_a_damaged_merge_is_replaced_by_its_originals_and_then_by_a_map() -> None:
     driven = Driven(4, merges="host", merge_from=2)
     driven.run_maps("a", "a", "a", "a")
-    (merge,) = [start for start in driven.started.values() if isinstance(start, StartMerge)]
-    merged = replace(output(0), maps=(0, 1, 2, 3), path="/a/merge")
-    driven.tell(MergeDone(merge.task, merged))
+    (merge,) = driven.merges()
+    driven.tell(MergeDone(merge.task, merged(merge)))
     (source,) = driven.reduces()[0].sides[0]
-    assert source.path == "/a/merge"
+    assert source.path == "/a/merge-0"
     driven.tell(FetchFailed(driven.reduces()[0].task, source, "damaged", "checksum"))
     start = driven.reduces()[-1]
     assert [source.path for source in start.sides[0]] == [f"/a/map-{number}-1" for number in range(4)]
@@ -174,13 +106,99 @@ def test_a_damaged_merge_is_replaced_by_its_originals_and_then_by_a_map() -> Non
     assert [action.map for action in again if isinstance(action, StartMap)] == [2]
 
 
+def test_merges_begin_while_maps_run_on_slots_that_no_map_wants() -> None:
+    driven = Driven(9, merges="host", merge_from=2, slots=3, running=6)
+    map_outputs(driven, 0, 1, 2, 3, 4, 5)
+    assert not driven.merges(), "three maps have the three slots"
+    map_outputs(driven, 6)
+    (first,) = driven.merges()
+    assert len(driven.map_tasks(7) + driven.map_tasks(8)) == 2, "maps go on"
+    map_outputs(driven, 7, 8)
+    assert not driven.reduces(), "all merges are awaited"
+    merges = driven.merges()
+    for merge in merges:
+        driven.tell(MergeDone(merge.task, merged(merge)))
+    joined = [[source.map for source in merge.sources] for merge in merges]
+    assert sorted(joined) == [[0, 1], [2, 3], [4, 5, 6], [7, 8]]
+    assert merges[0] == first
+    assert all(source.merge is not None for source in driven.reduces()[0].sides[0])
+
+
+def test_outputs_that_come_too_late_for_a_merge_are_read_beside_it() -> None:
+    driven = Driven(4, merges="host", merge_from=3, slots=2)
+    map_outputs(driven, 0, 1, 3)
+    (merge,) = driven.merges()
+    map_outputs(driven, 2)
+    driven.tell(MergeDone(merge.task, merged(merge)))
+    assert [source.path for source in driven.reduces()[0].sides[0]] == ["/a/merge-0", "/a/map-2-1"]
+
+
+def test_a_host_that_is_lost_while_it_merges_and_maps_run_loses_both() -> None:
+    driven = Driven(4, merges="host", merge_from=2, slots=4)
+    map_outputs(driven, 0, 1)
+    (merge,) = driven.merges()
+    actions = driven.tell(HostLost("a", "power"))
+    assert Cancel(merge.task) in actions
+    assert [action.map for action in actions if isinstance(action, StartMap)] == [0, 1]
+    assert driven.tell(MergeDone(merge.task, late := merged(merge))) == [Forget(late)]
+    map_outputs(driven, 0, 1, 2, 3, host="b")
+    assert {source.host for merge in driven.merges() for source in merge.sources} == {"b"}
+
+
+@pytest.mark.parametrize("lost", ["a", "b"])
+def test_merges_that_wait_for_a_slot_are_forgotten_with_a_lost_host_alone(lost: str) -> None:
+    driven = Driven(7, merges="host", merge_from=2, slots=3)
+    map_outputs(driven, 0, 1, host="a")
+    map_outputs(driven, 2, 3, host="b")
+    map_outputs(driven, 4, host="b")
+    (merge,) = driven.merges()
+    assert merge.host == "b", "the merge of host a waits"
+    driven.tell(HostLost(lost, "power"))
+    map_outputs(driven, *([0, 1] if lost == "a" else [2, 3, 4]), 5, 6, host="c")
+    assert {merge.host for merge in driven.merges()} == {"a", "b", "c"} - {lost}
+    maps = [source.map for merge in driven.merges() for source in merge.sources]
+    assert len(set(maps)) == len(maps)
+    assert all(source.host == merge.host for merge in driven.merges() for source in merge.sources)
+
+
+def test_a_host_without_room_for_a_merge_still_takes_maps() -> None:
+    driven = Driven(5, merges="host", merge_from=2, slots=4)
+    map_outputs(driven, 0, 1)
+    (merge,) = driven.merges()
+    driven.tell(Full(merge.task, DiskFull("a", "no room")))
+    again = driven.tell(Failed(driven.map_tasks(2)[0], OSError()))
+    assert [action.avoid for action in again if isinstance(action, StartMap)] == [frozenset()]
+    map_outputs(driven, 2, 3, 4)
+    assert not driven.merges()
+    assert [source.map for source in driven.reduces()[0].sides[0]] == [0, 1, 2, 3, 4]
+
+
+def test_outputs_with_large_ranges_are_not_merged() -> None:
+    driven = Driven(2, merges="host", merge_from=2)
+    for number in range(2):
+        large = replace(output(number), byte_count=PARTITIONS << 20)
+        driven.tell(MapDone(driven.map_tasks(number)[0], large))
+    assert not driven.merges()
+    assert driven.reduces()
+
+
 def test_merges_on_a_shared_file_system_join_neighbours_only() -> None:
     driven = Driven(6, merges="shared", merge_from=2, slots=1)
     for number in (0, 1, 3, 4, 5):
         driven.tell(MapDone(driven.map_tasks(number)[0], output(number, "")))
     driven.tell(MapDone(driven.map_tasks(2)[0], replace(output(2, ""), path=None, byte_count=0, rows=0)))
-    (merge,) = [start for start in driven.started.values() if isinstance(start, StartMerge)]
+    (merge,) = driven.merges()
     assert [source.map for source in merge.sources] == [0, 1, 3, 4, 5], "a map without rows is no gap"
+
+
+def test_on_a_shared_file_system_a_map_that_still_runs_is_a_gap() -> None:
+    driven = Driven(4, merges="shared", merge_from=2, slots=2)
+    map_outputs(driven, 0, 2, 3, host="")
+    (merge,) = driven.merges()
+    assert [source.map for source in merge.sources] == [2, 3]
+    map_outputs(driven, 1, host="")
+    _, merge = driven.merges()
+    assert [source.map for source in merge.sources] == [0, 1]
 
 
 def test_a_full_host_takes_no_more_maps() -> None:
@@ -209,6 +227,23 @@ def test_other_rows_the_second_time_are_noticed_once_partitions_were_reduced(cha
         assert not wanted(driven.tell(ReduceDone(running.task)), Accept), "it read the rows that changed"
 
 
+@pytest.mark.parametrize("digest", ["same", "other"])
+def test_a_merge_is_read_until_one_of_its_maps_gives_other_rows(digest: str) -> None:
+    driven = Driven(2, merges="host", merge_from=2, changed_rows="rerun", slice_bytes=1)
+    driven.run_maps("a", "a")
+    (merge,) = driven.merges()
+    driven.tell(MergeDone(merge.task, merged(merge)))
+    for number in range(2):
+        start = driven.reduces()[-1]
+        assert start.unit.parts > 1, "slices read the originals"
+        (source,) = [source for source in start.sides[0] if source.map == number]
+        driven.tell(FetchFailed(start.task, source, "gone", "not there"))
+        driven.tell(MapDone(driven.map_tasks(number)[-1], output(number, "a", "2", digest=digest)))
+    assert not driven.merges(), "rows are not merged twice"
+    paths = [source.path for source in driven.plan.files.sources()[0]]
+    assert paths == (["/a/merge-0"] if digest == "same" else ["/a/map-0-2", "/a/map-1-2"])
+
+
 def test_other_rows_before_anything_was_reduced_do_not_matter() -> None:
     driven = Driven(2)
     driven.tell(MapDone(driven.map_tasks(0)[0], output(0)))
@@ -233,160 +268,3 @@ def test_outputs_that_are_taken_over_are_not_made_again() -> None:
     plan = Plan([3], PARTITIONS, Rules(running=100))
     starts = plan.start([output(1, "a")])
     assert [action.map for action in starts if isinstance(action, StartMap)] == [0, 2]
-
-
-class JobMachine(RuleBasedStateMachine):
-    """Whatever happens: each map counts once, reduces see each map's rows once, and the job ends."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.driven = Driven(6, merges="host", merge_from=2, running=4, attempts=200, slots=2)
-        self.files: dict[str, str] = {}  # path → host of files that are there
-        self.accepted: Counter[int] = Counter()
-        self.incarnations = dict.fromkeys(HOSTS, 0)
-        self.losses = 0
-        self.attempt = 0
-
-    def tell(self, event: Event) -> None:
-        start = self.driven.started.pop(event.task, None) if hasattr(event, "task") else None
-        actions = self.driven.tell(event)
-        for action in actions:
-            if isinstance(action, Accept) and isinstance(start, StartMap):
-                self.accepted[start.map] += 1
-            if isinstance(action, Forget) and action.output.path is not None:
-                self.files.pop(action.output.path, None)
-
-    def tasks(self, kind: type) -> list[int]:
-        return [task for task, start in self.driven.started.items() if isinstance(start, kind)]
-
-    def make(self, number: int, host: str) -> Output:
-        self.attempt += 1
-        made = replace(output(number, host, str(self.attempt)), server=server(host, self.incarnations[host]))
-        assert made.path is not None
-        self.files[made.path] = host
-        return made
-
-    @precondition(lambda self: self.tasks(StartMap))
-    @rule(data=st.data(), host=st.sampled_from(HOSTS), answers=st.booleans())
-    def finish_map(self, data: st.DataObject, host: str, answers: bool) -> None:
-        task = data.draw(st.sampled_from(self.tasks(StartMap)))
-        start = self.driven.started[task]
-        assert isinstance(start, StartMap)
-        made = self.make(start.map, host)
-        self.tell(MapDone(task, made) if answers else Failed(task, OSError("killed after publishing")))
-
-    @precondition(lambda self: self.tasks(StartMerge))
-    @rule(data=st.data(), succeeds=st.booleans())
-    def finish_merge(self, data: st.DataObject, succeeds: bool) -> None:
-        task = data.draw(st.sampled_from(self.tasks(StartMerge)))
-        start = self.driven.started[task]
-        assert isinstance(start, StartMerge)
-        if not succeeds or any(source.path not in self.files for source in start.sources):
-            self.tell(Failed(task, OSError("gone")))
-            return
-        made = self.make(start.sources[0].map, start.host)
-        self.tell(MergeDone(task, replace(made, maps=tuple(source.map for source in start.sources))))
-
-    @precondition(lambda self: self.tasks(StartReduce))
-    @rule(data=st.data())
-    def finish_reduce(self, data: st.DataObject) -> None:
-        task = data.draw(st.sampled_from(self.tasks(StartReduce)))
-        start = self.driven.started[task]
-        assert isinstance(start, StartReduce)
-        for source in start.sides[0]:
-            if source.path not in self.files:
-                kind = "gone" if source.incarnation == self.incarnation(source.host) else "unreachable"
-                self.tell(FetchFailed(task, source, kind, "not there"))  # type: ignore[arg-type]
-                return
-            if source.incarnation != self.incarnation(source.host):
-                self.tell(FetchFailed(task, source, "unreachable", "refused"))
-                return
-        self.tell(ReduceDone(task))
-
-    def incarnation(self, host: str) -> str:
-        return f"{host}{self.incarnations[host]}"
-
-    @precondition(lambda self: self.driven.started and self.losses < 8)
-    @rule(data=st.data())
-    def stall_or_fail(self, data: st.DataObject) -> None:
-        self.losses += 1
-        task = data.draw(st.sampled_from(sorted(self.driven.started)))
-        self.tell(Failed(task, OSError("killed"))) if data.draw(st.booleans()) else self.driven.tell(Stalled(task))
-
-    @precondition(lambda self: self.losses < 8)
-    @rule(host=st.sampled_from(HOSTS), loses_files=st.booleans())
-    def disturb_host(self, host: str, loses_files: bool) -> None:
-        self.losses += 1
-        self.incarnations[host] += 1
-        if loses_files:
-            self.files = {path: other for path, other in self.files.items() if other != host}
-        self.tell(HostSilent(host, "refused"))
-
-    @precondition(lambda self: self.files and self.losses < 8)
-    @rule(data=st.data())
-    def remove_file(self, data: st.DataObject) -> None:
-        self.losses += 1
-        del self.files[data.draw(st.sampled_from(sorted(self.files)))]
-
-    @precondition(lambda self: self.driven.plan._silent)
-    @rule(data=st.data())
-    def answer_revival(self, data: st.DataObject) -> None:
-        host = data.draw(st.sampled_from(sorted(self.driven.plan._silent)))
-        if any(other == host for other in self.files.values()):
-            self.tell(HostRevived(host, server(host, self.incarnations[host])))
-        else:
-            self.tell(HostLost(host, "no answer"))
-
-    @precondition(lambda self: self.driven.plan.finished is not None)
-    @rule()
-    def rest(self) -> None:
-        """A job that has finished stays so."""
-
-    @invariant()
-    def each_map_counts_once_more_than_it_was_lost(self) -> None:
-        plan = self.driven.plan
-        assert sum(self.accepted.values()) == plan.maps_lost + len(plan.files.outputs) - plan.files.missing
-
-    @invariant()
-    def a_reduce_that_starts_sees_each_map_once(self) -> None:
-        for action in self.driven.actions:
-            if isinstance(action, StartReduce):
-                merges = {start.task: start for start in self.driven.actions if isinstance(start, StartMerge)}
-                seen = [
-                    number
-                    for source in action.sides[0]
-                    for number in ([s.map for s in merges[source.merge].sources] if source.merge else [source.map])
-                ]
-                assert sorted(seen) == list(range(6))
-        self.driven.actions = [action for action in self.driven.actions if not isinstance(action, StartReduce)]
-
-    def teardown(self) -> None:
-        """Let the job end undisturbed."""
-        self.losses = 100
-        for _ in range(2000):
-            if self.driven.plan.finished is not None:
-                break
-            if self.driven.plan._silent:
-                host = min(self.driven.plan._silent)
-                if any(other == host for other in self.files.values()):
-                    self.tell(HostRevived(host, server(host, self.incarnations[host])))
-                else:
-                    self.tell(HostLost(host, "no answer"))
-                continue
-            assert self.driven.started, f"nothing runs, and nothing is finished: {self.driven.plan}"
-            task, start = next(iter(self.driven.started.items()))
-            if isinstance(start, StartMap):
-                self.tell(MapDone(task, self.make(start.map, "a")))
-            elif isinstance(start, StartMerge):
-                self.tell(Failed(task, OSError("no merge")))
-            else:
-                missing = [source for source in start.sides[0] if source.path not in self.files]
-                if missing:
-                    self.tell(FetchFailed(task, missing[0], "gone", "not there"))
-                else:
-                    self.tell(ReduceDone(task))
-        assert self.driven.plan.finished == Finish(), str(self.driven.plan)
-
-
-TestJob = JobMachine.TestCase
-TestJob.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -77,6 +77,11 @@ def read_slowly(disturb: Callable[[], object], seconds: float, number: int) -> I
     yield from rows[1:]
 
 
+def read_the_last_slowly(seconds: float, number: int) -> Iterator[pa.RecordBatch]:
+    """The same; the last map takes time, in which others are merged."""
+    yield from read_slowly(nothing, seconds if number == MAP_COUNT - 1 else 0, number)
+
+
 def reduce(disturb: Callable[[], object], partition: int, rows: pa.Table) -> tuple[int, int, int]:
     """The number of rows, and the sum of their keys."""
     disturb()
