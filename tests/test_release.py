@@ -55,7 +55,8 @@ def test_the_wheel_has_the_packages_and_nothing_else(archives: tuple[Path, Path]
     with zipfile.ZipFile(archives[1]) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
 
-    assert names == {*tracked("shuffle", "spill_format"), "shuffle/native/_gather.abi3.so"}
+    compiled = {f"shuffle/native/_{name}.abi3.so" for name in ("gather", "reading")}
+    assert names == {*tracked("shuffle", "spill_format"), *compiled}
     assert "-cp311-abi3-" in archives[1].name  # one for all versions of Python
 
 

@@ -12,12 +12,38 @@ import os
 import struct
 import sys
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from shuffle.native import compiled
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from spill_format.layout import Int64Array
 
 _FICLONERANGE = 0x4020940D  # linux/fs.h
 _CLONE_RANGE = struct.Struct("=qQQQ")  # source, its offset, byte count, offset in the target
 
 Buffer = bytes | bytearray | memoryview
+
+
+class Runs(NamedTuple):
+    """R runs of files, to be read into N pieces of a buffer: run r into ``[starts[r], starts[r + 1])``, one by one.
+
+    Attributes:
+        descriptors: ``int32[R]``, of the files.
+        offsets: ``int64[R]``, where each run starts in its file.
+        starts: ``int64[R + 1]``, not descending, from 0 to N.
+        places: ``int64[N]``, where each piece starts in the buffer.
+        lengths: ``int64[N]``, their bytes.
+    """
+
+    descriptors: npt.NDArray[np.int32]
+    offsets: Int64Array
+    starts: Int64Array
+    places: Int64Array
+    lengths: Int64Array
 
 
 class Kernel(Protocol):
@@ -37,6 +63,15 @@ class Kernel(Protocol):
 
     def pread(self, descriptor: int, buffers: Sequence[memoryview], offset: int) -> int:
         """Fill buffers, one after the other, from an offset; how many bytes were read, 0 at the end of the file."""
+        ...
+
+    def pread_runs(self, runs: Runs, buffer: memoryview) -> tuple[int, int]:
+        """Read runs of several files into pieces of one buffer, until one cannot be read whole.
+
+        Returns:
+            How many runs were read whole, the first ones, and by how many calls. Who gets fewer than asked for reads
+            the next one by ``pread``, which says what is wrong; a kernel that does nothing at once answers ``(0, 0)``.
+        """
         ...
 
     def pwrite(self, descriptor: int, buffers: Sequence[Buffer], offset: int) -> int:
@@ -85,6 +120,11 @@ class SystemKernel:
     def pread(self, descriptor: int, buffers: Sequence[memoryview], offset: int) -> int:
         """See ``Kernel``."""
         return os.preadv(descriptor, buffers, offset)
+
+    def pread_runs(self, runs: Runs, buffer: memoryview) -> tuple[int, int]:
+        """See ``Kernel``."""
+        module = compiled("reading")
+        return (0, 0) if module is None else module.read_runs(*runs, buffer)
 
     def pwrite(self, descriptor: int, buffers: Sequence[Buffer], offset: int) -> int:
         """See ``Kernel``."""

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from shuffle.machine.kernel import Buffer, Kernel
+from shuffle.machine.kernel import Buffer, Kernel, Runs
 
 _PIECES_A_SECOND = 4
 
@@ -49,6 +49,10 @@ class PacedKernel:
         """See ``Kernel``."""
         count = self._kernel.pread(descriptor, buffers, offset)
         return self._paced(count) if self._reads else count
+
+    def pread_runs(self, runs: Runs, buffer: memoryview) -> tuple[int, int]:
+        """See ``Kernel``."""
+        return (0, 0) if self._reads else self._kernel.pread_runs(runs, buffer)
 
     def pwrite(self, descriptor: int, buffers: Sequence[Buffer], offset: int) -> int:
         """See ``Kernel``."""

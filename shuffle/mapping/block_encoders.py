@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from shuffle.arrays import gather
 from shuffle.mapping.arrow_block import ArrowEncoder
 from shuffle.mapping.encoded_block import BlockEncoder
 from shuffle.mapping.flat_block import FlatEncoder, flat_layouts
-from shuffle.native import gather_functions
+from shuffle.native import compiled
 
 
 def block_encoder(schema: pa.Schema, compression: str | None) -> BlockEncoder:
@@ -19,4 +20,4 @@ def block_encoder(schema: pa.Schema, compression: str | None) -> BlockEncoder:
     layouts = flat_layouts(schema) if compression is None else None
     if layouts is None:
         return ArrowEncoder(schema, compression)
-    return FlatEncoder(schema, layouts, gather_functions())
+    return FlatEncoder(schema, layouts, compiled("gather") or gather)

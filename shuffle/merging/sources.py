@@ -238,6 +238,18 @@ class SourceDescriptors(Closing):
             raise _changed(wanted, identity)
         return self._open[source]
 
+    def descriptors(self, sources: Sequence[int]) -> list[int] | None:
+        """Open descriptors of several sources; None where they are more than may be open at a time.
+
+        Raises:
+            SpillError, OSError: as by ``descriptor``.
+        """
+        if len(set(sources)) > self._limit:
+            return None
+        descriptors = [self.descriptor(source) for source in sources]
+        are_open = all(self._sources[source].borrowed is not None or source in self._open for source in sources)
+        return descriptors if are_open else None
+
     def close(self) -> None:
         """Close them all, but for borrowed ones."""
         while self._open:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from shuffle.machine.kernel import Buffer, Kernel, SystemKernel
+from shuffle.machine.kernel import Buffer, Kernel, Runs, SystemKernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +176,10 @@ class ScriptedKernel:
                 buffer[:] = bytes(len(buffer))
 
         return self._play("pread", _Call(byte_count, make, erase))
+
+    def pread_runs(self, _runs: Runs, _buffer: memoryview) -> tuple[int, int]:
+        """Does nothing: each run is a call of ``pread`` to be scripted."""
+        return 0, 0
 
     def pwrite(self, descriptor: int, buffers: Sequence[Buffer], offset: int) -> int:
         """See ``Kernel``."""

@@ -12,30 +12,29 @@ import pyarrow as pa
 import pytest
 
 from shuffle import HashPartitioner, MapWriter
-from shuffle.arrays import gather
-from shuffle.native import SWITCH, gather_functions, is_native
+from shuffle.native import SWITCH, compiled, is_native
 
 ROOT = Path(__file__).parents[2]
-SOURCE = ROOT / "shuffle" / "native" / "gather.c"
+SOURCES = ROOT / "shuffle" / "native"
 
 
 def test_the_functions_are_compiled_here() -> None:
-    if gather_functions() is gather:
+    if compiled("gather") is None or compiled("reading") is None:
         pytest.skip("there was no compiler when the project was installed")
     assert is_native()
 
 
 @pytest.mark.parametrize("switch", ["off", "on"])
 def test_the_switch_chooses_the_functions(monkeypatch: pytest.MonkeyPatch, switch: str) -> None:
-    compiled = gather_functions()
+    module = compiled("gather")
     monkeypatch.setenv(SWITCH, switch)
-    assert gather_functions() is (gather if switch == "off" else compiled)
+    assert compiled("gather") is (None if switch == "off" else module)
 
 
 def test_another_value_of_the_switch_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SWITCH, "yes")
     with pytest.raises(ValueError, match="SHUFFLE_NATIVE must be on or off, not 'yes'"):
-        gather_functions()
+        compiled("gather")
 
 
 @pytest.mark.parametrize("memory", ["1MiB", "256MiB"])
@@ -66,11 +65,12 @@ def test_the_file_is_the_same_without_compiled_functions(
 def test_sanitizers_find_no_fault_in_the_compiled_functions(tmp_path: Path) -> None:
     if shutil.which("gcc") is None:
         pytest.skip("gcc is missing")
-    module = tmp_path / "_gather.so"
     options = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-shared", "-fPIC"]
     warnings = ["-Wall", "-Wextra", "-Werror"]
     include = f"-I{sysconfig.get_paths()['include']}"
-    subprocess.run(["gcc", *options, *warnings, include, SOURCE, "-o", module], check=True)
+    for name in ("gather", "reading"):
+        module = tmp_path / f"_{name}.so"
+        subprocess.run(["gcc", *options, *warnings, include, SOURCES / f"{name}.c", "-o", module], check=True)
     library = subprocess.run(
         ["gcc", "-print-file-name=libasan.so"], check=True, capture_output=True, text=True
     ).stdout.strip()
@@ -78,8 +78,9 @@ def test_sanitizers_find_no_fault_in_the_compiled_functions(tmp_path: Path) -> N
         [
             sys.executable,
             ROOT / "tests" / "shuffle" / "arrays" / "sanitized.py",
-            module,
+            tmp_path,
             "tests/shuffle/arrays/test_gather.py",
+            "tests/shuffle/machine/test_pread_runs.py",
             "tests/shuffle/mapping/test_blocks.py",
         ],
         cwd=ROOT,

@@ -47,13 +47,14 @@ class Window(NamedTuple):
     byte_count: int
 
 
-class Run(NamedTuple):
-    """Segments of one source that lie next to each other in it: numbers ``[start, stop)`` of a sorted window."""
+class SourceRuns(NamedTuple):
+    """R runs: segments of one source that lie next to each other in it, numbers ``[starts[r], starts[r + 1])`` of a
+    window in ``order``."""
 
-    source: int
-    source_offset: int
-    start: int
-    stop: int
+    order: Int64Array
+    sources: npt.NDArray[np.int32]
+    source_offsets: Int64Array
+    starts: Int64Array
 
 
 def copy_with_gather(job: CopyJob, start: int, stop: int) -> Outcome:
@@ -130,31 +131,21 @@ class _Assembler:
 
     def scattered(self, window: Window) -> tuple[memoryview, int]:
         """A window's bytes and the system calls they took: one a source, for up to 1,024 segments."""
-        order, runs = self._runs(window)
-        places = window.places[order]
-        stops = places + window.lengths[order]
-        buffer = self._window
-        pieces = [buffer[place:stop] for place, stop in zip(places.tolist(), stops.tolist(), strict=True)]
-        calls = 0
-        for source, offset, start, stop in runs:
-            position = offset
-            for number in range(start, stop, _IOV_MAX):
-                batch = pieces[number : min(number + _IOV_MAX, stop)]
-                calls += self._job.read_scattered(source, batch, position)
-                position += sum(map(len, batch)) if number + _IOV_MAX < stop else 0
-        return buffer, calls
+        runs = _runs(window)
+        calls = self._read(runs, runs.starts, window.places[runs.order], window.lengths[runs.order], self._window)
+        return self._window, calls
 
     def permuted(self, window: Window) -> tuple[memoryview, int]:
         """A window's bytes and the system calls they took: one a source, for any number of segments."""
         import pyarrow as pa
 
         staging = self._job.buffer("staging", len(self._window))
-        order, runs = self._runs(window)
+        runs = _runs(window)
+        order = runs.order
         borders = np.zeros(len(order) + 1, dtype=np.int32)  # of the segments in the staging buffer
         np.cumsum(window.lengths[order], out=borders[1:])
-        calls = 0
-        for source, offset, start, stop in runs:
-            calls += self._job.read_scattered(source, [staging[borders[start] : borders[stop]]], offset)
+        places = borders[runs.starts].astype(np.int64)
+        calls = self._read(runs, np.arange(len(places)), places[:-1], np.diff(places), staging)
         staged_as = np.empty(len(order), dtype=np.int32)
         staged_as[order] = np.arange(len(order), dtype=np.int32)
         segments = _binary_array(borders, staging)
@@ -162,10 +153,21 @@ class _Assembler:
         indices = pa.Array.from_buffers(pa.int32(), len(order), [None, pa.py_buffer(staged_as)])
         return memoryview(segments.take(indices).buffers()[2]), calls
 
-    def _runs(self, window: Window) -> tuple[Int64Array, list[Run]]:
-        order, runs = _runs(window)
+    def _read(
+        self, runs: SourceRuns, starts: Int64Array, places: Int64Array, lengths: Int64Array, buffer: memoryview
+    ) -> int:
+        """Read run r into pieces ``[starts[r], starts[r + 1])`` of a buffer; how many system calls it took."""
+        done, calls = self._job.read_runs(runs.sources.tolist(), runs.source_offsets, starts, places, lengths, buffer)
         self._backwards = not self._backwards
-        return order, runs if self._backwards else runs[::-1]
+        rest = range(done, len(runs.sources))
+        for run in reversed(rest) if self._backwards else rest:
+            offset = int(runs.source_offsets[run])
+            numbers = range(int(starts[run]), int(starts[run + 1]))
+            for first in range(0, len(numbers), _IOV_MAX):
+                pieces = [buffer[places[n] : places[n] + lengths[n]] for n in numbers[first : first + _IOV_MAX]]
+                calls += self._job.read_scattered(int(runs.sources[run]), pieces, offset)
+                offset += sum(map(len, pieces))
+        return calls
 
 
 def _binary_array(borders: npt.NDArray[np.int32], content: memoryview) -> pa.Array:
@@ -187,7 +189,7 @@ def _window(plan: MergePlan, start: int, stop: int) -> Window:
     return Window(plan.sources[segments], source_offsets, borders[:-1] - start, np.diff(borders), byte_count)
 
 
-def _runs(window: Window) -> tuple[Int64Array, list[Run]]:
+def _runs(window: Window) -> SourceRuns:
     """The order that groups a window's segments by source, and the runs in that order."""
     sources = window.sources
     if len(sources) and int(sources.max()) < 1 << 16:
@@ -196,9 +198,7 @@ def _runs(window: Window) -> tuple[Int64Array, list[Run]]:
     sources, offsets, lengths = window.sources[order], window.source_offsets[order], window.lengths[order]
     begins = np.concatenate(([True], (sources[1:] != sources[:-1]) | (offsets[1:] != offsets[:-1] + lengths[:-1])))
     starts = np.flatnonzero(begins)
-    stops = np.append(starts[1:], len(order))
-    columns = sources[starts], offsets[starts], starts, stops
-    return order, [Run(*run) for run in zip(*(column.tolist() for column in columns), strict=True)]
+    return SourceRuns(order, sources[starts], offsets[starts], np.append(starts, len(order)))
 
 
 def _window_bytes(job: CopyJob) -> int:

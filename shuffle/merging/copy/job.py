@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from shuffle.machine.kernel import Kernel
+from shuffle.machine.kernel import Kernel, Runs
 from shuffle.merging.plan import MergePlan
 from shuffle.merging.sources import SourceDescriptors
 from spill_format.errors import PositionError, TruncatedError
+from spill_format.layout import Int64Array
 
 PIECE_BYTES = 128 << 20
 """The most that one system call is asked to copy: kernels refuse or mistake huge counts (coreutils, glibc PR33245, zig
@@ -199,6 +200,22 @@ class CopyJob:
             if wanted:
                 buffers = _behind(buffers, count)
         return system_calls
+
+    def read_runs(
+        self,
+        sources: list[int],
+        offsets: Int64Array,
+        starts: Int64Array,
+        places: Int64Array,
+        lengths: Int64Array,
+        buffer: memoryview,
+    ) -> tuple[int, int]:
+        """See ``Kernel.pread_runs``; run r is of source ``sources[r]``. ``(0, 0)`` where they may not all be open."""
+        descriptors = self.descriptors.descriptors(sources)
+        if descriptors is None:
+            return 0, 0
+        runs = Runs(np.array(descriptors, dtype=np.int32), offsets, starts, places, lengths)
+        return self.kernel.pread_runs(runs, buffer)
 
     def write(self, buffer: memoryview, position: int) -> int:
         """Write to the target; see ``write_all``."""

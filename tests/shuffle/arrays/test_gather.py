@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from shuffle.arrays import gather
 from shuffle.arrays.gather import Runs
-from shuffle.native import gather_functions
+from shuffle.native import compiled
 
-NATIVE = gather_functions()
+NATIVE = compiled("gather") or gather
 
 
 def int64s(*values: int) -> np.ndarray[Any, np.dtype[np.int64]]:

@@ -17,7 +17,7 @@ from shuffle.mapping.block_order import check_partition_numbers, stable_order
 from shuffle.mapping.encoded_block import BlockEncoder, EncodedMessage, Rows, in_partition_order
 from shuffle.mapping.flat_block import FlatEncoder, flat_layouts
 from shuffle.mapping.windows import windows
-from shuffle.native import gather_functions
+from shuffle.native import compiled
 from shuffle.partitioners.protocol import PartitionNumbers
 from spill_format.checksum import crc32c
 
@@ -30,7 +30,7 @@ def encoders_of(schema: pa.Schema) -> list[BlockEncoder]:
     layouts = flat_layouts(schema)
     assert layouts is not None
     return [
-        FlatEncoder(schema, layouts, gather_functions()),
+        FlatEncoder(schema, layouts, compiled("gather") or gather),
         FlatEncoder(schema, layouts, gather),
         ArrowEncoder(schema, None),
     ]

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from shuffle.merging.copy import gather
 from shuffle.merging.copy.gather import assembled_windows, copy_with_gather
+from shuffle.native import SWITCH
 from shuffle.testing import Always, Real, ScriptedKernel, Short
 from shuffle.testing.opaque import OpaqueSources, opaque_source
 from spill_format import TruncatedError
@@ -23,6 +24,7 @@ from spill_format import TruncatedError
 # What decides in which way a window is filled.
 WAYS = {
     "scattered": {"_PERMUTED_BYTES": 0, "_FEW_SEGMENTS": 0},
+    "scattered without compiled functions": {"_PERMUTED_BYTES": 0, "_FEW_SEGMENTS": 0},
     "permuted": {"_PERMUTED_BYTES": sys.maxsize, "_FEW_SEGMENTS": 0},
     "one by one": {"_FEW_SEGMENTS": sys.maxsize},
 }
@@ -42,6 +44,8 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     name: str = request.param
     for setting, value in WAYS[name].items():
         monkeypatch.setattr(gather, setting, value)
+    if "without" in name:
+        monkeypatch.setenv(SWITCH, "off")
     return name
 
 
