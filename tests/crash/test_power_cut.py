@@ -11,6 +11,7 @@ from shuffle.testing.file_systems import loop_mounted
 from spill_format.storage.publication import open_pending
 from tests.crash.test_publication import NEW, OLD, PUBLISHER, fresh
 from tests.helpers.power import cut_power
+from tests.helpers.syncing import write_back
 
 
 @pytest.mark.mount
@@ -45,7 +46,7 @@ def test_what_was_published_durably_survives_a_power_cut(options: list[str], exi
         target = mount_point / "outputs" / "output.arrow"
         target.parent.mkdir()
         fresh(target, existing=existing)
-        subprocess.run(["sync", "-f", mount_point], check=True)
+        write_back(mount_point)
         subprocess.run([sys.executable, "-c", PUBLISHER, target, "durable", *options], check=True)
         cut_power(mount_point)
         assert target.read_bytes() == NEW

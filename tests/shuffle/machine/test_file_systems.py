@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from shuffle.machine.file_systems import dirty_bytes, file_system_of, free_bytes
+from tests.helpers.syncing import write_back
 
 MIB = 1 << 20
 
@@ -50,7 +51,7 @@ def test_free_bytes_are_those_of_df(small_ext4_dir: Path) -> None:
 def test_what_was_written_is_dirty_until_it_is_on_the_disk(fixture: str, request: pytest.FixtureRequest) -> None:
     directory: Path = request.getfixturevalue(fixture)
     with (directory / "a").open("wb") as first, (directory / "b").open("wb") as second:
-        os.sync()
+        write_back(directory)
         assert dirty_bytes([]) == 0
         if dirty_bytes([first.fileno()]) is None:
             pytest.skip("cachestat needs Linux 6.5")

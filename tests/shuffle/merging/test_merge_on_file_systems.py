@@ -15,6 +15,7 @@ from shuffle.merging.copy.ladder import METHODS
 from shuffle.options import MethodName
 from shuffle.testing import Fail, Meanwhile, Real, ScriptedKernel, Step
 from tests.helpers.spills import assert_merge_of, open_files_in, random_spill, random_spills
+from tests.helpers.syncing import write_back
 
 MIB = 1 << 20
 # Some ranges are large enough to be cloned, some are not, some are empty.
@@ -24,7 +25,7 @@ each_method = pytest.mark.parametrize("method", [*METHODS, "auto"])
 
 
 def used_bytes(directory: Path) -> int:
-    os.sync()
+    write_back(directory)
     return shutil.disk_usage(directory).used
 
 

@@ -1,7 +1,6 @@
 """What a merge finds around it, on real file systems."""
 
 import errno
-import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from shuffle.merging.formats.arrow import ARROW
 from shuffle.merging.sources import Source, SourceSearch
 from shuffle.merging.surroundings import look_around
 from tests.helpers.spills import open_files_in, random_spills
+from tests.helpers.syncing import write_back
 
 ROWS = [[3000, 4000], [0, 2000], [1, 1]]
 
@@ -23,10 +23,10 @@ def surroundings(sources: list[Source], directory: Path, experience: Experience 
 
 
 def sources_in(directory: Path, *, written_back: bool = True) -> list[Source]:
-    os.sync()
+    write_back(directory)
     spills = random_spills(directory, *ROWS)
     if written_back:
-        os.sync()
+        write_back(directory)
     return [ARROW.open_source(spill) for spill in spills]
 
 

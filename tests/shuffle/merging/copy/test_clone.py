@@ -1,7 +1,6 @@
 """Sharing blocks on real file systems: what is shared is seen in the files' extents, and every byte is right."""
 
 import errno
-import os
 import struct
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -17,6 +16,7 @@ from shuffle.merging.copy.ladder import copy_span
 from shuffle.testing.file_systems import CannotMountError, loop_mounted
 from shuffle.testing.opaque import OpaqueSources
 from tests.helpers.spills import assert_merge_of, random_spills
+from tests.helpers.syncing import write_back
 
 BLOCK = 4096
 ROWS = [[40_000, 0, 30_000], [20_000, 50_000, 7]]
@@ -50,7 +50,7 @@ def sharing_dir(request: pytest.FixtureRequest) -> Path:
 @pytest.mark.mount
 def test_aligned_ranges_are_the_same_blocks_in_source_and_target(sharing_dir: Path) -> None:
     spills = random_spills(sharing_dir, *ROWS, alignment=BLOCK)
-    os.sync()
+    write_back(sharing_dir)
     target = sharing_dir / "merged.arrow"
     report = merge(spills, target, MergeOptions(transfer_to="auto"))
     assert report.fallbacks == ()
@@ -127,7 +127,7 @@ def unsharing_xfs_dir() -> Iterator[Path]:
 @pytest.mark.mount
 def test_what_auto_was_refused_it_does_not_ask_for_again(unsharing_xfs_dir: Path) -> None:
     spills = random_spills(unsharing_xfs_dir, *ROWS, alignment=BLOCK)
-    os.sync()
+    write_back(unsharing_xfs_dir)
     first, second = (
         merge(spills, unsharing_xfs_dir / name, MergeOptions(transfer_to="auto", threads=1)) for name in ("1", "2")
     )
@@ -145,10 +145,10 @@ def test_what_auto_was_refused_it_does_not_ask_for_again(unsharing_xfs_dir: Path
 def test_auto_shares_blocks_of_sources_that_are_on_the_disk_or_shall_be(
     sharing_dir: Path, written_back: bool, durable: bool, method: str
 ) -> None:
-    os.sync()
+    write_back(sharing_dir)
     spills = random_spills(sharing_dir, *ROWS, alignment=BLOCK)
     if written_back:
-        os.sync()
+        write_back(sharing_dir)
     target = sharing_dir / "merged.arrow"
     report = merge(spills, target, MergeOptions(transfer_to="auto", durable=durable))
     assert max(report.methods, key=lambda name: report.methods[name].byte_count) == method
