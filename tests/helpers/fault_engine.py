@@ -236,6 +236,8 @@ class _Watched:
                     self._answer()
             elif self._pidfd in ready:
                 break
+            elif self._listener in ready:  # hung up: no call comes any more, but freeing memory takes a while
+                poll.unregister(self._listener)
             if time.monotonic() > deadline:
                 os.kill(self._process, signal.SIGKILL)
                 self.calls.append("hangs")
