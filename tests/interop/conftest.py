@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.interop.spark_shuffles import JAVA_OPTIONS
+
 with warnings.catch_warnings():
     # pyspark 4.3 says at import that it does not know pandas 3, which nothing here uses.
     warnings.simplefilter("ignore")
@@ -23,7 +25,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.host": "127.0.0.1",
         "spark.driver.memory": "1g",
-        "spark.driver.extraJavaOptions": f"-Dderby.system.home={home}",
+        "spark.driver.extraJavaOptions": f"{JAVA_OPTIONS} -Dderby.system.home={home}",
         "spark.local.dir": str(home / "local"),
         "spark.sql.warehouse.dir": str(home / "warehouse"),
         "spark.sql.session.timeZone": "UTC",

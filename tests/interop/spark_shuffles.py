@@ -28,7 +28,10 @@ SESSIONS = {
     "crc32": {"spark.shuffle.checksum.algorithm": "CRC32"},
     "crc32c": {"spark.shuffle.checksum.algorithm": "CRC32C"},
 }
+JAVA_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+"""For a JVM that lives for seconds: the second compiler and parallel collectors take more time than they save."""
 COMMON = {
+    "spark.driver.extraJavaOptions": JAVA_OPTIONS,
     "spark.ui.enabled": "false",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",

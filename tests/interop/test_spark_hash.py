@@ -8,7 +8,7 @@ import random
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -166,10 +166,11 @@ def generated(kind: pa.DataType, generate: Generator, seed: int) -> pa.Array:
     return pa.array([maybe(generate, source) for _ in range(ROW_COUNT)], kind)
 
 
-def sparks_hashes(frame: DataFrame, *columns: str) -> list[int]:
+def sparks_hashes(frame: DataFrame, *keys: Sequence[str]) -> list[list[int]]:
+    """For each list of columns, the hashes of all rows; by one query, since each takes long to begin."""
     from pyspark.sql import functions
 
-    return [row[0] for row in frame.select(functions.hash(*columns)).collect()]
+    return [list(each) for each in zip(*frame.select(*(functions.hash(*key) for key in keys)).collect(), strict=True)]
 
 
 def our_hashes(table: pa.Table, *columns: str) -> list[int]:
@@ -185,7 +186,7 @@ def test_hashes_of_a_parquet_column_are_sparks(
 ) -> None:
     table = pa.table({"key": generated(kind, generate, 1)})
     parquet.write_table(table, tmp_path / "table.parquet")
-    assert our_hashes(table, "key") == sparks_hashes(spark.read.parquet(str(tmp_path / "table.parquet")), "key")
+    assert [our_hashes(table, "key")] == sparks_hashes(spark.read.parquet(str(tmp_path / "table.parquet")), ["key"])
 
 
 @pytest.mark.parametrize(
@@ -196,7 +197,7 @@ def test_hashes_of_an_arrow_column_are_sparks(spark: SparkSession, kind: pa.Data
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         frame = spark.createDataFrame(table)
-    assert our_hashes(table, "key") == sparks_hashes(frame, "key")
+    assert [our_hashes(table, "key")] == sparks_hashes(frame, ["key"])
 
 
 def test_each_column_seeds_the_next_as_in_spark(spark: SparkSession, tmp_path: Path) -> None:
@@ -208,8 +209,9 @@ def test_each_column_seeds_the_next_as_in_spark(spark: SparkSession, tmp_path: P
     parquet.write_table(table, tmp_path / "table.parquet")
     frame = spark.read.parquet(str(tmp_path / "table.parquet"))
     names = list(columns)
-    for chained in [*itertools.pairwise(names), names, names[::-1]]:
-        assert our_hashes(table, *chained) == sparks_hashes(frame, *chained), chained
+    keys = [*itertools.pairwise(names), names, names[::-1]]
+    for chained, hashes in zip(keys, sparks_hashes(frame, *keys), strict=True):
+        assert our_hashes(table, *chained) == hashes, chained
 
 
 @pytest.fixture(scope="module")
@@ -224,8 +226,9 @@ def lineitem(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_hashes_of_every_column_of_lineitem_are_sparks(spark: SparkSession, lineitem: Path) -> None:
     table, frame = parquet.read_table(lineitem).combine_chunks(), spark.read.parquet(str(lineitem))
-    for columns in [*([name] for name in table.column_names), table.column_names]:
-        assert our_hashes(table, *columns) == sparks_hashes(frame, *columns), columns
+    keys = [*([name] for name in table.column_names), table.column_names]
+    for columns, hashes in zip(keys, sparks_hashes(frame, *keys), strict=True):
+        assert our_hashes(table, *columns) == hashes, columns
 
 
 @pytest.mark.parametrize(
