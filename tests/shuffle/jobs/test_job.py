@@ -70,7 +70,7 @@ def fail(partition: int, rows: pa.Table) -> None:
     raise LookupError(f"partition {partition} of {rows.num_rows} rows")
 
 
-@pytest.fixture(params=["here", "threads", pytest.param("processes", marks=pytest.mark.process)])
+@pytest.fixture(scope="module", params=["here", "threads", pytest.param("processes", marks=pytest.mark.process)])
 def executor(request: pytest.FixtureRequest) -> Iterator[Executor | None]:
     with EXECUTORS[request.param]() as made:
         yield made
