@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -33,6 +34,7 @@ REQUIREMENTS: dict[str, Callable[[], str | None]] = {
     "java": lambda: None if shutil.which("java") else "needs a Java runtime",
 }
 PROCESS_STARTS = frozenset({"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"})
+PROCESSES = ("process", "mount", "java", "browser")
 processes_started: list[str] = []
 
 
@@ -49,13 +51,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for need in needs_of(item):
             item.add_marker(need)
+    # The order in which tools/test begins files: most of the time goes where processes start, and short files fill the
+    # end, when every other core would wait for the last long one.
+    starting = Counter(item.path for item in items if any(map(item.get_closest_marker, (*PROCESSES, "slow"))))
+    items.sort(key=lambda item: -starting[item.path])
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     processes_started.clear()
     result = yield
-    if processes_started and not any(map(item.get_closest_marker, ("process", "mount", "java", "browser"))):
+    if processes_started and not any(map(item.get_closest_marker, PROCESSES)):
         pytest.fail("a test that starts processes is marked: @pytest.mark.process")
     return result
 
