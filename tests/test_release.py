@@ -68,9 +68,9 @@ def test_an_index_accepts_both(archives: tuple[Path, Path]) -> None:
 def elsewhere(archives: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Python of an environment that has the wheel, and the dependencies of this one."""
     directory = tmp_path_factory.mktemp("elsewhere")
-    venv.create(directory / "venv", with_pip=True)
+    venv.create(directory / "venv")
     python = directory / "venv" / "bin" / "python"
-    run(python, "-m", "pip", "install", "--no-index", "--no-deps", archives[1])
+    run(sys.executable, "-m", "pip", "--python", python, "install", "--no-index", "--no-deps", archives[1])
     packages = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
     # A path alone does not bring the editable installations that it has.
     (Path(packages) / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
