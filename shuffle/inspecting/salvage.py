@@ -41,6 +41,8 @@ from spill_format.undecodable import UNDECODABLE, is_lack_of_memory
 from spill_format.writer import write_membership
 
 _LISTED_LOSSES = 20
+_MOST_PARTITIONS = 1 << 22
+"""Of a file without its index. Header and seals may promise 2³¹ in a few bytes, and each takes memory."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -166,14 +168,19 @@ def _salvage(descriptor: int, path: str, progress: Progress) -> Salvage:
     start = description.first_offset or len(FILE_START)
     scan, messages = _scan(reader, description)
     partition_count = description.partition_count or 1 + max((m.partition for m in scan.messages), default=0)
+    index = description.old_index.index if description.old_index is not None else None
+    has_index = index is not None and index.layout.partition_count == partition_count
+    if partition_count > _MOST_PARTITIONS and not has_index:
+        problem = "too many partitions to be found again without their index"
+        raise CorruptError(problem, path=path, expected=f"at most {_MOST_PARTITIONS}", actual=partition_count)
     # Without an end everything up to the end of the file may have been record batches.
     places = gaps_between(messages, start, byte_count if scan.ranges_end is None else scan.ranges_end)
     partitioner = spill_set = None
-    if description.old_index is not None:
-        losses = losses_by_index(messages, description.old_index.index)
+    if description.old_index is not None and index is not None:
+        losses = losses_by_index(messages, index)
         spill_set = description.old_index.spill_set
-        if description.old_index.index.layout.partition_count == partition_count:
-            partitioner = read_partitioner(description.old_index.index.partitioner, path)
+        if has_index:
+            partitioner = read_partitioner(index.partitioner, path)
     else:
         losses = losses_by_scan(scan, messages, places, partition_count)
     return Salvage(

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
+from shuffle import repair, verify
 from shuffle.inspecting.losses import Loss
 from shuffle.inspecting.salvage import salvage
 from shuffle.testing import write_spill
 from spill_format import SpillFile, SpillWriter
 from spill_format.errors import CorruptError, NotPartitionedError, SpillError, TargetExistsError, TruncatedError
 from tests.helpers.anatomy import Anatomy
+from tests.helpers.forgeries import header_resealed
 from tests.helpers.inspections import repaired
 from tests.helpers.spills import FLAT_SCHEMA, flat_batch, read_everything, write_sample
 
@@ -237,6 +240,25 @@ def test_a_plain_arrow_file_is_refused(tmp_path: Path, row_count: int, cut: int 
     with pytest.raises(NotPartitionedError, match="an Arrow file without seals and without an index, so that"):
         repaired(tmp_path / "plain.arrow", tmp_path / "repaired.arrow")
     assert os.listdir(tmp_path) == ["plain.arrow"]
+
+
+@pytest.mark.parametrize("has_index", [False, True])
+def test_a_header_that_promises_billions_of_partitions_takes_no_memory(
+    tmp_path: Path, sound: Anatomy, has_index: bool
+) -> None:
+    path = tmp_path / "forged.arrow"
+    forged = header_resealed(sound, 2**31 - 1, 64)
+    path.write_bytes(forged if has_index else forged[: sound.index])
+    tracemalloc.start()
+    try:
+        with pytest.raises(CorruptError, match="too many partitions to be found again") as raised:
+            repair(path, tmp_path / "repaired.arrow")
+        assert not verify(path).is_sound
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+    assert (raised.value.expected, raised.value.actual) == ("at most 4194304", 2**31 - 1)
+    assert not (tmp_path / "repaired.arrow").exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"ARROW1\0\0", b"these are words", bytes(5000), b"\xff" * 5000])
