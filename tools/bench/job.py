@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -43,7 +44,9 @@ def measured(name: str, work: str, data: Path) -> tuple[float, float, list[float
     with tempfile.TemporaryDirectory(prefix="bench-job-") as scratch:
         arguments = [name.rstrip("!"), work, str(data), scratch, *(["--kill"] if name.endswith("!") else [])]
         command = [sys.executable, "-m", "tools.bench.job_contestants", *arguments]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        # Servers of hosts are started in each run, and would be compiled each time.
+        env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env)
         peak = [0.0]
         sampler = threading.Thread(target=_sample, args=(process, peak))
         sampler.start()

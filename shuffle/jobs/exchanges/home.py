@@ -22,6 +22,9 @@ from shuffle.jobs.exchanges.protocol import NO_ROOM
 
 _START_SECONDS = 20
 _ASK_SECONDS = 2
+_LIGHT = {"OPENBLAS_NUM_THREADS": "1", "SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull}
+"""Environment of a server, which neither multiplies matrices nor checks certificates: it starts in 0.27 instead of 0.42
+seconds of processor time. numpy starts threads otherwise, and aiohttp reads the system's certificates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +175,7 @@ def _start(home: Home) -> None:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
         cwd="/",
+        env={**os.environ, **_LIGHT},
         check=True,
     )
 
