@@ -1,6 +1,6 @@
-"""What the sizes of partitions advise: sentences, each with the figure that it follows from.
+"""Advice that follows from partition sizes: sentences, each with its figure.
 
-What to do about small ranges, skew and alignment is decided here and nowhere else; nothing here prints.
+Only this module decides what to advise about small ranges, skew and alignment; it prints nothing.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from shuffle.wording import counted, sized
 
 SMALL_RANGE_BYTES = 64 << 10
 """Below it seeking, calling and decoding metadata cost more than the bytes: gathering moves so much in one call."""
-GOOD_PARTITION_BYTES = 64 << 20  # what a reduce task does not mind to hold
+GOOD_PARTITION_BYTES = 64 << 20  # a reduce task easily holds this much
 
 _NAMED_PARTITIONS = 3
-_NOTABLE_BYTES = 1 << 20  # of so small a file nothing is slow
+_NOTABLE_BYTES = 1 << 20  # a smaller file is fast in any shape
 
 
 def advise(files: Sequence[Inspected], together: PartitionSizes | None) -> list[str]:
-    """Advise what to do about files, most important first; return nothing where nothing is notable.
+    """Return advice about files as sentences, most important first; empty if nothing is notable.
 
     Args:
-        files: at least one.
-        together: their sizes put together, or None where they do not fit together.
+        files: inspected files, at least one.
+        together: partition sizes of all files together, or None if the files cannot be merged.
     """
     arrow = [file for file in files if isinstance(file, ArrowInspection)]
-    if not arrow or len(arrow) < len(files):  # of Spark's files it is for Spark to say
+    if not arrow or len(arrow) < len(files):  # Spark itself gives advice about its files
         return []
     found = [_about_small_ranges(arrow), _about_alignment(arrow)]
     if together is not None:

@@ -1,4 +1,4 @@
-"""What rows are placed by, as options take it: lists of columns, alone or with the order in which values are sorted."""
+"""Types of options that name key columns: lists of columns, alone or with a sort order for each."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from shuffle.rows.placement import SortKey, parse_columns, parse_sort_keys
 
 
 class Columns(click.ParamType["tuple[str, ...]"]):
-    """Names of columns, as ``parse_columns`` takes them."""
+    """An option's list of column names, read by ``parse_columns``."""
 
     name = "columns"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        """The names; click's usage error where one is empty."""
+        """Return the names; raise click's usage error if a name is empty."""
         try:
             return value if isinstance(value, tuple) else parse_columns(str(value))
         except ValueError as error:
@@ -21,12 +21,12 @@ class Columns(click.ParamType["tuple[str, ...]"]):
 
 
 class SortKeys(click.ParamType["tuple[SortKey, ...]"]):
-    """Columns and their order, as ``parse_sort_keys`` takes them."""
+    """An option's list of columns with sort orders, read by ``parse_sort_keys``."""
 
     name = "sort keys"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[SortKey, ...]:
-        """The keys; click's usage error where a name is empty, or an order contradicts itself."""
+        """Return the keys; raise click's usage error if a name is empty, or an order contradicts itself."""
         try:
             return value if isinstance(value, tuple) else parse_sort_keys(str(value))
         except ValueError as error:

@@ -35,7 +35,7 @@ class Size(click.ParamType[int]):
         self.minimum = minimum
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """The bytes; click's usage error if it is not a size, or too small."""
+        """Return the bytes; raise click's usage error if the text is not a size, or the size is too small."""
         try:
             byte_count = parse_size(value)
         except ValueError as error:
@@ -46,11 +46,11 @@ class Size(click.ParamType[int]):
 
 
 class Partitions(click.ParamType[Numbers]):
-    """Numbers of partitions, as ``parse_numbers`` reads them, or of what else is numbered.
+    """Numbers of partitions or chunks, as ``parse_numbers`` reads them.
 
     Args:
-        noun: what is numbered.
-        neighbours: only such as follow each other: one, or from one to another.
+        noun: word for a numbered thing, such as ``partition``.
+        neighbours: accept only one number, or one range of numbers.
     """
 
     name = "partitions"
@@ -60,7 +60,7 @@ class Partitions(click.ParamType[Numbers]):
         self._neighbours = neighbours
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Numbers:
-        """The pairs; click's usage error if the text is something else."""
+        """Return pairs ``(start, stop)``; raise click's usage error if the text is not a list of numbers."""
         try:
             numbers = parse_numbers(value, self._noun) if isinstance(value, str) else value
         except ValueError as error:
@@ -76,8 +76,8 @@ class Output:
     """What a command prints besides its data.
 
     Attributes:
-        quiet: no line about success, no bar.
-        progress: a bar; None where nothing was said.
+        quiet: print no line about success, and no progress bar.
+        progress: whether to show a progress bar; None if no option said.
     """
 
     quiet: bool
@@ -85,7 +85,7 @@ class Output:
 
     @property
     def bar_shown(self) -> bool:
-        """Whether a bar is shown: as told, else where somebody looks at stderr."""
+        """Whether to show a progress bar: as the option says, else if stderr is a terminal."""
         if self.progress is not None:
             return self.progress
         return not self.quiet and sys.stderr is not None and sys.stderr.isatty()

@@ -29,11 +29,11 @@ class Difference:
     """The first thing in which two files differ.
 
     Attributes:
-        problem: in words.
-        partition: the first that differs, or None where the files as a whole do.
-        row: the first that differs within the partition; in any order, one of the first file, or else of the second,
-            that is there more often than in the other. None where it is not one row that differs.
-        column: the first that differs in this row, or None.
+        problem: the difference in words.
+        partition: number of the first partition that differs; None if the files differ as a whole.
+        row: number of the first row in the partition that differs; with ``any_order``, of a row that one file has more
+            often than the other. None if no single row differs.
+        column: name of the first column that differs in this row, or None.
     """
 
     problem: str
@@ -57,7 +57,7 @@ class Comparison:
 
     Attributes:
         first, second: the files, as they were given.
-        difference: the first one, or None.
+        difference: the first difference, or None.
     """
 
     first: str
@@ -168,7 +168,7 @@ def _compare_in_any_order(one: pa.Table, other: pa.Table, partition: int) -> Dif
 
 
 def _codes(one: pa.Table, other: pa.Table) -> list[tuple[Int64Array, Int64Array]]:
-    """For each column, numbers from 0 on for the values of both tables: the same number for equal values alone."""
+    """Return for each column the codes of the values in both tables: equal values have equal codes, from 0 on."""
     codes = []
     for number in range(one.num_columns):
         column = pa.chunked_array(
@@ -185,7 +185,7 @@ def _joint_codes(column: pa.ChunkedArray) -> Int64Array:
         column = pa.chunked_array([chunk.storage for chunk in column.chunks], data_type.storage_type)
     if pa.types.is_string_view(column.type) or pa.types.is_binary_view(column.type):  # Arrow cannot encode views
         column = column.cast(pa.large_string() if pa.types.is_string_view(column.type) else pa.large_binary())
-    if pa.types.is_float16(column.type):  # Arrow adds none of these
+    if pa.types.is_float16(column.type):  # Arrow cannot add float16
         column = column.cast(pa.float32())
     if pa.types.is_floating(column.type):
         column = pc.add(column, pa.scalar(0, column.type))  # makes 0.0 of −0.0
@@ -201,7 +201,7 @@ def _joint_codes(column: pa.ChunkedArray) -> Int64Array:
 
 
 def _plain(table: pa.Table) -> pa.Table:
-    """The table with values instead of dictionaries."""
+    """Return the table with plain values in place of dictionaries."""
     stored = storage_schema(table.schema)
     return pa.Table.from_batches([to_storage(batch, stored) for batch in table.to_batches()], stored)
 
@@ -219,7 +219,7 @@ def _key(scalar: pa.Scalar) -> Hashable:
 
 
 def _frozen(value: Any) -> Hashable:
-    """Something hashable, equal for equal values: NaN, too, and 0.0 and −0.0 anyway."""
+    """Return something hashable that is equal for equal values; NaN equals NaN, and 0.0 equals −0.0."""
     if isinstance(value, dict):
         return tuple((name, _frozen(item)) for name, item in value.items())
     if isinstance(value, (list, tuple)):

@@ -15,11 +15,11 @@ from shuffle.wording import counted
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inspection:
-    """What files say of themselves.
+    """Metadata of files: sizes, codecs, alignment.
 
     Attributes:
-        files: those that were read, in order.
-        failures: those that could not be, in order, each with its error.
+        files: inspections of the files that were read, in order.
+        failures: files that could not be read, in order, each with its error.
     """
 
     files: tuple[Inspected, ...]
@@ -44,7 +44,7 @@ class Inspection:
 
     @property
     def shuffles(self) -> list[dict[str, Any]]:
-        """What the files of each of Spark's shuffles have together."""
+        """Summaries of Spark's shuffles, one for each shuffle."""
         return [summary for kind in KINDS for summary in kind.shuffles(self.files)]
 
     def as_dict(self, order: Order | None = None, top: int | None = None) -> dict[str, Any]:
@@ -67,14 +67,14 @@ class Inspection:
 
 
 def inspect(paths: Paths, *, progress: Progress = lambda _count: None) -> Inspection:
-    """Read and check all that files say of themselves, and no rows: sizes, skew, codecs, alignment, partitioner.
+    """Read and check the metadata of files, without rows: sizes, skew, codecs, alignment, partitioner.
 
     Args:
-        paths: a file, a directory, or several. Of Spark's files, any of those that belong together.
+        paths: a file, a directory, or several. For Spark's files, any one of the files of an output.
         progress: called with 1 after each file.
 
     Returns:
-        What was found. A file that is damaged or cannot be read is no exception: it is in the result.
+        The inspection. A damaged or unreadable file raises nothing: the result lists it in ``failures``.
 
     Raises:
         ValueError: there are no paths, or a directory holds no file.
@@ -84,7 +84,7 @@ def inspect(paths: Paths, *, progress: Progress = lambda _count: None) -> Inspec
 
 
 def inspect_found(found: Iterable[Kind], progress: Progress) -> Inspection:
-    """Look into files that were found. Arguments and result as for ``inspect``."""
+    """Inspect files that ``find`` found. Result as for ``inspect``."""
     files: list[Inspected] = []
     failures: list[Failure] = []
     for file in found:

@@ -1,4 +1,4 @@
-"""Which partitions lost what, from the record batches that are left of a file."""
+"""Finds the rows that each partition of a damaged file lost, from the record batches that are left."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Loss:
 
     Attributes:
         start, stop: the loss lies somewhere in the partitions from ``start`` to ``stop - 1``.
-        row_count, batch_count: what is lost, or None where nothing tells, not even whether anything is.
+        row_count, batch_count: lost rows and batches; None if unknown, and then perhaps nothing is lost.
     """
 
     start: int
@@ -64,7 +64,7 @@ def gaps_between(messages: Iterable[FoundMessage], start: int, stop: int) -> lis
 
 
 def losses_by_index(messages: Sequence[FoundMessage], index: PartitionIndex) -> list[Loss]:
-    """Compare the messages that are left with the index."""
+    """Return what is lost, by comparing the remaining messages with the index."""
     assert index.layout.rows is not None  # an index always has them
     count = index.layout.partition_count
     partitions = np.array([message.partition for message in messages], dtype=np.int64)
@@ -83,13 +83,13 @@ def losses_by_index(messages: Sequence[FoundMessage], index: PartitionIndex) -> 
 def losses_by_scan(
     scan: Scan, messages: Sequence[FoundMessage], gaps: Sequence[tuple[int, int]], partition_count: int
 ) -> list[Loss]:
-    """Judge without an index, by the gaps between messages: partitions never decrease along a file.
+    """Return what is lost without an index, from the gaps between messages: partitions never decrease along a file.
 
     Args:
-        scan: all that was found, damaged messages too.
-        messages: those that are left.
-        gaps: between them, as ``gaps_between`` gives them.
-        partition_count: P.
+        scan: all messages that were found, damaged messages too.
+        messages: the remaining whole messages.
+        gaps: gaps between the remaining messages, from ``gaps_between``.
+        partition_count: number of partitions of the file.
     """
     broken = {message.start: message for message in scan.messages if not message.is_whole}
     before = {message.stop: message.partition for message in messages}

@@ -1,4 +1,4 @@
-"""Which of the messages found in a damaged file are the file's own, each once: a message belongs to a place.
+"""Tells which messages found in a damaged file are the file's own, and counts each message once.
 
 Bytes may stand in a file twice: whole files inside values, blocks that were written to two places, a file that was
 partly overwritten by another. Nothing here reads a file.
@@ -26,8 +26,8 @@ def own_messages(scan: Scan, start: int | None) -> list[FoundMessage]:
     that says how long it is. Equal messages count once, unless all that was found is one run from the header on.
 
     Args:
-        scan: what was found.
-        start: where the first range starts; None where the header is lost.
+        scan: all messages that were found.
+        start: offset of the first range; None if the header is lost.
     """
     runs = list(_runs(scan.messages))
     own: list[FoundMessage] = []
@@ -47,12 +47,12 @@ def own_messages(scan: Scan, start: int | None) -> list[FoundMessage]:
 def indexed_messages(messages: Sequence[FoundMessage], index: PartitionIndex) -> list[FoundMessage]:
     """Choose the messages that an index knows, each once.
 
-    Where the checksum of a range is right, its messages are the ones that were written. Otherwise there are no more of
-    each size than the index has; and where there are enough messages, equal ones count once.
+    If the checksum of a range is right, its messages are the written messages. Otherwise no more messages of
+    each size are chosen than the index has, and equal messages count once if enough messages remain.
 
     Args:
-        messages: whole ones, partitions ascending.
-        index: of the file.
+        messages: whole messages, partitions ascending.
+        index: index of the file.
     """
     sound = sound_ranges(messages, index)
     first_messages = index.first_messages
@@ -87,7 +87,7 @@ def sound_ranges(messages: Sequence[FoundMessage], index: PartitionIndex) -> npt
 
 
 def _runs(messages: Iterable[FoundMessage]) -> Iterable[list[FoundMessage]]:
-    """Messages of which each begins where the one before ends, and whose partitions ascend."""
+    """Yield runs of messages: each begins where the message before ends, and partitions ascend."""
     run: list[FoundMessage] = []
     for message in messages:
         if run and (run[-1].stop != message.start or run[-1].partition > message.partition):
@@ -99,12 +99,12 @@ def _runs(messages: Iterable[FoundMessage]) -> Iterable[list[FoundMessage]]:
 
 
 def _once(messages: Iterable[FoundMessage]) -> list[FoundMessage]:
-    """The first of equal messages."""
+    """Return the first of equal messages."""
     return list({message.content: message for message in reversed(list(messages))}.values())[::-1]
 
 
 def _at_most(messages: Iterable[FoundMessage], sizes: Iterable[tuple[int, ...]]) -> list[FoundMessage]:
-    """The first messages of each size, as many as there are of it."""
+    """Return the first messages of each size, up to a number for each size."""
     left = Counter(sizes)
     kept = []
     for message in messages:

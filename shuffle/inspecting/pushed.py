@@ -1,7 +1,7 @@
 """Pushed partitions: what Spark's push-based shuffle merges of one partition, as the commands look into it.
 
-Chunks, the maps in them, codecs, damage. The files have no checksums: ``spill_format/spark/pushed_scan.py`` tells what
-damage is. A repair makes new files of the chunks that are whole.
+Inspecting finds chunks, the maps in each chunk, codecs and damage. The files have no checksums:
+``spill_format/spark/pushed_scan.py`` says what counts as damage. A repair writes new files of the whole chunks.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from spill_format.storage.publication import is_there
 
 @dataclass(frozen=True, slots=True)
 class PushedFiles:
-    """See ``Kind``. The files of one pushed partition."""
+    """The files of one pushed partition; see ``Kind``."""
 
     paths: PushedPaths
     format: ClassVar[str] = "spark-push"
@@ -41,7 +41,7 @@ class PushedFiles:
 
     @staticmethod
     def is_at(path: str) -> bool:
-        """Tell whether a path is that of a data file: by its name, or because bitmaps lie beside it."""
+        """Tell whether a path names a data file: by its name, or because bitmaps lie beside it."""
         return path.endswith(DATA_SUFFIX) and (parse_pushed_name(path) is not None or is_there(meta_path_of(path)))
 
     @classmethod
@@ -61,12 +61,12 @@ class PushedFiles:
 
     @property
     def name(self) -> PushedName | None:
-        """What the name of the files tells; None for a name that is not Spark's."""
+        """Shuffle and partition in the files' name; None for a name that is not Spark's."""
         return parse_pushed_name(self.path)
 
     def inspect(self) -> PushedInspection:
-        """See ``Kind``; ModuleNotFoundError where pyroaring is not installed. Damage is no exception here: all of it is
-        in the result."""
+        """See ``Kind``; ModuleNotFoundError where pyroaring is not installed. Damage raises
+        nothing: the result lists it."""
         scan = scan_pushed(self.paths)
         codecs: tuple[str, ...] = ()
         if scan.whole_chunks:
@@ -117,7 +117,7 @@ def select_pushed(found: Sequence[PushedFiles], partitions: Numbers | None, dire
     """Select pushed partitions of a directory by their numbers, in order.
 
     Raises:
-        ValueError: they are of several shuffles, or there are none of these numbers.
+        ValueError: the partitions are of several shuffles, or a number has no partition.
     """
     names = {each.name: each for each in found if each.name is not None}
     if len(shuffles := {str(name).rpartition("_")[0] for name in names}) > 1:
@@ -131,12 +131,12 @@ def select_pushed(found: Sequence[PushedFiles], partitions: Numbers | None, dire
 
 @dataclass(frozen=True, eq=False, kw_only=True)  # without slots, which leave no place for what is computed once
 class PushedInspection:
-    """What the files of a pushed partition say, sound or not.
+    """Chunks, maps and damage of a pushed partition, sound or not.
 
     Attributes:
-        scan: what was found in them.
-        name: what their name tells; None where it is none of Spark's.
-        codecs: how whole chunks begin, by ``recognize_codec``, in alphabetical order; up to 64 chunks were asked.
+        scan: chunks and damage found in the files.
+        name: shuffle and partition in the files' name; None for a name that is not Spark's.
+        codecs: codecs of up to 64 whole chunks, by ``recognize_codec``, in alphabetical order.
     """
 
     scan: PushedScan
@@ -172,12 +172,12 @@ class PushedInspection:
 
     @property
     def problems(self) -> list[str]:
-        """All that is wrong, in words."""
+        """Every problem, in words."""
         return [str(defect.error) for defect in self.scan.defects]
 
     @property
     def problem(self) -> str | None:
-        """What is damaged, in words: the chunks first, and whose blocks they have."""
+        """The damage in words: damaged chunks first, with the maps in them."""
         if not self.scan.defects:
             return None
         first, *further = self.scan.defects
@@ -188,7 +188,7 @@ class PushedInspection:
         return f"{chunks if damaged else 'no chunk'}{whose}; {first.error}{more}"
 
     def listed(self, order: Order | None, top: int | None) -> dict[str, list[dict[str, Any]]]:
-        """The chunks that are whole as JSON has them: in their order, or the largest first; all, or the first
+        """Return the whole chunks as JSON: in file order, or the largest first; all, or the first
         ``top``."""
         if order in {"rows", "batches"}:
             raise ValueError(f"chunks of opaque bytes cannot be sorted by {order}: sort them by partition or size")
@@ -240,8 +240,8 @@ class _PushedCheck(Check):
 
 
 def _summary(group: tuple[str | None, int | None, int | None], members: Sequence[PushedInspection]) -> dict[str, Any]:
-    """What the pushed partitions of one try of merging a shuffle have, as JSON has it. Of empty partitions there are no
-    files, so their number is not known."""
+    """Sum up the pushed partitions of one attempt to merge a shuffle, as JSON. An empty partition has no files, so the
+    number of empty partitions is not known."""
     maps: frozenset[int] = frozenset().union(*(each.maps for each in members))
     sizes = PartitionSizes(np.array([each.byte_count for each in members], dtype=np.int64)).as_dict()
     return {

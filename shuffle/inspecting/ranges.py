@@ -1,4 +1,4 @@
-"""Ranges as they are in their files, piece by piece."""
+"""Reads the bytes of ranges from files, piece by piece."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PIECE_BYTES = 1 << 20  # stays in the cache until a checksum of it is computed
 
 @contextmanager
 def lost_bytes_are_damage(path: str, partition: int | None = None, offset: int | None = None) -> Iterator[None]:
-    """Turn the error of a medium that has lost bytes into a CorruptError; other errors say nothing about the file."""
+    """Turn the error of a disk that lost bytes into a CorruptError; pass other errors on unchanged."""
     try:
         yield
     except OSError as error:
@@ -29,8 +29,8 @@ def read_pieces(descriptor: int, path: str, spans: Iterable[tuple[int, int]]) ->
     """Read the bytes of spans ``[start, stop)`` of an open file, up to a MiB at a time.
 
     Raises:
-        TruncatedError: the file ends before them.
-        OSError: it cannot be read.
+        TruncatedError: the file ends before a span does.
+        OSError: the file cannot be read.
     """
     for start, stop in spans:
         for offset in range(start, stop, PIECE_BYTES):

@@ -1,6 +1,6 @@
 """Rows out: Arrow files and streams, Parquet, CSV, JSON lines, each written batch by batch to one sink.
 
-Which rows, and where the bytes go, is decided by the caller; ``output_formats.py`` lists the formats.
+The caller decides which rows are written, and where the bytes go; ``output_formats.py`` lists the formats.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ import pyarrow as pa
 
 _ROW_GROUP_ROWS = 1 << 20
 _ROW_GROUP_BYTES = 128 << 20
-_JSON_ROWS = 1 << 12  # that are Python objects at a time
+_JSON_ROWS = 1 << 12  # rows that are Python objects at a time
 
 
 class BatchWriter(Protocol):
-    """Writes batches of one schema, and in the end what makes a whole file of them."""
+    """Writes batches of one schema, and the end of the format when it is closed."""
 
     def write_batch(self, batch: pa.RecordBatch) -> None:
-        """Write rows."""
+        """Write the rows of a batch."""
 
     def close(self) -> None:
-        """Write the end."""
+        """Write the end of the format; the sink stays open."""
 
 
 @contextmanager
 def batch_writer(format_name: str, sink: IO[bytes], schema: pa.Schema) -> Iterator[BatchWriter]:
-    """Open a writer to a sink, which stays open. After an error no end is written: nobody takes a part for the whole.
+    """Open a writer to a sink, which stays open. After an error no end is written, so that readers notice.
 
     Raises:
         pyarrow.ArrowException: the format cannot hold such columns.
@@ -118,16 +118,16 @@ class _JsonWriter:
             self._sink.write("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogatepass"))
 
     def close(self) -> None:
-        """Nothing ends JSON lines."""
+        """Do nothing: JSON lines have no end to write."""
 
 
 def _has_text_of_its_own(kind: pa.DataType) -> bool:
-    """Whether Arrow writes its values as text, and finer than Python's objects would: nanoseconds."""
+    """Tell whether Arrow writes values of a type as text with nanoseconds, which Python's objects cannot hold."""
     return bool(pa.types.is_timestamp(kind) or pa.types.is_time(kind) or pa.types.is_date(kind))
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON has it."""
+    """Return a value in a form that JSON has."""
     match value:
         case float() if not math.isfinite(value):
             return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
