@@ -22,6 +22,8 @@ from shuffle.jobs.exchanges.protocol import NO_ROOM
 
 _START_SECONDS = 20
 _ASK_SECONDS = 2
+SERVER_FILE_BYTES = 4096
+"""Room that is taken for the server's file before outputs can fill the disk."""
 _LIGHT = {"OPENBLAS_NUM_THREADS": "1", "SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull}
 """Environment of a server, which neither multiplies matrices nor checks certificates: it starts in 0.27 instead of 0.42
 seconds of processor time. numpy starts threads otherwise, and aiohttp reads the system's certificates."""
@@ -106,20 +108,24 @@ def replace_server(home: Home) -> Server:
             if _running(home) == found:
                 with suppress(OSError, ValueError, KeyError):
                     os.kill(json.loads(home.server_file.read_text())["pid"], signal.SIGKILL)
-                home.server_file.unlink(missing_ok=True)
                 _start(home)
         found = find_server(home)
     return found
 
 
 def _make(own: str, lease_seconds: float) -> OSError | None:
-    """Make one of the job's directories, with a lease, unless it is there; return the error of a full disk, or None."""
+    """Make one of the job's directories, with a lease and room for the server's file, unless it is there.
+
+    Returns:
+        The error of a full disk, or None.
+    """
     directory = os.path.dirname(own)
     try:
         os.makedirs(directory, exist_ok=True)
         sweep(directory)
         os.makedirs(own, mode=0o700, exist_ok=True)
         if not os.path.exists(os.path.join(own, LEASE)):
+            Path(own, "server.new").write_bytes(bytes(SERVER_FILE_BYTES))
             write_lease(own, lease_seconds)
     except OSError as error:
         if error.errno not in NO_ROOM:
@@ -165,7 +171,8 @@ def _answers(home: Home, server: Server) -> bool:
 
 def _start(home: Home) -> None:
     """Start a server in a process that is nobody's child, so that it can be seen to have died."""
-    home.server_file.unlink(missing_ok=True)
+    with suppress(FileNotFoundError):
+        home.server_file.replace(home.server_file.with_suffix(".new"))  # the disk may be full by now
     home.server_file.with_suffix(".launched").touch()
     shell = 'exec 3<&0; "$0" -m shuffle.jobs.exchanges.host_server <&3 3<&- &'
     subprocess.run(

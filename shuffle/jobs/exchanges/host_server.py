@@ -19,7 +19,7 @@ from pathlib import Path
 
 from shuffle.http_options import ServeOptions
 from shuffle.jobs.descriptor import Server
-from shuffle.jobs.exchanges.home import Home
+from shuffle.jobs.exchanges.home import SERVER_FILE_BYTES, Home
 from shuffle.jobs.exchanges.leases import has_lease, remove_tree, renew_lease
 from shuffle.serve.server import PartitionServer
 
@@ -93,7 +93,8 @@ def serve_home(home: Home) -> None:
         for own in urls:
             renew_lease(own)  # it takes seconds to start on a busy machine
         written = home.server_file.with_suffix(".new")
-        written.write_text(json.dumps({"pid": os.getpid(), "server": asdict(server)}))
+        with open(written, "r+") as file:  # not truncated: its blocks are needed on a disk that is full
+            file.write(json.dumps({"pid": os.getpid(), "server": asdict(server)}).ljust(SERVER_FILE_BYTES))
         written.replace(home.server_file)
         while not control.ended.wait(_LOOK_SECONDS) and any(map(has_lease, home.with_room)):
             pass

@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -55,6 +56,25 @@ class Cluster:
     def stop_server(self, host: str) -> None:
         signal_servers(self.directories, host, signal.SIGSTOP)
 
+    def interrupt_host(self, host: str, seconds: float) -> None:
+        """Stop all processes of a host, and let them go on after some time."""
+        workers = self.workers(host)
+        assert workers
+        for process in workers:
+            process.suspend()
+        assert signal_servers(self.directories, host, signal.SIGSTOP)
+
+        def go_on() -> None:
+            signal_servers(self.directories, host, signal.SIGCONT)
+            for process in workers:
+                process.resume()
+
+        threading.Timer(seconds, go_on).start()
+
+    def workers(self, host: str) -> list[psutil.Process]:
+        """Processes of a host that run tasks."""
+        raise NotImplementedError
+
     def kill_server(self, host: str) -> None:
         assert signal_servers(self.directories, host, signal.SIGKILL)
 
@@ -75,6 +95,9 @@ class Simulated(Cluster):
     engine = "hosts"
     executor: SimulatedHosts
 
+    def workers(self, host: str) -> list[psutil.Process]:
+        return [psutil.Process(pid) for pid in self.executor._pools[host]._processes or {}]
+
     def kill_workers_for_good(self, host: str) -> None:
         self.executor.kill_host_workers(host)
 
@@ -82,6 +105,9 @@ class Simulated(Cluster):
 class Dask(Cluster):
     engine = "dask"
     cluster: Any
+
+    def workers(self, host: str) -> list[psutil.Process]:
+        return [psutil.Process(self.cluster.workers[int(host)].pid)]
 
     def kill_workers_for_good(self, host: str) -> None:
         nanny = self.cluster.workers[int(host)]
@@ -93,11 +119,18 @@ class Ray(Cluster):
     engine = "ray"
     cluster: Any
 
-    def kill_workers_for_good(self, host: str) -> None:
+    def node(self, host: str) -> Any:
         (node,) = [node for node in self.cluster.worker_nodes if node.node_id == host]
-        for started in node.all_processes["raylet"]:
-            for process in psutil.Process(started.process.pid).children(recursive=True):
-                process.kill()  # a worker would outlive its node by seconds
+        return node
+
+    def workers(self, host: str) -> list[psutil.Process]:
+        raylets = self.node(host).all_processes["raylet"]
+        return [each for raylet in raylets for each in psutil.Process(raylet.process.pid).children(recursive=True)]
+
+    def kill_workers_for_good(self, host: str) -> None:
+        node = self.node(host)
+        for process in self.workers(host):
+            process.kill()  # a worker would outlive its node by seconds
         self.cluster.remove_node(node, allow_graceful=False)
 
 

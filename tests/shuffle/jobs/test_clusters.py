@@ -101,6 +101,11 @@ def test_workers_servers_and_files_that_are_lost(cluster: Cluster, tmp_path: Pat
     assert hung == EXPECTED
     assert hung.report.maps_lost == 0, "a server that hangs is replaced"
 
+    brief = job(cluster, progress=At("reduce", 1, lambda: cluster.interrupt_host(cluster.a_host(), 1.5)))
+    assert brief == EXPECTED
+    assert brief.report.stages["reduce"].seconds > 1.4, "it waited for the host"
+    assert brief.report.stages["map"].attempts == MAP_COUNT, "nothing is computed again"
+
     damaged = job(cluster, progress=At("map", MAP_COUNT, partial(damage_a_map, cluster)), merge_from=100)
     assert damaged == EXPECTED
     assert damaged.report.maps_lost == 1

@@ -3,7 +3,9 @@
 import os
 import pickle
 import re
+import signal
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,8 @@ from shuffle.jobs.exchanges.leases import has_lease, sweep, write_lease
 from shuffle.jobs.reading import SourceLostError, Traffic, read_unit
 from shuffle.jobs.reduce_units import Unit
 from shuffle.jobs.tasks import AbandonedError, map_task
-from shuffle.testing import ExchangeConformance
+from shuffle.testing import ExchangeConformance, tmpfs_mounted
+from shuffle.testing.hosts import signal_servers
 from tests.shuffle.jobs.workloads import READ
 
 pytestmark = pytest.mark.process
@@ -108,6 +111,25 @@ def test_a_server_that_does_not_start_is_told_of(tmp_path: Path, monkeypatch: py
     launch_server(home)
     with pytest.raises(TimeoutError, match=r"the server of host .* did not start within"):
         homes.find_server(home)
+
+
+@pytest.mark.mount
+def test_a_server_starts_on_a_disk_that_has_become_full(tmp_path: Path) -> None:
+    with tmpfs_mounted(1) as disk:
+        files = HostFiles("job", (str(disk),), "secret", this_host, 60)
+        files.prepare()
+        with suppress(OSError), open(disk / "large", "wb", 0) as large:
+            while large.write(bytes(4096)):
+                pass
+        assert os.statvfs(disk).f_bavail == 0
+        first = files.server()
+        assert first is not None
+        signal_servers([disk], this_host().host, signal.SIGKILL)
+        again = files.revived().server
+        assert again is not None
+        assert again.incarnation != first.incarnation
+        files.ask(again, "GET", "/health")
+        files.end()
 
 
 def test_a_host_without_a_server_is_unreachable(tmp_path: Path) -> None:

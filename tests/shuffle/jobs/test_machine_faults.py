@@ -1,5 +1,6 @@
 """What goes wrong with the links and disks of hosts that share nothing else, on each engine that has hosts."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -56,6 +57,14 @@ def test_full_disks_and_links_that_are_down(machines: Machines, tmp_path: Path) 
     report = job(machines, executor=Dying(machines.executor, once), merge_from=2)
     assert report.maps_lost == 0
     assert time.monotonic() - began < 50, "the merge did not wait for the worker that was killed"
+
+    def interrupt_link() -> None:
+        machines.set_link(1, "down")
+        threading.Timer(2, machines.set_link, (1, "up")).start()
+
+    report = job(machines, At("reduce", 1, interrupt_link))
+    assert report.stages["reduce"].seconds > 1.9, "it waited for the host"
+    assert report.stages["map"].attempts == MAP_COUNT, "nothing is computed again"
 
     began = time.monotonic()
     report = job(machines, At("reduce", 1, lambda: machines.set_link(1, "down")))
