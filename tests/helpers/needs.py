@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from functools import cache
 from types import CodeType, FunctionType, MethodType
 from typing import Any
 
@@ -35,10 +36,15 @@ def needs_of(item: pytest.Item) -> set[str]:
     """The markers that a test needs."""
     fixtures = getattr(item, "_fixtureinfo").name2fixturedefs if hasattr(item, "_fixtureinfo") else {}  # noqa: B009
     parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
-    begun = [getattr(item, "function", None), *(each.func for found in fixtures.values() for each in found)]
+    begun = {getattr(item, "function", None), *(each.func for found in fixtures.values() for each in found)}
     named = {each for each in parameters if isinstance(each, str)}  # a fixture that is asked for by its name
-    used = {*fixtures, *named, *_names_used([*begun, *parameters])}
+    used = {*fixtures, *named, *_names_used([*parameters])}.union(*map(_names_of, begun))
     return {need for need, names in NAMES.items() if used & names}
+
+
+@cache
+def _names_of(function: object) -> frozenset[str]:
+    return frozenset(_names_used([function]))
 
 
 def _names_used(things: list[Any]) -> Iterator[str]:

@@ -19,6 +19,8 @@ from shuffle.partitioners import Partitioner
 from spill_format import SpillFile
 from tests.helpers.commands import json_of, succeeded
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def table() -> pa.Table:
@@ -70,11 +72,7 @@ def selected(table: pa.Table, condition: str) -> pa.Table:
 
 @pytest.mark.parametrize(
     ("keys", "memory"),
-    [
-        pytest.param("tailnum", "2MiB", marks=pytest.mark.slow),
-        ("carrier,flight,dep_time", "8MiB"),
-        ("arr_delay", "1GiB"),
-    ],
+    [("tailnum", "2MiB"), ("carrier,flight,dep_time", "8MiB"), ("arr_delay", "1GiB")],
 )
 def test_every_flight_is_where_the_partitioner_names_it(
     inputs: Path, tmp_path: Path, table: pa.Table, keys: str, memory: str
@@ -145,7 +143,6 @@ def test_directories_of_origins_and_months_are_columns(inputs: Path, tmp_path: P
     assert rows.set_column(1, "month", rows["month"].cast(table["month"].type)).equals(expected)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "source_and_flags",
     [
