@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shuffle.inspecting.arrow import ArrowInspection
-from shuffle.inspecting.kinds import Inspected
+from shuffle.inspecting.results import Inspected
 from shuffle.inspecting.sizes import SKEW_FACTOR, PartitionSizes
 from shuffle.merging.copy.choice import CLONED_BYTES
 from shuffle.wording import counted, sized

@@ -10,7 +10,7 @@ from typing import Any
 from shuffle.cli.advice import advise
 from shuffle.cli.terminal import coloured, escaped
 from shuffle.inspecting.inspection import Inspection
-from shuffle.inspecting.kinds import Inspected
+from shuffle.inspecting.results import Inspected
 from shuffle.inspecting.sizes import Order, PartitionSizes, peaks
 from shuffle.merging.copy.choice import CLONED_BYTES
 from shuffle.wording import aligned, as_ranges, counted, sized, sparkline

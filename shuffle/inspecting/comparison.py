@@ -193,7 +193,7 @@ def _joint_codes(column: pa.ChunkedArray) -> Int64Array:
         encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
         numbers: dict[Hashable, int] = {}
-        return np.array([numbers.setdefault(_key(scalar), len(numbers)) for scalar in column], dtype=np.int64)
+        return np.array([numbers.setdefault(_known(each, _frozen), len(numbers)) for each in column], dtype=np.int64)
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()
     codes: Int64Array = encoded.indices.to_numpy().astype(np.int64)
@@ -207,14 +207,15 @@ def _plain(table: pa.Table) -> pa.Table:
 
 
 def _value(table: pa.Table, column: int, row: int) -> str:
-    text = _text(table.column(column)[row])
+    text = str(_known(table.column(column)[row], repr))
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
 
 
-def _key(scalar: pa.Scalar) -> Hashable:
+def _known(scalar: pa.Scalar, form: Callable[[Any], Hashable]) -> Hashable:
+    """Return a form of a value as Python has it; Arrow's text if Python cannot hold its nanoseconds."""
     try:
-        return _frozen(scalar.as_py())
-    except ValueError:  # nanoseconds that Python's datetime cannot hold
+        return form(scalar.as_py())
+    except ValueError:
         return str(scalar)
 
 
@@ -226,10 +227,3 @@ def _frozen(value: Any) -> Hashable:
         return tuple(map(_frozen, value))
     hashable: Hashable = "NaN" if isinstance(value, float) and math.isnan(value) else value
     return hashable
-
-
-def _text(scalar: pa.Scalar) -> str:
-    try:
-        return repr(scalar.as_py())
-    except ValueError:  # nanoseconds that Python's datetime cannot hold
-        return str(scalar)

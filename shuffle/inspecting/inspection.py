@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from shuffle.inspecting.checking import Progress
-from shuffle.inspecting.kinds import KINDS, Inspected, Kind, Paths, find
-from shuffle.inspecting.results import PROBLEMS, Failure, FileResult, State, worst
+from shuffle.inspecting.kinds import KINDS, Kind, Paths, find
+from shuffle.inspecting.results import PROBLEMS, Failure, FileResult, Inspected, State, worst
 from shuffle.inspecting.sizes import Order, PartitionSizes, combined
 from shuffle.wording import counted
 

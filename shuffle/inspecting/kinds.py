@@ -10,25 +10,11 @@ from typing import Any, ClassVar, Protocol
 from shuffle.inspecting.arrow import ArrowFile
 from shuffle.inspecting.checking import Check, Progress
 from shuffle.inspecting.pushed import PushedFiles, select_pushed
-from shuffle.inspecting.results import FileRepair, FileResult
-from shuffle.inspecting.sizes import Order, PartitionSizes
+from shuffle.inspecting.results import FileRepair, Inspected
 from shuffle.inspecting.spark import SparkFiles
 from shuffle.merging.formats import looks_like_sparks
 from shuffle.numbering import Numbers
 from spill_format.spark.outputs import DATA_SUFFIX
-
-
-class Inspected(FileResult, Protocol):
-    """What inspecting one file shows."""
-
-    format: ClassVar[str]
-
-    @property
-    def sizes(self) -> PartitionSizes | None:
-        """Sizes of the partitions; None for a file of one partition."""
-
-    def listed(self, order: Order | None, top: int | None) -> dict[str, list[dict[str, Any]]]:
-        """Return the single parts as JSON has them, under their noun: all, or the first ``top`` in an order."""
 
 
 class Kind(Protocol):

@@ -41,6 +41,19 @@ class FileResult(Protocol):
         """The result as JSON has it."""
 
 
+class Inspected(FileResult, Protocol):
+    """What inspecting one file shows."""
+
+    format: ClassVar[str]
+
+    @property
+    def sizes(self) -> PartitionSizes | None:
+        """Sizes of the partitions; None for a file of one partition."""
+
+    def listed(self, order: Order | None, top: int | None) -> dict[str, list[dict[str, Any]]]:
+        """Return the single parts as JSON has them, under their noun: all, or the first ``top`` in an order."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """A file that cannot be looked at, or not to its end.
