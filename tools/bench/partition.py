@@ -32,7 +32,8 @@ from tools.bench.partitioners import CONTESTANTS
 from tools.bench.report import Table, alternate, describe_machine, file_system_of, markdown_head, write_report
 
 ROOT = Path(__file__).resolve().parents[2]
-OURS = ("ours, 4 GiB", "ours, 256 MiB")
+OURS = tuple(name for name in CONTESTANTS if name.startswith("ours"))
+MIDDLE = "ours, 1 GiB"  # for tables of many times that size
 FILE_COUNT = 4
 SAMPLE_SECONDS = 0.01
 _TOUCHED_BYTES = 2 << 30  # what the largest case writes, spills included
@@ -71,14 +72,17 @@ class Measured:
     def _table(self) -> Table:
         seconds = {name: median(values) for name, values in self.seconds.items()}
         peaks = {name: max(self.peak_bytes[name]) for name in seconds}
-        columns = [self.case.name, "seconds", "peak MiB", *(f"{name}: time" for name in OURS), f"{OURS[1]}: memory"]
+        ours = [name for name in OURS if name in seconds]
+        least = ours[-1:]  # of ours, the one with the least memory
+        columns = [self.case.name, "seconds", "peak MiB"]
+        columns += [*(f"{name}: time" for name in ours), *(f"{name}: memory" for name in least)]
         rows = [
             [
                 name,
                 f"{seconds[name]:.2f}",
                 f"{peaks[name] / 2**20:.0f}",
-                *(f"{seconds[own] / seconds[name]:.2f}" if own in seconds else "" for own in OURS),
-                f"{peaks[OURS[1]] / peaks[name]:.2f}" if OURS[1] in peaks else "",
+                *(f"{seconds[own] / seconds[name]:.2f}" for own in ours),
+                *(f"{peaks[own] / peaks[name]:.2f}" for own in least),
             ]
             for name in seconds
         ]
@@ -200,7 +204,15 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a tenth of the rows, one round: does everything work?")
     parser.add_argument("--rounds", type=int, default=5, help="how often each is measured (default 5)")
-    parser.add_argument("--only", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS), help="by default all")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=CONTESTANTS,
+        help=f"by default all but {MIDDLE!r}; of a --scale {MIDDLE!r}, polars, duckdb",
+    )
+    parser.add_argument(
+        "--scale", type=float, help="only lineitem of that scale; 10 is 60 million rows, and takes 40 GB of disk"
+    )
     parser.add_argument("--case", default="", help="only cases with this in their names, as 'lineitem, 200'")
     parser.add_argument(
         "--directory",
@@ -212,22 +224,33 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def _cases(options: argparse.Namespace) -> list[Case]:
+    directory: Path = options.directory
+    scale = options.scale or 0.3
+    cases = [Case(f"lineitem {scale:g}, 200 partitions", lineitem(directory, scale), "l_orderkey", 200)]
+    if options.scale:
+        return cases
+    tables = {
+        "lineitem": (lineitem(directory, 0.1 if options.quick else 1), "l_orderkey"),
+        "narrow": (narrow(directory, 800_000 if options.quick else 8_000_000), "key"),
+    }
+    return cases + [
+        Case(f"{name}, {partition_count} partitions", inputs, key, partition_count)
+        for partition_count in (200, 2000)
+        for name, (inputs, key) in tables.items()
+    ]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print the tables, and write the report if asked."""
     options = _arguments(arguments)
     facts = describe_machine("pyarrow", "polars", "duckdb", "pyspark", "distributed")
     options.directory.mkdir(parents=True, exist_ok=True)
     facts["file system"] = file_system_of(options.directory)
-    tables = {
-        "lineitem": (lineitem(options.directory, 0.1 if options.quick else 1), "l_orderkey"),
-        "narrow": (narrow(options.directory, 800_000 if options.quick else 8_000_000), "key"),
-    }
-    cases = [Case("lineitem 0.3, 200 partitions", lineitem(options.directory, 0.3), "l_orderkey", 200)]
-    cases += [
-        Case(f"{name}, {partition_count} partitions", inputs, key, partition_count)
-        for partition_count in (200, 2000)
-        for name, (inputs, key) in tables.items()
-    ]
+    cases = _cases(options)
+    if options.only is None:
+        few = [MIDDLE, "polars", "duckdb"]
+        options.only = few if options.scale else [name for name in CONTESTANTS if name != MIDDLE]
     print(f"{markdown_head('Partitioning', facts)}\n\n{PREAMBLE}", flush=True)
     results = []
     for case in cases:

@@ -107,6 +107,7 @@ def partition_by_dask(task: Task) -> float:
 
 CONTESTANTS: dict[str, Callable[[Task], float | None]] = {
     "ours, 4 GiB": lambda task: partition_ours(task, "4GiB"),
+    "ours, 1 GiB": lambda task: partition_ours(task, "1GiB"),
     "ours, 256 MiB": lambda task: partition_ours(task, "256MiB"),
     "polars": partition_by_polars,
     "duckdb": partition_by_duckdb,
