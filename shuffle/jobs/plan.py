@@ -357,8 +357,9 @@ class Plan:
                 return StartMap(self._task(), number, frozenset(self._drained))
         if not self._reduces or self._silent:
             return None
-        # While maps go on, a merge is given a slot that no map wants. Simulated with 3 to 100 hosts: reducing begins up
-        # to 15 % earlier than with all merges after the last map. Merges before waiting maps gained nothing.
+        # While maps go on, a merge is given a slot that no map wants. Simulated with 3 to 100 hosts and merge_from=4:
+        # reducing begins up to 9 % earlier than with all merges after the last map, and no map waits. Merges before
+        # waiting maps gained up to 4 % on 3 hosts and nothing on 10 and 100, and held maps back.
         has_slot = not self.files.missing or len(self._running) < self.rules.slots
         if has_slot and (merge := self.files.next_merge()) is not None:
             host, maps = merge
