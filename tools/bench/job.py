@@ -86,7 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, metavar="DATA")
     parser.add_argument("--contestants", default=",".join(CONTESTANTS), help="names with commas; NAME! kills a host")
-    parser.add_argument("--work", default="group,join", help="group, join or both")
+    parser.add_argument("--work", default="group,join", help="group, join, or both with a comma")
     parser.add_argument("--rounds", type=int, default=3, help="rounds, of which the median counts")
     arguments = parser.parse_args()
     names = arguments.contestants.split(",")
