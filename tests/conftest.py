@@ -5,6 +5,7 @@ Helpers that a test calls by name live in modules beside this one, not here.
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections import Counter
@@ -27,6 +28,10 @@ REQUIRE_ALL = os.environ.get("SHUFFLE_TESTS_REQUIRE_ALL", "") not in {"", "0"}
 hypothesis.settings.register_profile("shuffle", deadline=None, derandomize=REQUIRE_ALL, print_blob=True)
 hypothesis.settings.register_profile("quick", parent=hypothesis.settings.get_profile("shuffle"), max_examples=10)
 hypothesis.settings.load_profile("shuffle")
+
+# In the background of a script Ctrl-C is ignored, by all that is started there: tests that send it would wait in vain.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REQUIREMENTS: dict[str, Callable[[], str | None]] = {
     "root": lambda: None if os.geteuid() == 0 else "needs root",

@@ -60,7 +60,7 @@ def job(cluster: Cluster, **changes: Any) -> Any:
         "executor": cluster.executor,
         "exchange": Exchange.hosts([cluster.make_directory()]),
         "silent_seconds": 15,  # on a busy machine, a server takes seconds to start
-        "lease_seconds": 40,
+        "lease_seconds": 25,
         **changes,
     }
     return run(range(MAP_COUNT), partitioner=PARTITIONER, **arguments)
