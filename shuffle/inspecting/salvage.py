@@ -42,7 +42,7 @@ from spill_format.writer import write_membership
 
 _LISTED_LOSSES = 20
 _MOST_PARTITIONS = 1 << 22
-"""Of a file without its index. Header and seals may promise 2³¹ in a few bytes, and each takes memory."""
+"""The most partitions of a file without its index. Each takes memory, and a damaged header may promise 2³¹ of them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -168,19 +168,19 @@ def _salvage(descriptor: int, path: str, progress: Progress) -> Salvage:
     start = description.first_offset or len(FILE_START)
     scan, messages = _scan(reader, description)
     partition_count = description.partition_count or 1 + max((m.partition for m in scan.messages), default=0)
-    index = description.old_index.index if description.old_index is not None else None
-    has_index = index is not None and index.layout.partition_count == partition_count
+    old = description.old_index
+    has_index = old is not None and old.index.layout.partition_count == partition_count
     if partition_count > _MOST_PARTITIONS and not has_index:
         problem = "too many partitions to be found again without their index"
         raise CorruptError(problem, path=path, expected=f"at most {_MOST_PARTITIONS}", actual=partition_count)
     # Without an end everything up to the end of the file may have been record batches.
     places = gaps_between(messages, start, byte_count if scan.ranges_end is None else scan.ranges_end)
     partitioner = spill_set = None
-    if description.old_index is not None and index is not None:
-        losses = losses_by_index(messages, index)
-        spill_set = description.old_index.spill_set
+    if old is not None:
+        losses = losses_by_index(messages, old.index)
+        spill_set = old.spill_set
         if has_index:
-            partitioner = read_partitioner(index.partitioner, path)
+            partitioner = read_partitioner(old.index.partitioner, path)
     else:
         losses = losses_by_scan(scan, messages, places, partition_count)
     return Salvage(

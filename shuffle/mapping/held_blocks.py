@@ -183,7 +183,7 @@ class HeldBlocks:
             self._gathered_bytes = self._gathered_input_bytes = 0
 
     def _gather(self, rows: Rows) -> None:
-        """Add rows to those that gather. If these are a block's worth already, they are encoded or spilled before."""
+        """Add rows to the waiting rows. If these fill a block already, that block is encoded or spilled first."""
         batch, numbers = rows
         row_bytes = plain_bytes(batch)
         if self._waits:

@@ -29,7 +29,7 @@ class ConnectionTable:
 
     @property
     def count(self) -> int:
-        """Connections, including those whose handshake is not finished."""
+        """The number of open connections; a connection counts from before its TLS handshake."""
         return len(self._outlets) + len(self._expected)
 
     @property

@@ -87,7 +87,7 @@ class TestUnsafeShuffleWriterSuite:
 
     @pytest.mark.parametrize(
         "sizes",
-        [[3000], [1] * 1000, [0, 1, 0, 2999], list(range(77))],
+        [[3000], [1] * 3000, [0, 1, 0, 2999], list(range(77))],
         ids=["at once", "one by one", "some of none", "ever more"],
     )
     def test_however_rows_come_the_buffer_grows_to_the_same(self, tmp_path: Path, sizes: list[int]) -> None:

@@ -159,14 +159,18 @@ class _Assembler:
         """Read run r into pieces ``[starts[r], starts[r + 1])`` of a buffer; how many system calls it took."""
         done, calls = self._job.read_runs(runs.sources.tolist(), runs.source_offsets, starts, places, lengths, buffer)
         self._backwards = not self._backwards
-        rest = range(done, len(runs.sources))
-        for run in reversed(rest) if self._backwards else rest:
-            offset = int(runs.source_offsets[run])
-            numbers = range(int(starts[run]), int(starts[run + 1]))
-            for first in range(0, len(numbers), _IOV_MAX):
-                pieces = [buffer[places[n] : places[n] + lengths[n]] for n in numbers[first : first + _IOV_MAX]]
-                calls += self._job.read_scattered(int(runs.sources[run]), pieces, offset)
-                offset += sum(map(len, pieces))
+        if done == len(runs.sources):
+            return calls
+        borders = zip(places.tolist(), (places + lengths).tolist(), strict=True)
+        pieces = [buffer[place:stop] for place, stop in borders]
+        columns = runs.sources[done:], runs.source_offsets[done:], starts[done:-1], starts[done + 1 :]
+        rest = list(zip(*(column.tolist() for column in columns), strict=True))
+        for source, offset, start, stop in reversed(rest) if self._backwards else rest:
+            position = offset
+            for number in range(start, stop, _IOV_MAX):
+                some = pieces[number : min(number + _IOV_MAX, stop)]
+                calls += self._job.read_scattered(source, some, position)
+                position += sum(map(len, some))
         return calls
 
 

@@ -72,7 +72,7 @@ def selected(table: pa.Table, condition: str) -> pa.Table:
 
 @pytest.mark.parametrize(
     ("keys", "memory"),
-    [("tailnum", "2MiB"), ("carrier,flight,dep_time", "8MiB"), ("arr_delay", "1GiB")],
+    [("tailnum", "1MiB"), ("carrier,flight,dep_time", "8MiB"), ("arr_delay", "1GiB")],
 )
 def test_every_flight_is_where_the_partitioner_names_it(
     inputs: Path, tmp_path: Path, table: pa.Table, keys: str, memory: str
@@ -146,10 +146,10 @@ def test_directories_of_origins_and_months_are_columns(inputs: Path, tmp_path: P
 @pytest.mark.parametrize(
     "source_and_flags",
     [
-        "parquet --by tailnum --memory 8MiB",
+        "parquet --by tailnum --memory 2MiB",
         "parquet --by tailnum --compression zstd",
-        "flights.csv --range dep_delay:desc,dest --memory 8MiB",
-        "hive --round-robin --where \"month < 7 or dest like 'S%'\" --columns dest,flight,tailnum --memory 8MiB",
+        "flights.csv --range dep_delay:desc,dest --memory 2MiB",
+        "hive --round-robin --where \"month < 7 or dest like 'S%'\" --columns dest,flight,tailnum --memory 2MiB",
     ],
 )
 def test_the_bytes_do_not_depend_on_the_number_of_workers(inputs: Path, tmp_path: Path, source_and_flags: str) -> None:

@@ -102,9 +102,9 @@ def run(kind: str, target: Path, memory_mib: int, input_mib: int, partition_coun
 CASES = {
     "20 times the budget": ("narrow", 32, 640, 50),
     "20 times a small budget": ("narrow", 4, 80, 50),
-    "8 times a large budget": ("narrow", 100, 800, 50),
+    "20 times a large budget": ("narrow", 100, 2000, 50),
     "wide rows": ("wide", 32, 640, 50),
-    "10,000 partitions": ("narrow", 32, 320, 10_000),
+    "10,000 partitions": ("narrow", 32, 640, 10_000),
     "everything fits": ("narrow", 256, 150, 50),
 }
 

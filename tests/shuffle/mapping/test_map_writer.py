@@ -134,7 +134,7 @@ def test_the_report_counts_seconds(target: Path) -> None:
 def test_the_bytes_do_not_depend_on_the_number_of_threads(
     directory: Path, memory_bytes: int, is_skewed: bool, partition_count: int
 ) -> None:
-    batches = list(batches_of(120_000, 7000))
+    batches = list(batches_of(200_000, 7000))
     if is_skewed:  # nine of ten rows go to one partition
         keys = [pc.if_else(pc.less(pc.bit_wise_and(batch["key"], 15), 14), 7, batch["key"]) for batch in batches]
         batches = [batch.set_column(0, SCHEMA.field(0), key) for batch, key in zip(batches, keys, strict=True)]
